@@ -1,0 +1,93 @@
+"""What all tests share: real servers, announced at the top, and a database and Redis that are empty at first."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from redis import Redis
+from tests.servers import Servers, containers, docker_answers, embedded
+from user_api.migrate import migrate
+from user_api.settings import MigrationSettings
+
+CACHE_KEY = base64.b64encode(b"k" * 32).decode()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        choices=["containers", "embedded"],
+        help="where PostgreSQL and Redis come from (default: containers if Docker answers)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.backend is None:
+        config.option.backend = "containers" if docker_answers() else "embedded"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    where = {"containers": "testcontainers (Docker)", "embedded": "the embedded servers (no Docker)"}
+    return f"backend: PostgreSQL and Redis from {where[config.option.backend]}"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    start = containers if request.config.option.backend == "containers" else embedded
+    with start() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _migrated_database(servers: Servers) -> str:
+    """The URL of a database with the current schema."""
+    asyncio.run(_execute(servers.postgres, "CREATE DATABASE user_api_tests"))
+    url = urlsplit(servers.postgres)._replace(path="/user_api_tests").geturl()
+    asyncio.run(migrate(MigrationSettings(database_url=url)))  # type: ignore[arg-type]
+    return url
+
+
+@pytest.fixture
+def database_url(_migrated_database: str) -> str:
+    """PostgreSQL with the current schema and no users."""
+    asyncio.run(_execute(_migrated_database, "TRUNCATE users RESTART IDENTITY"))
+    return _migrated_database
+
+
+@pytest.fixture
+def cache_url(servers: Servers) -> str:
+    """An empty Redis set up as a cache."""
+    return _emptied(servers.redis_cache)
+
+
+@pytest.fixture
+def counters_url(servers: Servers) -> str:
+    """An empty Redis set up for counters."""
+    return _emptied(servers.redis_counters)
+
+
+@pytest.fixture
+def cache_key() -> str:
+    """A key for USER_API_CACHE_KEYS."""
+    return CACHE_KEY
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _emptied(url: str) -> str:
+    with Redis.from_url(url) as client:
+        client.flushall()
+    return url

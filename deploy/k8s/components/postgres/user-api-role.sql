@@ -1,0 +1,5 @@
+-- Run once, as the superuser, when PostgreSQL starts on an empty volume: user-api owns its database and nothing else.
+\getenv password USER_API_DATABASE_PASSWORD
+CREATE ROLE user_api LOGIN PASSWORD :'password';
+CREATE DATABASE user_api OWNER user_api;
+REVOKE ALL ON DATABASE user_api FROM PUBLIC;

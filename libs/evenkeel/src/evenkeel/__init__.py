@@ -1,0 +1,1 @@
+"""State that stays right when a FastAPI service runs as more than one replica."""

@@ -1,0 +1,102 @@
+"""A FastAPI application with everything around its routes that is the same in every service.
+
+Problem documents for all errors, request ids, metrics, the probes, a bounded body, and documentation whose assets
+come from the service itself.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from evenkeel import problems
+from evenkeel.body_limit import ContentTooLargeAnswers
+from evenkeel.readiness import Readiness
+from evenkeel.request_context import RequestContext
+
+MAX_BODY = 64 * 1024
+"""Bytes; a larger body is answered 413 before it is read."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+
+
+def create_application(
+    *, title: str, description: str, version: str, lifespan: Lifespan, replica: str, registry: CollectorRegistry
+) -> FastAPI:
+    """The application, without the service's own routes.
+
+    The lifespan's state must have a `readiness`; /readyz asks it.
+    """
+    app = _Application(
+        replica=replica,
+        registry=registry,
+        title=title,
+        description=description,
+        version=version,
+        lifespan=lifespan,
+        max_body_size=MAX_BODY,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+    )
+    problems.install(app)
+    _add_operations(app, registry)
+    _add_documentation(app)
+    return app
+
+
+class _Application(FastAPI):
+    """RequestContext goes around everything: FastAPI puts its own error and body-limit answers outside of what
+    `add_middleware` adds, and those answers need a request id too.
+    """
+
+    def __init__(self, *, replica: str, registry: CollectorRegistry, **options: Any) -> None:
+        self._replica = replica
+        self._registry = registry
+        super().__init__(**options)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        answers = ContentTooLargeAnswers(super().build_middleware_stack())
+        return RequestContext(answers, replica=self._replica, registry=self._registry)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _add_operations(app: FastAPI, registry: CollectorRegistry) -> None:
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(request: Request) -> Response:
+        readiness: Readiness = request.state.readiness
+        await readiness.require()
+        return JSONResponse({"status": "ready"})
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _add_documentation(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url=app.openapi_url or "",
+            title=app.title,
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon.png",
+        )
+
+    app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))

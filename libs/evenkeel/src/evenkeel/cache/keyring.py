@@ -1,0 +1,71 @@
+"""Authenticated encryption of cache entries: AES-256-GCM (NIST SP 800-38D) under a ring of keys.
+
+The first key encrypts and all decrypt, so a key is rotated by putting a new one in front and dropping the old one
+once its entries have expired.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES = 32
+_ID_BYTES = 4
+_NONCE_BYTES = 12
+
+
+class CannotOpen(Exception):
+    """The box was sealed under a key that is not on the ring, was changed, or belongs elsewhere."""
+
+
+class KeyRing:
+    """Boxes are key id (4 bytes) + nonce (12) + ciphertext and tag.
+
+    Nonces are random: NIST allows 2^32 boxes per key, so rotate before that many fills.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        """`keys` of 32 bytes each; ValueError otherwise, or when there is none."""
+        if not keys:
+            raise ValueError("at least one key is needed")
+        if any(len(key) != KEY_BYTES for key in keys):
+            raise ValueError(f"a key must be {KEY_BYTES} bytes, base64 encoded")
+        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
+        self._first = _key_id(keys[0])
+
+    @classmethod
+    def from_text(cls, text: str) -> "KeyRing":
+        """The ring from comma-separated base64 keys (standard or URL-safe alphabet); ValueError when there is none."""
+        try:
+            keys = [
+                base64.b64decode(part.strip().replace("-", "+").replace("_", "/"), validate=True)
+                for part in text.split(",")
+                if part.strip()
+            ]
+        except binascii.Error:
+            raise ValueError(f"a key must be {KEY_BYTES} bytes, base64 encoded") from None
+        return cls(keys)
+
+    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
+        """Encrypt; only `open` with the same associated data will give the plaintext back."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._first + nonce + self._ciphers[self._first].encrypt(nonce, plaintext, associated)
+
+    def open(self, box: bytes, associated: bytes) -> bytes:
+        """Decrypt what `seal` made, or raise CannotOpen."""
+        key_id, nonce, ciphertext = box[:_ID_BYTES], box[_ID_BYTES:][:_NONCE_BYTES], box[_ID_BYTES + _NONCE_BYTES :]
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise CannotOpen("unknown key")
+        try:
+            return cipher.decrypt(nonce, ciphertext, associated)
+        except (InvalidTag, ValueError):
+            raise CannotOpen("authentication failed") from None
+
+
+def _key_id(key: bytes) -> bytes:
+    return hashlib.sha256(b"evenkeel cache key id" + key).digest()[:_ID_BYTES]

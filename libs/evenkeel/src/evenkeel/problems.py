@@ -1,0 +1,194 @@
+"""Errors as RFC 9457 problem documents.
+
+A domain error is a subclass of `Problem` that names its type, title and status once; raising it anywhere below a
+route answers it. What FastAPI and Starlette raise themselves (validation, unknown routes, wrong methods) is answered
+in the same form, so that a client needs one error parser.
+"""
+
+import http
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:evenkeel:problem:"
+
+
+class Problem(Exception):
+    """An answer other than success; `slug` is the stable end of its type.
+
+    `detail` is one sentence for a person. Keyword arguments become further members of the document.
+    """
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    status: ClassVar[int]
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+    def document(self) -> dict[str, Any]:
+        """The members of the problem document, ready for JSON."""
+        return problem_document(self.slug, self.title, self.status, self.detail) | self.members
+
+    def response(self) -> Response:
+        return problem_response(self.document(), self.headers)
+
+
+class InvalidInput(Problem):
+    """The request is understood but breaks a rule; `errors` names each place."""
+
+    slug, title, status = "validation", "The request is not valid", 422
+
+
+class MalformedJson(Problem):
+    slug, title, status = "malformed-json", "The body is not JSON", 422
+
+
+class NotFound(Problem):
+    slug, title, status = "not-found", "There is nothing at this address", 404
+
+
+class PreconditionFailed(Problem):
+    """`If-Match` names another version than the current one (RFC 9110, 13.1.1)."""
+
+    slug, title, status = "precondition-failed", "The resource is not in the state you named", 412
+
+
+class Unavailable(Problem):
+    """Something this service stands on does not answer; `retry_after` is in seconds."""
+
+    slug, title, status = "unavailable", "The service cannot answer now", 503
+
+    def __init__(self, detail: str, *, retry_after: int = 1, **members: Any) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)}, **members)
+
+
+class NotReady(Unavailable):
+    slug, title = "not-ready", "This replica is not ready"
+
+
+class InternalError(Problem):
+    slug, title, status = "internal-error", "Something went wrong on our side", 500
+
+
+class MethodNotAllowed(Problem):
+    slug, title, status = "method-not-allowed", "This address does not know that method", 405
+
+
+class ContentTooLarge(Problem):
+    slug, title, status = "content-too-large", "The body is larger than this service takes", 413
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 problem details, as the OpenAPI documents show it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=[TYPE_PREFIX + "not-found"], description="Stable name of the kind of problem")
+    title: str = Field(description="What the kind of problem is, the same for every occurrence")
+    status: int = Field(description="The HTTP status")
+    detail: str = Field(description="What happened this time, for a person")
+
+
+def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that may answer these problems."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for problem in problems:
+        entry = documented.setdefault(
+            problem.status, {"description": "", "content": {MEDIA_TYPE: {"schema": _SCHEMA, "examples": {}}}}
+        )
+        entry["description"] = " · ".join(filter(None, [entry["description"], f"`{problem.slug}`: {problem.title}"]))
+        example = problem_document(problem.slug, problem.title, problem.status, problem.title + ".")
+        entry["content"][MEDIA_TYPE]["examples"][problem.slug] = {"value": example}
+    return documented
+
+
+# Inlined in every response: a reference would need the model to be some route's response_model.
+_SCHEMA = ProblemDocument.model_json_schema()
+
+
+def problem_document(slug: str, title: str, status: int, detail: str) -> dict[str, Any]:
+    return {"type": TYPE_PREFIX + slug, "title": title, "status": status, "detail": detail}
+
+
+def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        json.dumps(document), status_code=document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application as a problem document."""
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(Exception, _answer_unexpected)
+
+
+async def _answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 (registered for this class only)
+    return error.response()
+
+
+async def _answer_validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this class only)
+    failures = error.errors()
+    if failures and failures[0]["type"] == "json_invalid":
+        reason = failures[0].get("ctx", {}).get("error", "not JSON")
+        at = failures[0]["loc"][-1]
+        return MalformedJson(f"The body is not JSON: {reason} at character {at}.").response()
+    # The offending input is left out on purpose: it may be personal data, or not even be text.
+    errors = [
+        {
+            "in": str(failure["loc"][0]),
+            "field": ".".join(str(part) for part in failure["loc"][1:]),
+            "detail": failure["msg"].removeprefix("Value error, "),
+        }
+        for failure in failures
+    ]
+    sentence = "; ".join(f"{' '.join(filter(None, [e['in'], e['field']]))}: {e['detail']}" for e in errors[:3])
+    return InvalidInput(printable(sentence) + ".", errors=[_printable_members(e) for e in errors]).response()
+
+
+async def _answer_http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class only)
+    headers = error.headers
+    match error.status_code:
+        case 400:  # raised by FastAPI alone, for a body that json.loads cannot even begin with
+            return MalformedJson("The body is not JSON in UTF-8, or is nested too deeply.").response()
+        case 404:
+            return NotFound("There is nothing at this address.").response()
+        case 405:
+            return MethodNotAllowed("Use one of the methods that the Allow header lists.", headers=headers).response()
+        case 413:
+            return ContentTooLarge("Send a smaller body.", headers=headers).response()
+        case status:
+            phrase = http.HTTPStatus(status).phrase
+            return problem_response(problem_document("http-error", phrase, status, f"{error.detail}"), headers)
+
+
+async def _answer_unexpected(_: Request, __: Exception) -> Response:
+    # Starlette raises the error again after this answer, and the request context logs it with its request id.
+    return InternalError("The request could not be completed; its id leads to the cause in the log.").response()
+
+
+def printable(text: str) -> str:
+    """The text without lone surrogates and control characters, which clients may send and JSON may not carry."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _printable_members(members: Mapping[str, str]) -> dict[str, str]:
+    return {name: printable(value) for name, value in members.items()}

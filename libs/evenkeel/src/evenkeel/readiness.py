@@ -1,0 +1,52 @@
+"""Whether a replica can do its work now, asked by load balancers; liveness is another question and touches nothing."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from evenkeel.problems import NotReady
+
+log = logging.getLogger(__name__)
+
+CHECK_TIMEOUT = 2.0
+"""Seconds after which a check that has not answered counts as failed."""
+
+
+class Readiness:
+    """Named checks, each of which returns when all is well and raises with the reason when not.
+
+    A check must not start anything that a cancelled await would leave half done: it is cut off after CHECK_TIMEOUT.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._checks = checks
+
+    async def failures(self) -> dict[str, str]:
+        """The reasons, by name of the check; empty when ready. The checks run at the same time."""
+        reasons = await asyncio.gather(*(self._failure(check) for check in self._checks.values()))
+        return {name: reason for name, reason in zip(self._checks, reasons, strict=True) if reason}
+
+    async def require(self) -> None:
+        """Raise NotReady with every reason unless all checks pass."""
+        if failures := await self.failures():
+            raise NotReady("; ".join(f"{name}: {reason}" for name, reason in failures.items()) + ".", checks=failures)
+
+    async def wait(self, *, first: float = 0.1, longest: float = 5.0) -> None:
+        """Return when ready, trying again after `first` seconds, doubling up to `longest`, logging why not."""
+        pause = first
+        while failures := await self.failures():
+            log.warning("not ready, trying again", extra={"checks": failures, "seconds": pause})
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+        log.info("ready")
+
+    @staticmethod
+    async def _failure(check: Callable[[], Awaitable[None]]) -> str | None:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await check()
+        except TimeoutError:
+            return f"no answer within {CHECK_TIMEOUT:g} s"
+        except Exception as error:  # noqa: BLE001 (any failure of a check is its answer)
+            return (str(error) or type(error).__name__).splitlines()[0]
+        return None

@@ -1,0 +1,33 @@
+"""Redis connections that are named, bounded, timed, and never send a command twice on their own."""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds until an attempt to connect fails."""
+
+COMMAND_TIMEOUT = 2.0
+"""Seconds until a command without an answer fails; what it did is then unknown."""
+
+
+def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMAND_TIMEOUT) -> Redis:
+    """A client of bytes in, bytes out, whose commands fail after `timeout` seconds; opens nothing yet.
+
+    redis-py repeats every command up to ten times by default, INCR included, so a lost reply would count twice:
+    here a failure is the caller's to judge. Its plain pool raises when it is full; this one waits its turn.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout,
+        client_name=name,
+        socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
+        socket_timeout=timeout,
+        socket_keepalive=True,
+        health_check_interval=0,
+        retry=Retry(NoBackoff(), 0),
+        protocol=3,
+        decode_responses=False,
+    )
+    return Redis.from_pool(pool)

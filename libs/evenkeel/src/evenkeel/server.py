@@ -1,0 +1,43 @@
+"""One uvicorn process: one event loop, one replica. More of them is the work of whoever runs the service."""
+
+import signal
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from evenkeel import logs
+from evenkeel.settings import ServiceSettings
+
+KEEP_ALIVE = 75
+"""Seconds an idle connection stays open; the gateway's own limit is shorter, so it never sends into a closing one."""
+
+GRACEFUL_SHUTDOWN = 10
+"""Seconds that requests in flight have after SIGTERM."""
+
+
+def serve(app: FastAPI, settings: ServiceSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight; ends the process."""
+    logs.configure(settings.log_level, settings.replica_name)
+    # uvicorn raises the signal again once it has shut down, which would turn a clean stop into status 143.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,  # the gateway writes it, with the request id
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
+        )
+    )
+    server.run()
+    sys.exit(0 if server.started else 1)

@@ -1,0 +1,1 @@
+"""Counters that stay exact over any number of replicas."""

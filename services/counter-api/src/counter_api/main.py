@@ -1,0 +1,103 @@
+"""The application: settings in, an ASGI application out. Nothing connects before the lifespan begins."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import TypedDict
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from counter_api.metrics import Metrics
+from counter_api.request_count import RequestCount
+from counter_api.routes import router
+from counter_api.service import Counters
+from counter_api.settings import Settings, is_worker
+from counter_api.storage.memory_store import MemoryStore
+from counter_api.storage.pipeline import RedisPipeline
+from counter_api.storage.protocol import Store
+from counter_api.storage.redis_store import RedisStore
+from evenkeel.application import create_application
+from evenkeel.readiness import Readiness
+from evenkeel.redis_client import connect
+from evenkeel.settings import load
+
+# uvicorn gives up on workers that end with this status; after any other it starts them again, for ever.
+_UVICORN_STARTUP_FAILURE = 3
+
+
+class State(TypedDict):
+    """What the lifespan opens and every request finds in `request.state`."""
+
+    readiness: Readiness
+    store: Store
+    counters: Counters
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Without settings they are read from the environment, for `uvicorn --factory`; wrong ones end the process."""
+    if settings is None:
+        settings = _load()
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with contextlib.AsyncExitStack() as stack:
+            store = await stack.enter_async_context(open_store(settings, metrics))
+            readiness = Readiness(store.checks())
+            # Redis may come later than this replica; the log says so, and when it is there.
+            waiting = asyncio.create_task(readiness.wait())
+            stack.push_async_callback(_cancel, waiting)
+            yield State(readiness=readiness, store=store, counters=Counters(store, metrics))
+
+    app = create_application(
+        title="counter-api",
+        description="Counters that stay exact over any number of replicas, and are safe to retry.",
+        version=version("counter-api"),
+        lifespan=lifespan,
+        replica=settings.replica_name,
+        registry=registry,
+    )
+    app.add_middleware(RequestCount)
+    app.include_router(router)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Store]:
+    """The store that the settings name, closed at the end."""
+    if settings.redis_url is None or settings.store == "memory":
+        yield MemoryStore(replica=settings.replica_name, idempotency_ttl=settings.idempotency_ttl)
+        return
+    redis = connect(settings.redis_url.get_secret_value(), name=f"counter-api:{settings.replica_name}", connections=1)
+    async with contextlib.AsyncExitStack() as stack:
+        pipeline = RedisPipeline(redis, metrics.redis_errors)
+        stack.push_async_callback(pipeline.close)
+        store = RedisStore(
+            pipeline,
+            replica=settings.replica_name,
+            idempotency_ttl=settings.idempotency_ttl,
+            allow_unsafe=settings.allow_unsafe_redis,
+            metrics=metrics,
+        )
+        stack.push_async_callback(store.close)
+        yield store
+
+
+def _load() -> Settings:
+    try:
+        return load(Settings)
+    except SystemExit:
+        if is_worker():
+            sys.exit(_UVICORN_STARTUP_FAILURE)
+        raise
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

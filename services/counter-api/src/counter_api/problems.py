@@ -1,0 +1,39 @@
+"""What counter-api answers besides success, apart from the problems every service has."""
+
+from evenkeel.problems import Problem, Unavailable
+
+
+class CounterBound(Problem):
+    """The sum would leave [min, max]; `current` is the value that stays."""
+
+    slug, title, status = "counter-bound", "The counter would pass its bound", 409
+
+
+class CounterOverflow(Problem):
+    """The sum does not fit into 64 bits; `current` is the value that stays."""
+
+    slug, title, status = "counter-overflow", "The counter would leave the signed 64-bit range", 409
+
+
+class NotACounter(Problem):
+    """Somebody else wrote something under the counter's key."""
+
+    slug, title, status = "not-a-counter", "What is stored there is no counter", 409
+
+    def __init__(self) -> None:
+        super().__init__("The counter's key holds data that is not a signed 64-bit integer; nothing was changed.")
+
+
+class IdempotencyMismatch(Problem):
+    slug, title, status = "idempotency-mismatch", "The Idempotency-Key belongs to another request", 422
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used with another payload; nothing was changed. Use a new key.")
+
+
+class NothingApplied(Unavailable):
+    """Redis did not take the command; that is known, so a retry is safe even without a key."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The command was sent and no answer came back."""

@@ -1,0 +1,190 @@
+"""The HTTP contract of the counters."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from counter_api.operations import Applied
+from counter_api.problems import CounterBound, CounterOverflow, IdempotencyMismatch, NotACounter
+from counter_api.schemas import (
+    NAME_PATTERN,
+    BatchRequest,
+    BatchResults,
+    Counter,
+    CounterPage,
+    IncrementRequest,
+    ListQuery,
+    PutRequest,
+    Stats,
+    Visits,
+)
+from counter_api.service import Counters
+from evenkeel.etags import etag, none_match
+from evenkeel.problems import InvalidInput, MalformedJson, NotFound, PreconditionFailed, Problem, Unavailable, responses
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+async def counters_of(request: Request) -> Counters:
+    counters: Counters = request.state.counters
+    return counters
+
+
+async def without_query(request: Request) -> None:
+    """Refuse query parameters where none have a meaning: `?by=5` would silently add 1."""
+    if request.query_params:
+        names = sorted(request.query_params)
+        raise InvalidInput(
+            "This address takes no query parameters.",
+            errors=[{"in": "query", "field": ascii(name)[1:-1], "detail": "not a parameter"} for name in names],
+        )
+
+
+Name = Annotated[str, Path(pattern=NAME_PATTERN, examples=["downloads"])]
+Service = Annotated[Counters, Depends(counters_of)]
+IfMatch = Annotated[str | None, Header(description='change only this state: a list of tags such as `"42"`, or `*`')]
+IfNoneMatch = Annotated[str | None, Header(description="answer 304 if this is still the state")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="applied once however often it is sent with this key, within 24 hours; the key belongs to this "
+        "counter, or to this batch",
+    ),
+]
+
+router = APIRouter(tags=["counters"])
+strict = [Depends(without_query)]
+
+
+@router.post(
+    "/v1/counters/{name}/increment",
+    summary="Add to a counter, and get the value this very call produced",
+    response_model=Counter,
+    responses=responses(
+        CounterBound, CounterOverflow, NotACounter, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable
+    ),
+    dependencies=strict,
+)
+async def increment(
+    counters: Service, name: Name, body: IncrementRequest | None = None, idempotency_key: IdempotencyKey = None
+) -> Response:
+    applied = await counters.increment(name, body or IncrementRequest(), idempotency_key)
+    return JSONResponse({"name": name, "value": applied.value}, headers=_replayed(applied))
+
+
+@router.get(
+    "/v1/counters/{name}",
+    summary="Read a counter",
+    response_model=Counter,
+    responses={
+        304: {"description": "still the state that If-None-Match names"},
+        **responses(NotFound, NotACounter, InvalidInput, Unavailable),
+    },
+    dependencies=strict,
+)
+async def read(counters: Service, name: Name, if_none_match: IfNoneMatch = None) -> Response:
+    value = await counters.value(name)
+    headers = {"ETag": etag(value)}
+    if not none_match(if_none_match, value):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse({"name": name, "value": value}, headers=headers)
+
+
+@router.put(
+    "/v1/counters/{name}",
+    summary="Set a counter; with If-Match, compare and set",
+    response_model=Counter,
+    responses=responses(NotACounter, PreconditionFailed, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable),
+    dependencies=strict,
+)
+async def put(
+    counters: Service,
+    name: Name,
+    body: PutRequest,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    applied = await counters.put(name, body.value, if_match, idempotency_key)
+    return JSONResponse(
+        {"name": name, "value": applied.value}, headers={"ETag": etag(applied.value), **_replayed(applied)}
+    )
+
+
+@router.delete(
+    "/v1/counters/{name}",
+    summary="Delete a counter",
+    status_code=204,
+    responses=responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, IdempotencyMismatch, Unavailable),
+    dependencies=strict,
+)
+async def delete(
+    counters: Service, name: Name, if_match: IfMatch = None, idempotency_key: IdempotencyKey = None
+) -> Response:
+    applied = await counters.delete(name, if_match, idempotency_key)
+    return Response(status_code=204, headers=_replayed(applied))
+
+
+@router.get(
+    "/v1/counters",
+    summary="Counters sorted by name, page by page",
+    description="`Link: rel=next` leads to the following page; it is absent on the last.",
+    response_model=CounterPage,
+    responses=responses(InvalidInput, Unavailable),
+)
+async def list_counters(counters: Service, query: Annotated[ListQuery, Query()]) -> Response:
+    page = await counters.page(prefix=query.prefix, after=query.after, limit=query.limit)
+    headers = {}
+    if page.next_after is not None:
+        parameters = {"prefix": query.prefix, "limit": query.limit, "after": page.next_after}
+        headers["Link"] = f'</v1/counters?{urlencode(parameters)}>; rel="next"'
+    return JSONResponse({"data": [{"name": name, "value": value} for name, value in page.counters]}, headers=headers)
+
+
+@router.post(
+    "/v1/counters:batch",
+    summary="Many increments in one round trip, each with its own result or problem",
+    description="Judged in order; one that is refused does not keep the others from being applied.",
+    response_model=BatchResults,
+    responses=responses(InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable),
+    dependencies=strict,
+)
+async def batch(counters: Service, body: BatchRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    outcomes = await counters.batch(body.operations, idempotency_key)
+    results = [
+        outcome.document() if isinstance(outcome, Problem) else {"name": operation.name, "value": outcome.value}
+        for operation, outcome in zip(body.operations, outcomes, strict=True)
+    ]
+    replayed = [outcome for outcome in outcomes if isinstance(outcome, Applied) and outcome.replayed]
+    return JSONResponse({"results": results}, headers=_replayed(*replayed))
+
+
+@router.get(
+    "/counter",
+    tags=["tutorial"],
+    summary="Count this visit, and get how many there were",
+    response_model=Visits,
+    responses=responses(Unavailable),
+)
+async def visit(counters: Service) -> Response:
+    return JSONResponse({"current_count": await counters.visit()}, headers=NO_STORE)
+
+
+@router.get(
+    "/stats",
+    tags=["tutorial"],
+    summary="Requests answered by all replicas, this one included",
+    response_model=Stats,
+    responses=responses(Unavailable),
+)
+async def stats(counters: Service) -> Response:
+    replicas = await counters.requests()
+    return JSONResponse(
+        {"total_requests": sum(replicas.values()), "replicas": dict(sorted(replicas.items()))}, headers=NO_STORE
+    )
+
+
+def _replayed(*outcomes: Applied) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if any(outcome.replayed for outcome in outcomes) else {}

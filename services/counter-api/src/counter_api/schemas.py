@@ -1,0 +1,93 @@
+"""Bodies of requests and answers, as JSON and in the OpenAPI document."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from counter_api.operations import INT64_MAX, INT64_MIN
+from evenkeel.problems import ProblemDocument
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+TEN_YEARS = 10 * 365 * 86_400
+"""Seconds."""
+
+CounterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+# Strict: 1.0, "1" and true are mistakes of the caller's, and a counter is the wrong place to guess.
+Int64 = Annotated[int, Field(strict=True, ge=INT64_MIN, le=INT64_MAX)]
+TimeToLive = Annotated[int, Field(strict=True, ge=1, le=TEN_YEARS)]
+
+
+class Counter(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "downloads", "value": 42}]})
+
+    name: str
+    value: int = Field(description="signed 64-bit")
+
+
+class CounterPage(BaseModel):
+    data: list[Counter]
+
+
+class IncrementRequest(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"by": 1}, {"by": -1, "min": 0}, {"by": 5, "max": 100, "ttl": 3600}]},
+    )
+
+    by: Int64 = 1
+    min: Int64 | None = Field(None, description="refuse to leave a value below this one")
+    max: Int64 | None = Field(None, description="refuse to leave a value above this one")
+    ttl: TimeToLive | None = Field(
+        None, description="seconds until the counter is gone; counts only if this call creates it"
+    )
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min must not be greater than max")
+        return self
+
+
+class PutRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"value": 42}]})
+
+    value: Int64
+
+
+class BatchOperation(IncrementRequest):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "downloads", "by": 1}]})
+
+    name: CounterName
+
+
+class BatchRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    operations: list[BatchOperation] = Field(min_length=1, max_length=1000)
+
+
+class BatchResults(BaseModel):
+    results: list[Counter | ProblemDocument] = Field(description="one for each operation, in their order")
+
+
+class ListQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    prefix: Annotated[str, StringConstraints(pattern=rf"^$|{NAME_PATTERN}")] = Field(
+        "", description="only names that start with it"
+    )
+    limit: int = Field(100, ge=1, le=1000)
+    after: CounterName | None = Field(None, description="only names behind this one, as `Link: rel=next` gives it")
+
+
+class Visits(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"current_count": 7}]})
+
+    current_count: int
+
+
+class Stats(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"total_requests": 3, "replicas": {"a": 1, "b": 2}}]})
+
+    total_requests: int
+    replicas: dict[str, int]

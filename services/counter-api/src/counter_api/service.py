@@ -1,0 +1,110 @@
+"""What counter-api does, apart from HTTP: requests become operations of a store, and outcomes are counted."""
+
+from collections.abc import Sequence
+
+from counter_api.metrics import Metrics
+from counter_api.operations import (
+    VISITS,
+    Applied,
+    Condition,
+    Delete,
+    Increment,
+    Outcome,
+    Put,
+    no_such_counter,
+    once,
+)
+from counter_api.problems import NothingApplied, OutcomeUnknown
+from counter_api.schemas import BatchOperation, IncrementRequest
+from counter_api.storage.protocol import Page, Store
+from evenkeel.etags import parse_if_match
+from evenkeel.problems import Problem
+
+
+class Counters:
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+
+    async def increment(self, name: str, request: IncrementRequest, key: str | None) -> Applied:
+        """Raise the problem if nothing was added."""
+        [outcome] = await self._apply([_operation(name, request, key)])
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+    async def batch(self, requests: Sequence[BatchOperation], key: str | None) -> list[Outcome]:
+        """Judge each operation by itself, in order; raise only if the store could not be reached for any of them.
+
+        With a key, what was applied before is not applied again, and the rest is judged anew.
+        """
+        if key is not None:
+            await self._store.claim(once(key, *(request.model_dump() for request in requests)))
+        # A NUL cannot be part of a caller's key, so these meet no key of a single increment.
+        keys = [None if key is None else f"{key}\0{place}" for place in range(len(requests))]
+        outcomes = await self._apply([_operation(r.name, r, k) for r, k in zip(requests, keys, strict=True)])
+        for outcome in outcomes:
+            if not isinstance(outcome, NothingApplied | OutcomeUnknown):
+                return outcomes
+        assert isinstance(outcomes[0], Problem)  # noqa: S101 (narrowed by the loop)
+        raise outcomes[0]
+
+    async def visit(self) -> int:
+        """One more visit of GET /counter; returns how many there were."""
+        return (await self.increment(VISITS, IncrementRequest(), None)).value
+
+    async def _apply(self, operations: Sequence[Increment]) -> list[Outcome]:
+        outcomes = await self._store.increment(operations)
+        for outcome in outcomes:
+            self._count("increment", outcome)
+        return outcomes
+
+    async def put(self, name: str, value: int, if_match: str | None, key: str | None) -> Applied:
+        tag = None if key is None else once(key, "put", value, if_match)
+        operation = Put(name=name, value=value, condition=_condition(if_match), once=tag)
+        try:
+            applied = await self._store.put(operation)
+        except Problem as problem:
+            self._count("put", problem)
+            raise
+        self._count("put", applied)
+        return applied
+
+    async def delete(self, name: str, if_match: str | None, key: str | None) -> Applied:
+        tag = None if key is None else once(key, "delete", if_match)
+        try:
+            applied = await self._store.delete(Delete(name=name, condition=_condition(if_match), once=tag))
+        except Problem as problem:
+            self._count("delete", problem)
+            raise
+        self._count("delete", applied)
+        return applied
+
+    async def value(self, name: str) -> int:
+        """Raise NotFound if there is no such counter."""
+        value = await self._store.value(name)
+        if value is None:
+            raise no_such_counter(name)
+        return value
+
+    async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
+        return await self._store.page(prefix=prefix, after=after, limit=limit)
+
+    async def requests(self) -> dict[str, int]:
+        """Requests by replica, the one that asks included."""
+        return await self._store.requests()
+
+    def _count(self, operation: str, outcome: Outcome) -> None:
+        success = "replayed" if isinstance(outcome, Applied) and outcome.replayed else "applied"
+        name = outcome.slug if isinstance(outcome, Problem) else success
+        self._metrics.operations.labels(operation, name).inc()
+
+
+def _operation(name: str, request: IncrementRequest, key: str | None) -> Increment:
+    payload = (request.by, request.min, request.max, request.ttl)
+    tag = None if key is None else once(key, "increment", *payload)
+    return Increment(name=name, by=request.by, minimum=request.min, maximum=request.max, ttl=request.ttl, once=tag)
+
+
+def _condition(if_match: str | None) -> Condition | None:
+    return None if if_match is None else Condition(parse_if_match(if_match))

@@ -1,0 +1,58 @@
+"""What a store of counters can do; both stores pass the same tests (tests/test_store_conformance.py)."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from counter_api.operations import Applied, Delete, Increment, Once, Outcome, Put
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Names and values, sorted by name; `next_after` is where the following page begins, None behind the last."""
+
+    counters: list[tuple[str, int]]
+    next_after: str | None
+
+
+class Store(Protocol):
+    """Each operation takes effect at once and alone, or not at all.
+
+    A method may raise NothingApplied or OutcomeUnknown when the store cannot be reached.
+    """
+
+    async def increment(self, operations: Sequence[Increment]) -> list[Outcome]:
+        """Judge the operations in order, each by itself; every outcome stands at its operation's place."""
+        ...
+
+    async def put(self, operation: Put) -> Applied:
+        """Raise PreconditionFailed, NotACounter or IdempotencyMismatch when the value stays as it was."""
+        ...
+
+    async def delete(self, operation: Delete) -> Applied:
+        """Raise NotFound, PreconditionFailed, NotACounter or IdempotencyMismatch when nothing is deleted."""
+        ...
+
+    async def claim(self, batch: Once) -> None:
+        """Tie a whole batch's key to its payload; raise IdempotencyMismatch if it is tied to another one."""
+        ...
+
+    async def value(self, name: str) -> int | None:
+        """The value, or None if there is no such counter; raise NotACounter for somebody else's data."""
+        ...
+
+    async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
+        """The first `limit` counters behind `after` whose name starts with `prefix`, in constant memory."""
+        ...
+
+    def count_request(self) -> Awaitable[None]:
+        """Count one request for this replica; queued on return, done when awaited."""
+        ...
+
+    async def requests(self) -> dict[str, int]:
+        """Requests by replica, all that this replica has queued before included."""
+        ...
+
+    def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What must hold for the replica to be ready."""
+        ...

@@ -1,0 +1,67 @@
+"""Bring the schema to where this code needs it. Run by a job before the replicas start, never by the replicas."""
+
+import asyncio
+import logging
+
+from alembic import command
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from user_api.schema_version import alembic_config
+from user_api.settings import MigrationSettings
+from user_api.storage import is_connection_failure
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds to wait for PostgreSQL."""
+
+# Any number will do, as long as every migration job takes the same one.
+_ADVISORY_LOCK = 0x65_76_65_6E_6B_65_65_6C
+
+
+async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) -> None:
+    """Run all migrations that the database lacks; any number of callers at once, one does it and the others wait.
+
+    Raises what connecting raised when PostgreSQL does not answer for `patience` seconds.
+    """
+    engine = create_async_engine(settings.database_url.get_secret_value(), poolclass=NullPool)
+    try:
+        await _wait(engine, patience)
+        async with engine.connect() as connection:
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    # For the session, not the transaction, so that a migration may commit in between.
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
+    connection.commit()
+    try:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
+        connection.commit()
+
+
+async def _wait(engine: AsyncEngine, patience: float) -> None:
+    deadline = asyncio.get_running_loop().time() + patience
+    pause = 0.1
+    while True:
+        try:
+            async with engine.connect():
+                return
+        except (OSError, DBAPIError) as error:
+            lasting = isinstance(error, DBAPIError) and not is_connection_failure(error)
+            if lasting or asyncio.get_running_loop().time() + pause > deadline:
+                raise
+            reason = str(error).splitlines()[0]
+            log.warning("PostgreSQL does not answer yet", extra={"reason": reason, "seconds": pause})
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 5)

@@ -1,0 +1,114 @@
+"""What goes over the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+MAX_ID = 2**63 - 1
+MAX_BATCH = 100
+MAX_PAGE = 1000
+
+
+def _plain_decimal(value: Any) -> Any:
+    """Only digits: int() would also take `+1`, `1_0`, spaces and digits of other scripts."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("must be a whole number")
+    return value
+
+
+UserId = Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_ID, examples=[1])]
+Version = Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_ID)]
+
+# The pattern of <input type=email> (WHATWG HTML, 4.10.5.1.5): what people's addresses look like, intranets included.
+_EMAIL = (
+    r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
+)
+Email = Annotated[
+    str,
+    Field(min_length=3, max_length=254, pattern=_EMAIL, description="An e-mail address", examples=["ada@example.com"]),
+]
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="1 to 200 characters, no control characters",
+        examples=["Ada Lovelace"],
+    ),
+]
+
+
+class User(BaseModel):
+    id: UserId
+    email: Email
+    name: Name
+    version: int = Field(ge=1, description="1 at first, one more with every change", examples=[1])
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewUser(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email
+    name: Name
+
+
+class UserPatch(BaseModel):
+    """A JSON merge patch (RFC 7396). No member of a user can be removed, so null is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # A factory keeps the default, which nothing reads, out of the OpenAPI document.
+    email: Email = Field(default_factory=str)
+    name: Name = Field(default_factory=str)
+
+
+class UserAnswer(BaseModel):
+    source: Literal["memory", "redis", "database"] = Field(description="The tier that answered")
+    data: User
+
+
+class UserPage(BaseModel):
+    data: list[User]
+
+
+class UserBatch(BaseModel):
+    data: list[User]
+    missing: list[UserId] = Field(description="Those of the ids that do not exist")
+
+
+class ListQuery(BaseModel):
+    """Either `ids`, or a page by `limit` and `after`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: str | None = Field(
+        None,
+        description=f"Up to {MAX_BATCH} ids, separated by commas",
+        pattern=r"^[0-9]+(,[0-9]+)*$",
+        examples=["1,2,3"],
+    )
+    limit: Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_PAGE)] | None = Field(
+        None, description="Users on a page; 100 by default"
+    )
+    after: UserId | None = Field(None, description="The page begins behind this id")
+
+    @model_validator(mode="after")
+    def _batch_or_page(self) -> "ListQuery":
+        if self.ids is not None and (self.limit is not None or self.after is not None):
+            raise ValueError("ids goes with neither limit nor after")
+        batch = self.batch
+        if len(batch) > MAX_BATCH:
+            raise ValueError(f"at most {MAX_BATCH} ids at once")
+        if any(not 1 <= user_id <= MAX_ID for user_id in batch):
+            raise ValueError(f"an id is a number from 1 to {MAX_ID}")
+        return self
+
+    @property
+    def batch(self) -> list[int]:
+        """The ids in the order given, each once."""
+        return list(dict.fromkeys(int(part[:20]) for part in (self.ids or "").split(",") if part))

@@ -1,0 +1,81 @@
+"""Settings of user-api, from USER_API_… variables."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from evenkeel.cache.keyring import KeyRing
+from evenkeel.settings import ServiceSettings
+
+TierName = Literal["memory", "redis"]
+
+
+class MigrationSettings(ServiceSettings):
+    """What `user-api migrate` needs. No secret has a default: one that is missing must not become somebody else's."""
+
+    model_config = SettingsConfigDict(env_prefix="USER_API_")
+
+    database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
+
+    @field_validator("database_url")
+    @classmethod
+    def _asyncpg(cls, value: SecretStr) -> SecretStr:
+        try:
+            url = make_url(value.get_secret_value())
+        except ArgumentError:
+            url = None
+        if url is None or url.get_backend_name() != "postgresql" or not url.database:
+            raise ValueError("must look like postgresql://user:password@host:port/database")
+        return SecretStr(url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False))
+
+
+class Settings(MigrationSettings):
+    """What a replica needs."""
+
+    database_pool_size: int = Field(10, ge=1, le=1000, description="connections this replica may hold")
+    cache_tiers: Annotated[tuple[TierName, ...], NoDecode] = Field(
+        ("memory", "redis"), description="tiers in the order they are asked; empty: always PostgreSQL"
+    )
+    cache_url: SecretStr | None = Field(None, description="Redis that is written to: redis://[:password@]host:port/0")
+    cache_read_url: SecretStr | None = Field(None, description="Redis that is read from; the same one by default")
+    cache_keys: SecretStr | None = Field(None, description="base64 keys of 32 bytes; the first encrypts, all decrypt")
+    cache_ttl: float = Field(600, gt=0, le=31_536_000, description="seconds that Redis keeps an entry")
+    memory_max_entries: int = Field(10_000, ge=1, description="entries in process memory")
+    memory_ttl: float = Field(1, gt=0, le=3600, description="seconds that process memory keeps an entry")
+
+    @field_validator("cache_tiers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if wrong := [name for name in names if name not in {"memory", "redis"}]:
+            raise ValueError(f"{wrong[0]!r} is no tier; choose from memory, redis")
+        if len(set(names)) < len(names):
+            raise ValueError("a tier is named twice")
+        return names
+
+    @field_validator("cache_url", "cache_read_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("cache_keys")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            KeyRing.from_text(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _redis_tier_has_what_it_needs(self) -> "Settings":
+        if "redis" in self.cache_tiers:
+            for name in ("cache_url", "cache_keys"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"USER_API_{name.upper()} is required while USER_API_CACHE_TIERS names redis")
+        return self

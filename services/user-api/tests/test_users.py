@@ -1,0 +1,329 @@
+"""The HTTP contract of users, on a real PostgreSQL and a real Redis."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+ADA = {"email": "ada@example.com", "name": "Ada Lovelace"}
+MAX_ID = 2**63 - 1
+
+
+def problem(response: httpx.Response) -> tuple[int, str]:
+    assert response.headers["Content-Type"] == "application/problem+json"
+    document = response.json()
+    assert document["status"] == response.status_code
+    assert document["detail"]
+    assert response.headers["X-Request-Id"]
+    assert response.headers["X-Served-By"] == "replica-a"
+    return response.status_code, document["type"].removeprefix("urn:evenkeel:problem:")
+
+
+async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
+    response = await client.post("/v1/users", json=ADA | changes)
+    assert response.status_code == 201, response.text
+    user: dict[str, Any] = response.json()
+    return user
+
+
+class TestCreate:
+    async def test_answers_the_user(self, client: httpx.AsyncClient) -> None:
+        response = await client.post("/v1/users", json=ADA, headers={"X-Request-Id": "mine-1"})
+        user = response.json()
+        created = user.pop("created_at")
+        assert user.pop("updated_at") >= created
+        assert datetime.fromisoformat(created).utcoffset() is not None
+        assert (response.status_code, user) == (201, ADA | {"id": 1, "version": 1})
+        assert response.headers["Location"] == "/v1/users/1"
+        assert response.headers["ETag"] == '"1"'
+        assert response.headers["X-Request-Id"] == "mine-1"
+        assert response.headers["X-Served-By"] == "replica-a"
+
+    async def test_email_taken_in_any_letter_case(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        response = await client.post("/v1/users", json=ADA | {"email": "ADA@Example.com"})
+        assert problem(response) == (409, "email-taken")
+        assert "ada" not in response.text.lower().replace("address", "")
+
+    async def test_one_of_many_at_once_gets_the_email(self, client: httpx.AsyncClient) -> None:
+        responses = await asyncio.gather(*(client.post("/v1/users", json=ADA) for _ in range(30)))
+        assert sorted(r.status_code for r in responses) == [201] + [409] * 29
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"email": "ada@example.com"},
+            {"name": "Ada"},
+            ADA | {"admin": True},
+            ADA | {"id": 7},
+            ADA | {"email": "nobody"},
+            ADA | {"email": "a b@example.com"},
+            ADA | {"email": "a@b@example.com"},
+            ADA | {"email": f"{'x' * 250}@example.com"},
+            ADA | {"email": "ada@example.com\n"},
+            ADA | {"email": "a\x00da@example.com"},
+            ADA | {"email": None},
+            ADA | {"name": ""},
+            ADA | {"name": 7},
+            ADA | {"name": "x" * 201},
+            ADA | {"name": "Ada\x00"},
+            ADA | {"name": "Ada\n"},
+            ADA | {"name": ["Ada"]},
+            [],
+            None,
+            "text",
+        ],
+    )
+    async def test_invalid_body(self, client: httpx.AsyncClient, body: Any) -> None:
+        response = await client.post("/v1/users", json=body)
+        assert problem(response) == (422, "validation")
+        assert all(error.keys() == {"in", "field", "detail"} for error in response.json()["errors"])
+        assert (await client.get("/v1/users")).json() == {"data": []}
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"{", b"", b"{'email': 1}", b"\xff\xfe", b"[" * 60_000, b"9" * 5000, b'{"a":1}{"b":2}'],
+        ids=["cut", "empty", "quotes", "not-utf-8", "deep", "huge-number", "two"],
+    )
+    async def test_malformed_json(self, client: httpx.AsyncClient, content: bytes) -> None:
+        response = await client.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
+        status, slug = problem(response)
+        assert status == 422
+        assert slug == ("validation" if content == b"" else "malformed-json")
+
+    async def test_lone_surrogate(self, client: httpx.AsyncClient) -> None:
+        content = rb'{"email":"ada@example.com","name":"\ud800"}'
+        response = await client.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
+        assert problem(response) == (422, "validation")
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    async def test_body_over_64_kib(self, client: httpx.AsyncClient, *, chunked: bool) -> None:
+        async def chunks() -> Any:
+            for _ in range(70):
+                yield b"x" * 1024
+
+        content = chunks() if chunked else b"x" * 70 * 1024
+        response = await client.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
+        assert problem(response) == (413, "content-too-large")
+
+
+class TestRead:
+    async def test_from_database_then_memory(self, client: httpx.AsyncClient) -> None:
+        user = await create(client)
+        first = await client.get("/v1/users/1")
+        assert (first.status_code, first.json()) == (200, {"source": "database", "data": user})
+        assert first.headers["Cache-Status"] == "redis; fwd=uri-miss; stored, memory; fwd=uri-miss; stored"
+        assert first.headers["ETag"] == '"1"'
+        assert first.headers["Cache-Control"] == "private, no-cache"
+        second = await client.get("/v1/users/1")
+        assert (second.status_code, second.json()) == (200, {"source": "memory", "data": user})
+        assert second.headers["Cache-Status"].startswith("memory; hit; ttl=")
+
+    async def test_no_cache_asks_the_database(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        await client.get("/v1/users/1")
+        response = await client.get("/v1/users/1", headers={"Cache-Control": "max-age=0, No-Cache"})
+        assert response.json()["source"] == "database"
+        assert response.headers["Cache-Status"] == "redis; fwd=request; stored, memory; fwd=request; stored"
+
+    async def test_if_none_match(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        for header in ('"1"', 'W/"1"', '"7", "1"', "*"):
+            response = await client.get("/v1/users/1", headers={"If-None-Match": header})
+            assert (response.status_code, response.content, response.headers["ETag"]) == (304, b"", '"1"')
+        assert (await client.get("/v1/users/1", headers={"If-None-Match": '"2"'})).status_code == 200
+        response = await client.get("/v1/users/1", headers={"If-None-Match": "1"})
+        assert problem(response) == (422, "validation")
+
+    async def test_min_version(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        response = await client.get("/v1/users/1", headers={"Min-Version": "1"})
+        assert response.status_code == 200
+        response = await client.get("/v1/users/1", headers={"Min-Version": "2"})
+        assert problem(response) == (412, "precondition-failed")
+        for nonsense in ("0", "-1", "x", "1.0", str(2**63)):
+            response = await client.get("/v1/users/1", headers={"Min-Version": nonsense})
+            assert problem(response) == (422, "validation")
+
+    async def test_missing(self, client: httpx.AsyncClient) -> None:
+        for user_id in (1, MAX_ID):
+            assert problem(await client.get(f"/v1/users/{user_id}")) == (404, "user-not-found")
+
+    @pytest.mark.parametrize("user_id", ["0", "-1", str(MAX_ID + 1), "x", "1.0", "+1", "%201", "1_0", "%00", "९", "9" * 5000])
+    async def test_id_out_of_range(self, client: httpx.AsyncClient, user_id: str) -> None:
+        for method in ("GET", "DELETE"):
+            assert problem(await client.request(method, f"/v1/users/{user_id}")) == (422, "validation")
+        assert problem(await client.patch(f"/v1/users/{user_id}", json={})) == (422, "validation")
+
+
+class TestBatch:
+    async def test_in_the_order_asked_once_each(self, client: httpx.AsyncClient) -> None:
+        users = [await create(client, email=f"u{n}@example.com") for n in range(4)]
+        await client.get("/v1/users/2")
+        response = await client.get("/v1/users?ids=4,2,99,4,1")
+        assert (response.status_code, response.json()) == (
+            200,
+            {"data": [users[3], users[1], users[0]], "missing": [99]},
+        )
+        assert (await client.get("/v1/users/4")).json()["source"] == "memory"
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "ids=",
+            "ids=1,",
+            "ids=a",
+            "ids=0",
+            "ids=-1",
+            f"ids={MAX_ID + 1}",
+            f"ids={'9' * 5000}",
+            "ids=1&limit=1",
+            "ids=1&after=1",
+            "ids=" + ",".join(map(str, range(1, 102))),
+            "ids=1%00",
+        ],
+    )
+    async def test_invalid(self, client: httpx.AsyncClient, query: str) -> None:
+        assert problem(await client.get(f"/v1/users?{query}")) == (422, "validation")
+
+    async def test_hundred(self, client: httpx.AsyncClient) -> None:
+        ids = list(range(1, 101))
+        response = await client.get("/v1/users", params={"ids": ",".join(map(str, ids))})
+        assert response.json() == {"data": [], "missing": ids}
+
+
+class TestList:
+    async def test_pages_by_key(self, client: httpx.AsyncClient) -> None:
+        users = [await create(client, email=f"u{n}@example.com") for n in range(5)]
+        found, url = [], "/v1/users?limit=2"
+        while True:
+            response = await client.get(url)
+            found.append(response.json()["data"])
+            if "Link" not in response.headers:
+                break
+            url = response.links["next"]["url"]
+        assert found == [users[:2], users[2:4], users[4:]]
+        assert (await client.get("/v1/users?limit=5")).headers.get("Link") is None
+        assert (await client.get("/v1/users?after=4")).json() == {"data": users[4:]}
+
+    @pytest.mark.parametrize(
+        "query", ["limit=0", "limit=1001", "limit=x", "limit=", "after=x", "after=-1", f"after={MAX_ID + 1}", "page=2"]
+    )
+    async def test_invalid(self, client: httpx.AsyncClient, query: str) -> None:
+        assert problem(await client.get(f"/v1/users?{query}")) == (422, "validation")
+
+
+class TestPatch:
+    @pytest.mark.parametrize("content_type", ["application/json", "application/merge-patch+json"])
+    async def test_changes_what_it_names(self, client: httpx.AsyncClient, content_type: str) -> None:
+        user = await create(client)
+        headers = {"Content-Type": content_type}
+        response = await client.patch("/v1/users/1", content=b'{"name":"Countess"}', headers=headers)
+        changed = response.json()
+        assert changed["updated_at"] > user["updated_at"]
+        assert changed == user | {"name": "Countess", "version": 2, "updated_at": changed["updated_at"]}
+        assert (response.status_code, response.headers["ETag"]) == (200, '"2"')
+
+    async def test_is_read_at_once(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        for n in range(2, 20):
+            await client.get("/v1/users/1")
+            user = (await client.patch("/v1/users/1", json={"name": f"Ada {n}"})).json()
+            assert (await client.get("/v1/users/1")).json()["data"] == user
+            assert user["version"] == n
+
+    async def test_empty_patch_changes_nothing(self, client: httpx.AsyncClient) -> None:
+        user = await create(client)
+        response = await client.patch("/v1/users/1", json={})
+        assert (response.status_code, response.json()) == (200, user)
+
+    async def test_if_match(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": '"2"'})
+        assert problem(response) == (412, "precondition-failed")
+        assert response.json()["current"] == 1
+        for header in ('W/"1"', '"x"'):
+            response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": header})
+            assert problem(response) == (412, "precondition-failed")
+        response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": "1"})
+        assert problem(response) == (422, "validation")
+        for header, version in (('"1"', 2), ('"9", "2"', 3), ("*", 4)):
+            response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": header})
+            assert (response.status_code, response.json()["version"]) == (200, version)
+
+    async def test_one_of_many_with_the_same_if_match_wins(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        patches = (
+            client.patch("/v1/users/1", json={"name": f"B{n}"}, headers={"If-Match": '"1"'}) for n in range(20)
+        )
+        statuses = [response.status_code for response in await asyncio.gather(*patches)]
+        assert sorted(statuses) == [200] + [412] * 19
+
+    async def test_no_update_is_lost(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        responses = await asyncio.gather(*(client.patch("/v1/users/1", json={"name": f"B{n}"}) for n in range(50)))
+        assert sorted(response.json()["version"] for response in responses) == list(range(2, 52))
+
+    async def test_email_taken(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        user = await create(client, email="b@example.com")
+        assert problem(await client.patch("/v1/users/2", json={"email": "ADA@example.com"})) == (409, "email-taken")
+        assert (await client.get("/v1/users/2")).json()["data"] == user
+        response = await client.patch("/v1/users/2", json={"email": "B@example.com"})
+        assert response.json()["email"] == "B@example.com"
+
+    @pytest.mark.parametrize("body", [{"name": None}, {"email": None}, {"id": 2}, {"version": 9}, {"name": ""}, [], "x"])
+    async def test_invalid(self, client: httpx.AsyncClient, body: Any) -> None:
+        user = await create(client)
+        assert problem(await client.patch("/v1/users/1", json=body)) == (422, "validation")
+        assert (await client.get("/v1/users/1")).json()["data"] == user
+
+    async def test_missing(self, client: httpx.AsyncClient) -> None:
+        for body in ({}, {"name": "B"}):
+            assert problem(await client.patch("/v1/users/1", json=body)) == (404, "user-not-found")
+
+
+class TestDelete:
+    async def test_gone_at_once(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        await client.get("/v1/users/1")
+        response = await client.delete("/v1/users/1")
+        assert (response.status_code, response.content) == (204, b"")
+        assert problem(await client.get("/v1/users/1")) == (404, "user-not-found")
+        assert problem(await client.delete("/v1/users/1")) == (404, "user-not-found")
+        assert (await create(client))["id"] == 2
+
+    async def test_if_match(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        response = await client.delete("/v1/users/1", headers={"If-Match": '"2"'})
+        assert problem(response) == (412, "precondition-failed")
+        assert (await client.delete("/v1/users/1", headers={"If-Match": '"1"'})).status_code == 204
+
+
+async def test_unknown_route_and_method(client: httpx.AsyncClient) -> None:
+    assert problem(await client.get("/v1/nothing")) == (404, "not-found")
+    response = await client.put("/v1/users/1", json=ADA)
+    assert problem(response) == (405, "method-not-allowed")
+    assert response.headers["Allow"]
+
+
+async def test_openapi_declares_every_problem(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    declared = {
+        (path, method): sorted(operation["responses"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert declared == {
+        ("/v1/users", "get"): ["200", "422", "503"],
+        ("/v1/users", "post"): ["201", "409", "413", "422", "503"],
+        ("/v1/users/{user_id}", "delete"): ["204", "404", "412", "422", "503"],
+        ("/v1/users/{user_id}", "get"): ["200", "304", "404", "412", "422", "503"],
+        ("/v1/users/{user_id}", "patch"): ["200", "404", "409", "412", "413", "422", "503"],
+    }
+    assert "/docs/assets/swagger-ui-bundle.js" in (await client.get("/docs")).text
+    assert (await client.get("/docs/assets/swagger-ui-bundle.js")).status_code == 200

@@ -1,0 +1,206 @@
+"""The command line."""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from stack import control, daemon, logs, status
+from stack.errors import StackError, UsageError
+from stack.layout import Layout, repository_root
+from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, MAX_REPLICAS, Options, whole_number
+from stack.services import SERVICES
+from stack.state import State
+
+# For a supervisor that hangs; stopping everything takes a few seconds.
+DOWN_TIMEOUT = 90.0
+
+
+def main() -> None:
+    """Run one command; exits with 0, 1 for what failed, 2 for what was asked wrongly."""
+    try:
+        arguments = _parser().parse_args()
+        sys.exit(arguments.run(_layout(arguments.directory), arguments))
+    except StackError as error:
+        sys.stderr.write(f"stack: {error}\n")
+        sys.exit(error.exit_status)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def up(layout: Layout, arguments: argparse.Namespace) -> int:
+    options = Options.read(vars(arguments), os.environ)
+    layout.make()
+    request = {"command": "up", "options": options.as_dict()}
+    try:
+        answer = control.ask(_control_socket(layout), request)
+    except control.NotRunningError:
+        answer = _launch_and_ask(layout, request)
+    _print(status.welcome(answer))
+    return 0
+
+
+def down(layout: Layout, arguments: argparse.Namespace) -> int:
+    if layout.state.exists():
+        _stop(layout)
+    if arguments.delete_data:
+        _delete(layout)
+    return 0
+
+
+def show_status(layout: Layout, arguments: argparse.Namespace) -> int:
+    try:
+        answer = control.ask(_control_socket(layout), {"command": "status"}, timeout=30)
+    except control.NotRunningError:
+        if not arguments.json:
+            raise
+        _print(json.dumps({"gateway": None, "processes": []}))
+        return 1
+    _print(json.dumps(answer, indent=1) if arguments.json else status.table(answer))
+    return 0
+
+
+def scale(layout: Layout, arguments: argparse.Namespace) -> int:
+    count = whole_number("the number of replicas", arguments.count, 0, MAX_REPLICAS)
+    request = {"command": "scale", "service": arguments.service, "count": count}
+    _print(status.table(control.ask(_control_socket(layout), request)))
+    return 0
+
+
+def restart(layout: Layout, arguments: argparse.Namespace) -> int:
+    request = {"command": "restart", "service": arguments.service}
+    _print(status.table(control.ask(_control_socket(layout), request)))
+    return 0
+
+
+def show_logs(layout: Layout, arguments: argparse.Namespace) -> int:
+    count = whole_number("--lines", arguments.lines, 0, 1_000_000)
+    available = {path.stem: path for path in sorted(layout.logs.glob("*.log"))}
+    chosen = [
+        path for name, path in available.items() if name == arguments.name or name.startswith(f"{arguments.name}-")
+    ]
+    if not chosen:
+        known = ", ".join(available) or "none yet"
+        raise UsageError(f"there is no log of {arguments.name!r}; there are: {known}")
+    for path in chosen:
+        for line in logs.tail(path, count):
+            _print_log(path, line, several=len(chosen) > 1)
+    if arguments.follow:
+        for path, line in logs.follow(chosen):
+            _print_log(path, line, several=len(chosen) > 1)
+    return 0
+
+
+def _launch_and_ask(layout: Layout, request: control.Request) -> control.Answer:
+    supervisor = daemon.launch(layout)
+    try:
+        return control.ask(layout.control_socket, request)
+    except KeyboardInterrupt:
+        control.ask(layout.control_socket, {"command": "down"}, timeout=DOWN_TIMEOUT)
+        raise
+    except control.NotRunningError as error:
+        raise StackError(f"the supervisor went away; see {layout.log('supervisor')}") from error
+    except StackError:
+        supervisor.wait(DOWN_TIMEOUT)  # it leaves when nothing could be started
+        raise
+
+
+def _stop(layout: Layout) -> None:
+    supervisor = State(layout.state).supervisor_process()
+    try:
+        control.ask(_control_socket(layout), {"command": "down"}, timeout=DOWN_TIMEOUT)
+    except control.NotRunningError:
+        pass
+    except StackError:
+        if supervisor:
+            supervisor.kill()
+    if supervisor:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor.wait(DOWN_TIMEOUT)
+    for name in daemon.clean_up(layout):
+        _print(f"{name} was left by a supervisor that had been killed, and is stopped now")
+
+
+def _delete(layout: Layout) -> None:
+    """Delete what the stack has made, and nothing else that may be in the directory."""
+    for folder in (layout.data, layout.logs, layout.gateway, layout.sockets):
+        shutil.rmtree(folder, ignore_errors=not folder.exists())
+    for file in (layout.secrets, layout.state, layout.lock):
+        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        layout.directory.rmdir()
+
+
+def _control_socket(layout: Layout) -> Path:
+    """Where the running supervisor listens, even if TMPDIR has changed since."""
+    recorded = State(layout.state).control_socket
+    return Path(recorded) if recorded else layout.control_socket
+
+
+def _layout(directory: str | None) -> Layout:
+    repository = repository_root()
+    chosen = directory or os.environ.get("STACK_DIRECTORY")
+    return Layout(Path(chosen).expanduser().resolve() if chosen else repository / ".stack", repository)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _print_log(path: Path, line: str, *, several: bool) -> None:
+    _print(f"{path.stem} | {line}" if several else line)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="stack", description="Evenkeel on this machine: servers, replicas and gateway.")
+    parser.add_argument("--directory", help="where data and logs are kept (STACK_DIRECTORY; default: .stack)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    command = commands.add_parser("up", help="start everything, or bring back what has died")
+    replicas = f"0 to {MAX_REPLICAS}; default {DEFAULT_REPLICAS}"
+    command.add_argument("--user-api-replicas", metavar="N", help=f"{replicas} (USER_API_REPLICAS)")
+    command.add_argument("--counter-api-replicas", metavar="N", help=f"{replicas} (COUNTER_API_REPLICAS)")
+    command.add_argument("--port", help=f"of the gateway, on 127.0.0.1; default {DEFAULT_PORT} (PORT)")
+    command.add_argument("--postgres-url", metavar="URL", help="use this PostgreSQL instead of an embedded one")
+    command.add_argument("--cache-url", metavar="URL", help="use this Redis for the cache")
+    command.add_argument("--counters-url", metavar="URL", help="use this Redis for the counters")
+    command.set_defaults(run=up)
+
+    command = commands.add_parser("down", help="stop everything; data is kept")
+    command.add_argument("--delete-data", action="store_true", help="delete data, logs and passwords as well")
+    command.set_defaults(run=down)
+
+    command = commands.add_parser("status", help="what runs where; exit status 1 when nothing does")
+    command.add_argument("--json", action="store_true", help="for programs; holds passwords")
+    command.set_defaults(run=show_status)
+
+    command = commands.add_parser("scale", help="change the number of replicas")
+    command.add_argument("service", choices=SERVICES)
+    command.add_argument("count")
+    command.set_defaults(run=scale)
+
+    command = commands.add_parser("restart", help="replace the replicas one by one; no request fails")
+    command.add_argument("service", choices=SERVICES)
+    command.set_defaults(run=restart)
+
+    command = commands.add_parser("logs", help="what a process has written")
+    command.add_argument("name", help="of a process, or a service for all its replicas")
+    command.add_argument("-n", "--lines", default="100", help="how many lines of each (100)")
+    command.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    command.set_defaults(run=show_logs)
+    return parser

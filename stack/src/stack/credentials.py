@@ -1,0 +1,40 @@
+"""The passwords and keys of one stack, made once and kept beside its data."""
+
+import base64
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from stack.errors import StackError
+from stack.files import write_json
+
+
+def _password() -> str:
+    return secrets.token_hex(24)
+
+
+def _cache_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+@dataclass(frozen=True)
+class Credentials:
+    postgres_admin: str = field(default_factory=_password, repr=False)
+    postgres: str = field(default_factory=_password, repr=False)
+    redis_cache: str = field(default_factory=_password, repr=False)
+    redis_counters: str = field(default_factory=_password, repr=False)
+    cache_key: str = field(default_factory=_cache_key, repr=False)
+    """AES-256: 32 bytes in base64."""
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> "Credentials":
+        """Those in the file, which is written (for the owner only) when it is missing."""
+        if path.exists():
+            try:
+                return cls(**json.loads(path.read_text()))
+            except (ValueError, TypeError) as error:
+                raise StackError(f"{path} is damaged; `stack down --delete-data` starts afresh") from error
+        created = cls()
+        write_json(path, asdict(created))
+        return created

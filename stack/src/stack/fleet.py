@@ -1,0 +1,117 @@
+"""The replicas of one service, and what the gateway is told about them."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stack.errors import StackError
+from stack.gateway import Gateway
+from stack.layout import free_port
+from stack.process import MakeProcess, Process
+from stack.services import Service
+from stack.together import together
+
+# How long Envoy may take to find a new replica ready, or one gone; it asks every second.
+NOTICED_WITHIN = 10.0
+NOTICE_POLL = 0.05
+
+# Envoy's main thread drops a replica a moment before its workers do.
+WORKERS_LAG = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Replica:
+    number: int
+    port: int
+    process: Process
+
+    @property
+    def retiring(self) -> bool:
+        return self.process.phase == "draining"
+
+
+class Fleet:
+    """Replicas numbered from 1, each on its own port. The gateway knows those that are ready."""
+
+    def __init__(self, service: Service, gateway: Gateway, make_process: MakeProcess) -> None:
+        self.name = service.name
+        self._service = service
+        self._gateway = gateway
+        self._make_process = make_process
+        self._replicas: list[Replica] = []
+        self._published: set[int] | None = None
+
+    def __len__(self) -> int:
+        """How many there are to stay."""
+        return sum(not replica.retiring for replica in self._replicas)
+
+    @property
+    def processes(self) -> list[Process]:
+        """All that run, by number; also those that are being replaced."""
+        return [replica.process for replica in sorted(self._replicas, key=lambda replica: replica.number)]
+
+    def publish(self) -> None:
+        """Tell the gateway which replicas are ready, if that has changed."""
+        ports = {replica.port for replica in self._replicas if replica.process.phase == "healthy"}
+        if ports != self._published:
+            self._gateway.publish(self.name, ports)
+            self._published = ports
+
+    async def scale(self, count: int) -> None:
+        """Start or stop replicas until there are `count`; those that stay are not touched.
+
+        Returns when all are ready and the gateway sends requests to exactly these.
+        """
+        taken = {replica.number for replica in self._replicas}
+        free = (number for number in range(1, count + len(taken) + 1) if number not in taken)
+        await self._start([next(free) for _ in range(count - len(self))])
+        surplus = sorted(self._replicas, key=lambda replica: replica.number)[count:]
+        await self._retire(surplus)
+        await self.heal()
+
+    async def restart(self) -> None:
+        """Replace one replica after the other; each takes requests before its predecessor stops taking them."""
+        for old in list(self._replicas):
+            await self._start([old.number])
+            await self._until_gateway_agrees()
+            await self._retire([old])
+
+    async def heal(self) -> None:
+        """Return when all replicas are ready and the gateway knows."""
+        await together(replica.process.heal() for replica in self._replicas)
+        await self._until_gateway_agrees()
+
+    async def stop(self) -> None:
+        await together(replica.process.stop() for replica in self._replicas)
+        self._replicas.clear()
+
+    async def _start(self, numbers: Iterable[int]) -> None:
+        new = [self._new(number) for number in numbers]
+        self._replicas += new
+        try:
+            await together(replica.process.start() for replica in new)
+        except BaseException:
+            await self._retire(new)
+            raise
+
+    def _new(self, number: int) -> Replica:
+        port = free_port()
+        return Replica(number, port, self._make_process(self._service.replica(number, port), self.publish))
+
+    async def _retire(self, replicas: list[Replica]) -> None:
+        """Take replicas out of the gateway, let them finish what they have, and stop them."""
+        for replica in replicas:
+            replica.process.drain()
+        if replicas:
+            await self._until_gateway_agrees()
+            await asyncio.sleep(WORKERS_LAG)
+        await together(replica.process.stop() for replica in replicas)
+        self._replicas = [replica for replica in self._replicas if replica not in replicas]
+
+    async def _until_gateway_agrees(self) -> None:
+        try:
+            async with asyncio.timeout(NOTICED_WITHIN):
+                while await self._gateway.healthy_ports(self.name) != self._published:  # noqa: ASYNC110 (Envoy's state)
+                    await asyncio.sleep(NOTICE_POLL)
+        except TimeoutError:
+            raise StackError(f"the gateway does not find the replicas of {self.name} ready") from None

@@ -1,0 +1,123 @@
+"""Where the stack keeps its files, and which ports are free."""
+
+import hashlib
+import os
+import secrets
+import socket
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.errors import StackError
+
+# Below the ports that Linux (32768) and macOS (49152) give to outgoing connections, which could otherwise take a
+# server's port while it restarts.
+PORTS = range(20000, 30000)
+
+# A socket's path has at most 108 bytes on Linux and 104 on macOS, including the final zero.
+SOCKET_PATH_MAX = 103
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one stack."""
+
+    directory: Path
+    """Data, logs and secrets; kept until `stack down --delete-data`."""
+    repository: Path
+    """Holds `gateway/`."""
+
+    @property
+    def secrets(self) -> Path:
+        return self.directory / "secrets.json"
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.directory / "lock"
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "log"
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def gateway(self) -> Path:
+        return self.directory / "gateway"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    @property
+    def sockets(self) -> Path:
+        """A short private directory: paths of sockets must be short, and the stack's own may be long."""
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
+        directory = Path(tempfile.gettempdir()) / f"evenkeel-{os.getuid()}-{digest}"
+        if len(os.fsencode(directory / "control.sock")) > SOCKET_PATH_MAX:
+            directory = Path("/tmp") / directory.name  # noqa: S108 (made_private checks whose it is)
+        return directory
+
+    @property
+    def control_socket(self) -> Path:
+        return self.sockets / "control.sock"
+
+    @property
+    def admin_socket(self) -> Path:
+        return self.sockets / "envoy.sock"
+
+    def make(self) -> None:
+        """Create the directories that are missing."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in (self.logs, self.data, self.gateway):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StackError(f"{self.directory} cannot be used: {error.strerror}") from error
+        made_private(self.sockets)
+
+
+def made_private(directory: Path) -> Path:
+    """The directory, created if need be; refused when anybody else owns it or can enter it."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StackError(f"{directory} must be a directory that only you can enter")
+    return directory
+
+
+def repository_root() -> Path:
+    """The checkout that this package is installed from, or else the one that the working directory is in."""
+    for start in (Path(__file__).resolve(), Path.cwd()):
+        for candidate in (start, *start.parents):
+            if (candidate / "gateway" / "envoy.yaml").is_file():
+                return candidate
+    raise StackError("gateway/envoy.yaml was not found: run this command in a checkout of Evenkeel")
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(preferred: int | None = None) -> int:
+    """A port to listen on: the preferred one if it is free."""
+    if preferred is not None and port_is_free(preferred):
+        return preferred
+    for _ in range(1000):
+        port = secrets.choice(PORTS)
+        if port_is_free(port):
+            return port
+    raise StackError(f"no free port between {PORTS.start} and {PORTS.stop - 1}")

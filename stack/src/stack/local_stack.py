@@ -1,0 +1,143 @@
+"""Everything that runs, in the order it depends on each other."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from stack import logs, services
+from stack.backends import Backends
+from stack.credentials import Credentials
+from stack.errors import StackError
+from stack.fleet import Fleet
+from stack.gateway import Gateway
+from stack.layout import Layout, port_is_free
+from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, Options
+from stack.process import Process, Program
+from stack.state import State
+from stack.together import together
+
+
+class LocalStack:
+    """Data servers, replicas and the gateway. Not safe for two operations at once: the supervisor sees to that."""
+
+    def __init__(self, layout: Layout, options: Options, state: State) -> None:
+        def make_process(program: Program, on_change: Callable[[], None] | None = None) -> Process:
+            return Process(program, log_file=layout.log(program.name), state=state, on_change=on_change)
+
+        self._layout = layout
+        self._options = options
+        credentials = Credentials.load_or_create(layout.secrets)
+        self._backends = Backends.choose(options, layout, credentials, state, make_process)
+        self._gateway = Gateway(layout, options.port or DEFAULT_PORT)
+        self._gateway_process = make_process(self._gateway.program())
+        self._user_api = services.user_api(
+            database_url=self._backends.postgres.url,
+            cache_url=self._backends.cache.url,
+            cache_key=credentials.cache_key,
+        )
+        counter_api = services.counter_api(redis_url=self._backends.counters.url)
+        self._fleets = {
+            service.name: Fleet(service, self._gateway, make_process) for service in (self._user_api, counter_api)
+        }
+
+    async def start(self) -> None:
+        """Start everything and return when the gateway finds every replica ready.
+
+        Raises StackError with the reason; `stop` has then still to be called.
+        """
+        if not port_is_free(self._gateway.port):
+            raise StackError(
+                f"port {self._gateway.port} on 127.0.0.1 is taken, perhaps by another stack;"
+                " stop what listens there or choose another one with PORT=…"
+            )
+        for fleet in self._fleets.values():
+            fleet.publish()
+        self._gateway.prepare()
+        await together(
+            [
+                self._gateway_process.start(),
+                self._backends.cache.start(),
+                self._start_users(),
+                self._start_counters(),
+            ]
+        )
+
+    async def adjust(self, options: Options) -> None:
+        """Bring back what has died and change the numbers of replicas that the options give."""
+        self._refuse_changes(options)
+        await together([self._gateway_process.heal(), *(backend.heal() for backend in self._backends)])
+        wanted = {"user-api": options.user_api_replicas, "counter-api": options.counter_api_replicas}
+        await together(
+            fleet.heal() if wanted[name] is None else fleet.scale(wanted[name]) for name, fleet in self._fleets.items()
+        )
+
+    async def scale(self, service: str, count: int) -> None:
+        await self._fleets[service].scale(count)
+
+    async def restart(self, service: str) -> None:
+        """Replace the replicas one by one. For user-api the schema goes first: the code may be newer."""
+        if service == self._user_api.name:
+            await self._migrate()
+        await self._fleets[service].restart()
+
+    async def stop(self) -> None:
+        """Stop everything, those who ask before those who answer."""
+        await self._gateway_process.stop()
+        await together(fleet.stop() for fleet in self._fleets.values())
+        await together(backend.stop() for backend in self._backends)
+
+    async def status(self) -> dict[str, Any]:
+        replicas = [process for fleet in self._fleets.values() for process in fleet.processes]
+        entries = await asyncio.gather(
+            *(process.status() for process in replicas),
+            *(backend.status() for backend in self._backends),
+            self._gateway_process.status(),
+        )
+        return {"gateway": self._gateway.url, "processes": entries}
+
+    async def _start_users(self) -> None:
+        await self._backends.postgres.start()
+        await self._migrate()
+        await self._fleets["user-api"].scale(_or_default(self._options.user_api_replicas))
+
+    async def _start_counters(self) -> None:
+        await self._backends.counters.start()
+        await self._fleets["counter-api"].scale(_or_default(self._options.counter_api_replicas))
+
+    async def _migrate(self) -> None:
+        log_file = self._layout.log("migrate")
+        with log_file.open("ab") as output:
+            since = output.tell()
+            migration = await asyncio.create_subprocess_exec(
+                *(services.command("user-api"), "migrate"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | self._user_api.settings,
+            )
+        try:
+            status = await migration.wait()
+        except asyncio.CancelledError:
+            migration.kill()  # PostgreSQL rolls back
+            await migration.wait()
+            raise
+        if status != 0:
+            lines = "\n  ".join(logs.tail(log_file, 12, since=since))
+            raise StackError(f"user-api migrate failed (exit status {status}); see {log_file}\n  {lines}")
+
+    def _refuse_changes(self, options: Options) -> None:
+        current = self._options
+        for what, now, wanted in (
+            ("the gateway's port", self._gateway.port, options.port),
+            ("PostgreSQL", current.postgres_url, options.postgres_url),
+            ("the cache", current.cache_url, options.cache_url),
+            ("the counters' Redis", current.counters_url, options.counters_url),
+        ):
+            if wanted is not None and wanted != now:
+                raise StackError(f"{what} cannot change while the stack runs; `stack down` first")
+
+
+def _or_default(count: int | None) -> int:
+    return DEFAULT_REPLICAS if count is None else count

@@ -1,0 +1,52 @@
+"""Log files: reading their ends, following them, keeping them small."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_BYTES = 32 * 1024 * 1024
+"""A log that grows beyond this moves to `<name>.log.1`."""
+
+
+def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
+    """The last lines of what was written after the offset `since`, at most 64 KiB of it."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(min(since, size), size - 65536))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []
+
+
+def follow(paths: list[Path], *, interval: float = 0.2) -> Iterator[tuple[Path, str]]:
+    """What is appended to the files from now on, line by line; never ends."""
+    offsets = {path: path.stat().st_size if path.exists() else 0 for path in paths}
+    while True:
+        for path in paths:
+            for line in _appended(path, offsets):
+                yield path, line
+        time.sleep(interval)
+
+
+def trim(directory: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    """Move what large logs hold aside. Their writers append, so that a truncated file simply begins again."""
+    for path in directory.glob("*.log"):
+        if path.stat().st_size > max_bytes:
+            shutil.copyfile(path, path.with_name(path.name + ".1"))
+            os.truncate(path, 0)
+
+
+def _appended(path: Path, offsets: dict[Path, int]) -> list[str]:
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < offsets[path]:  # trimmed
+            offsets[path] = 0
+        file.seek(offsets[path])
+        complete, newline, _ = file.read().rpartition(b"\n")
+    offsets[path] += len(complete) + len(newline)
+    return complete.decode(errors="replace").splitlines()

@@ -1,0 +1,76 @@
+"""What a stack is asked to be, from arguments and environment."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from stack.errors import UsageError
+
+DEFAULT_PORT = 8080
+DEFAULT_REPLICAS = 2
+MAX_REPLICAS = 64
+
+ENVIRONMENT = {
+    "user_api_replicas": "USER_API_REPLICAS",
+    "counter_api_replicas": "COUNTER_API_REPLICAS",
+    "port": "PORT",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """None: as it is now, or the default in a stack that starts."""
+
+    user_api_replicas: int | None = None
+    counter_api_replicas: int | None = None
+    port: int | None = None
+    """Of the gateway, on 127.0.0.1."""
+    postgres_url: str | None = None
+    cache_url: str | None = None
+    counters_url: str | None = None
+
+    @classmethod
+    def read(cls, arguments: Mapping[str, str | None], environment: Mapping[str, str]) -> "Options":
+        """Arguments go before environment variables; an empty value counts as none.
+
+        Raises UsageError, naming what was wrong and what would be right.
+        """
+        values: dict[str, Any] = {}
+        for name in ("user_api_replicas", "counter_api_replicas", "port"):
+            source, text = f"--{name.replace('_', '-')}", arguments.get(name)
+            if text is None:
+                source, text = ENVIRONMENT[name], environment.get(ENVIRONMENT[name])
+            if text:
+                low, high = (1, 65535) if name == "port" else (0, MAX_REPLICAS)
+                values[name] = whole_number(source, text, low, high)
+        for name, schemes in (
+            ("postgres_url", ("postgresql",)),
+            ("cache_url", ("redis", "rediss")),
+            ("counters_url", ("redis", "rediss")),
+        ):
+            text = arguments.get(name)
+            if text:
+                values[name] = _url(f"--{name.replace('_', '-')}", text, schemes)
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def whole_number(source: str, text: str, low: int, high: int) -> int:
+    """The number in the text, or UsageError naming its source and the limits."""
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise UsageError(f"{source} must be a whole number from {low} to {high}, not {text!r}")
+    return int(text)
+
+
+def _url(source: str, text: str, schemes: tuple[str, ...]) -> str:
+    try:
+        parts = urlsplit(text)
+        complete = parts.scheme in schemes and parts.hostname and parts.port is not None
+    except ValueError:
+        complete = False
+    if not complete:  # the text itself may hold a password
+        raise UsageError(f"{source} must be a URL like {schemes[0]}://user:password@host:port/name")
+    return text

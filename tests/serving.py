@@ -1,0 +1,35 @@
+"""The application under test behind a real uvicorn on a free port, in the test's own event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the running application; its lifespan begins and ends with the block."""
+    server = _Server(uvicorn.Config(app, port=0, http="httptools", ws="none", lifespan="on", log_config=None))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+        if task.done():
+            await task
+            raise RuntimeError("the application did not start")
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals of the test process alone."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:
+        return nullcontext()
