@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from redis import Redis
 from tests.servers import Servers, containers, docker_answers, embedded
+
 from user_api.migrate import migrate
 from user_api.settings import MigrationSettings
 
@@ -21,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["containers", "embedded"],
         help="where PostgreSQL and Redis come from (default: containers if Docker answers)",
     )
+    parser.addoption("--gateway", metavar="URL", help="run tests/integration/test_smoke.py against this gateway")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,7 +52,7 @@ def _migrated_database(servers: Servers) -> str:
     """The URL of a database with the current schema."""
     asyncio.run(_execute(servers.postgres, "CREATE DATABASE user_api_tests"))
     url = urlsplit(servers.postgres)._replace(path="/user_api_tests").geturl()
-    asyncio.run(migrate(MigrationSettings(database_url=url)))  # type: ignore[arg-type]
+    asyncio.run(migrate(MigrationSettings(database_url=url)))
     return url
 
 

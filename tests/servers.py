@@ -11,14 +11,15 @@ from pathlib import Path
 
 import docker
 from docker.errors import DockerException
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.community.redis import RedisContainer
+
 from stack import valkey
 from stack.credentials import Credentials
 from stack.layout import free_port
 from stack.postgres import ADMIN, Postgres
 from stack.process import Program
 from stack.valkey import Valkey
-from testcontainers.community.postgres import PostgresContainer
-from testcontainers.community.redis import RedisContainer
 
 POSTGRES_IMAGE = "postgres:18"
 REDIS_IMAGE = "redis:8"
@@ -47,7 +48,9 @@ def docker_answers() -> bool:
 def containers() -> Iterator[Servers]:
     """By testcontainers, with the settings of docker-compose.yml."""
     with (
-        PostgresContainer(POSTGRES_IMAGE, username="postgres", password="test", dbname="postgres", driver=None) as postgres,
+        PostgresContainer(
+            POSTGRES_IMAGE, username="postgres", password="test", dbname="postgres", driver=None
+        ) as postgres,
         RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.CACHE)) as cache,
         RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.COUNTERS)) as counters,
     ):
@@ -69,11 +72,11 @@ def embedded() -> Iterator[Servers]:
         directory = Path(name)
         credentials = Credentials()
         port = free_port()
-        postgres = Postgres(directory / "postgres", port, credentials)
+        postgres = Postgres(directory / "postgres", port, credentials, directory / "initdb.log")
         cache = Valkey("cache", directory / "cache", free_port(), credentials.redis_cache, valkey.CACHE)
         counters = Valkey("counters", directory / "counters", free_port(), credentials.redis_counters, valkey.COUNTERS)
         for server in (postgres, cache, counters):
-            server.create()
+            asyncio.run(server.create())
             stack.enter_context(running(server.program(), directory / f"{server.name}.log"))
         yield Servers(
             f"postgresql://{ADMIN}:{credentials.postgres_admin}@127.0.0.1:{port}/postgres", cache.url, counters.url

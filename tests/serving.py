@@ -1,18 +1,23 @@
 """The application under test behind a real uvicorn on a free port, in the test's own event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from evenkeel.whole_responses import WholeResponses
+
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+"""Runs a service with some settings changed and gives a client of it."""
+
 
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the running application; its lifespan begins and ends with the block."""
-    server = _Server(uvicorn.Config(app, port=0, http="httptools", ws="none", lifespan="on", log_config=None))
+    server = _Server(uvicorn.Config(app, port=0, http=WholeResponses, ws="none", lifespan="on", log_config=None))
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.005)
@@ -31,5 +36,6 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 class _Server(uvicorn.Server):
     """Leaves the signals of the test process alone."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -14,24 +14,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import counter_api.settings
 import kubernetes_validate
 import pytest
-import user_api.settings
 import yaml
 from pydantic_settings import BaseSettings
+
+import counter_api.settings
+import user_api.settings
 
 Object = dict[str, Any]
 
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
-FOLDERS = {"root": K8S, "local": K8S / "overlays/local", "production": K8S / "overlays/production"}
+OVERLAYS = ("local", "production")
 KUBECTL = shutil.which("kubectl")
 
 SETTINGS: dict[str, type[BaseSettings]] = {
     "user-api": user_api.settings.Settings,
     "counter-api": counter_api.settings.Settings,
 }
-UNITS = {"": 1, "m": Decimal("0.001"), "Mi": 2**20, "Gi": 2**30}
+UNITS = {"": Decimal(1), "m": Decimal("0.001"), "Mi": Decimal(2**20), "Gi": Decimal(2**30)}
 
 
 def as_files(folder: Path) -> Iterator[Object]:
@@ -76,13 +77,8 @@ class Manifests(list[Object]):
         return self.of("Deployment", "StatefulSet", "Job")
 
     @property
-    def containers(self) -> list[tuple[str, Object]]:
-        """Every container, with the name that its pods are selected by."""
-        return [
-            (pod_name(workload), container)
-            for workload in self.workloads
-            for container in pod(workload)["containers"] + pod(workload).get("initContainers", [])
-        ]
+    def containers(self) -> list[Object]:
+        return [container for workload in self.workloads for container in pod(workload)["containers"]]
 
     def data(self, kind: str, name: str) -> dict[str, str]:
         """Return what a ConfigMap or Secret holds, decoded."""
@@ -120,8 +116,8 @@ def named(objects: list[Object]) -> set[str]:
 
 
 @cache
-def read(reader: str, name: str) -> Manifests:
-    return Manifests(READERS[reader](FOLDERS[name]))
+def read(reader: str, overlay: str) -> Manifests:
+    return Manifests(READERS[reader](K8S / "overlays" / overlay))
 
 
 @pytest.fixture(params=READERS)
@@ -130,20 +126,20 @@ def reader(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=FOLDERS)
-def folder(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @pytest.fixture
-def manifests(reader: str, folder: str) -> Manifests:
-    return read(reader, folder)
+def manifests(reader: str, overlay: str) -> Manifests:
+    return read(reader, overlay)
 
 
 @pytest.fixture
 def local(reader: str) -> Manifests:
-    return read(reader, "root")
+    return read(reader, "local")
 
 
 @pytest.fixture
@@ -162,6 +158,10 @@ def test_every_object_is_valid(manifests: Manifests) -> None:
     assert manifests
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+def test_the_root_applies_the_local_overlay(reader: str, local: Manifests) -> None:
+    assert list(READERS[reader](K8S)) == local
 
 
 def test_every_file_is_used() -> None:
@@ -210,7 +210,7 @@ def test_pods_satisfy_the_restricted_standard(manifests: Manifests) -> None:
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         for volume in spec.get("volumes", []):
             assert volume.keys() - {"name"} <= {"configMap", "emptyDir", "secret", "persistentVolumeClaim"}
-    for _, container in manifests.containers:
+    for container in manifests.containers:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -254,13 +254,13 @@ def test_everything_that_is_referred_to_exists(manifests: Manifests, secrets: Ma
 
 
 def test_images(manifests: Manifests) -> None:
-    for _, container in manifests.containers:
+    for container in manifests.containers:
         assert container["imagePullPolicy"] == "IfNotPresent"
         assert container["image"].rpartition(":")[2] not in {container["image"], "", "latest"}
 
 
 def test_local_runs_the_images_that_make_builds(local: Manifests) -> None:
-    assert {container["image"] for _, container in local.containers} == {
+    assert {container["image"] for container in local.containers} == {
         *("evenkeel/user-api:dev", "evenkeel/counter-api:dev", "evenkeel/gateway:dev"),
         *("postgres:18", "redis:8"),
     }
@@ -276,7 +276,7 @@ def test_production_runs_a_release() -> None:
 def test_production_has_no_secrets_and_no_data_servers(local: Manifests, production: Manifests) -> None:
     assert named(local.of("StatefulSet")) == {"postgres", "redis-cache", "redis-counters"}
     assert not production.of("StatefulSet", "Secret")
-    assert {container["image"].partition(":")[0] for _, container in production.containers} == {
+    assert {container["image"].partition(":")[0] for container in production.containers} == {
         *("evenkeel/user-api", "evenkeel/counter-api", "evenkeel/gateway"),
     }
 
@@ -359,7 +359,7 @@ def test_pods_leave_without_dropping_requests(manifests: Manifests) -> None:
 
 
 def test_every_container_has_requests_and_a_memory_limit(manifests: Manifests) -> None:
-    for _, container in manifests.containers:
+    for container in manifests.containers:
         resources = container["resources"]
         assert resources["requests"].keys() == {"cpu", "memory"}
         assert resources["limits"].keys() == {"memory"}, "throttling shows as latency long before the node is busy"
@@ -499,7 +499,7 @@ def test_services_understand_their_settings(local: Manifests, monkeypatch: pytes
     """Names and values: a replica that gets these starts, and every variable is one that it reads."""
     for name, settings in SETTINGS.items():
         (container,) = pod(local.one("Deployment", name))["containers"]
-        environment = {}
+        environment: dict[str, str] = {}
         for source in container["envFrom"]:
             ((kind, reference),) = source.items()
             environment |= local.data({"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind], reference["name"])

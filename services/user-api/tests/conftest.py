@@ -1,14 +1,13 @@
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
-from tests.serving import serving
+from tests.serving import Serve, serving
+
 from user_api.main import create_app
 from user_api.settings import Settings
-
-Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture

@@ -6,28 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.problems import problem
+from tests.users import ADA, create
 
 pytestmark = pytest.mark.anyio
 
-ADA = {"email": "ada@example.com", "name": "Ada Lovelace"}
 MAX_ID = 2**63 - 1
-
-
-def problem(response: httpx.Response) -> tuple[int, str]:
-    assert response.headers["Content-Type"] == "application/problem+json"
-    document = response.json()
-    assert document["status"] == response.status_code
-    assert document["detail"]
-    assert response.headers["X-Request-Id"]
-    assert response.headers["X-Served-By"] == "replica-a"
-    return response.status_code, document["type"].removeprefix("urn:evenkeel:problem:")
-
-
-async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
-    response = await client.post("/v1/users", json=ADA | changes)
-    assert response.status_code == 201, response.text
-    user: dict[str, Any] = response.json()
-    return user
 
 
 class TestCreate:
@@ -153,7 +137,9 @@ class TestRead:
         for user_id in (1, MAX_ID):
             assert problem(await client.get(f"/v1/users/{user_id}")) == (404, "user-not-found")
 
-    @pytest.mark.parametrize("user_id", ["0", "-1", str(MAX_ID + 1), "x", "1.0", "+1", "%201", "1_0", "%00", "९", "9" * 5000])
+    @pytest.mark.parametrize(
+        "user_id", ["0", "-1", str(MAX_ID + 1), "x", "1.0", "+1", "%201", "1_0", "%00", "९", "9" * 5000]
+    )
     async def test_id_out_of_range(self, client: httpx.AsyncClient, user_id: str) -> None:
         for method in ("GET", "DELETE"):
             assert problem(await client.request(method, f"/v1/users/{user_id}")) == (422, "validation")
@@ -257,9 +243,7 @@ class TestPatch:
 
     async def test_one_of_many_with_the_same_if_match_wins(self, client: httpx.AsyncClient) -> None:
         await create(client)
-        patches = (
-            client.patch("/v1/users/1", json={"name": f"B{n}"}, headers={"If-Match": '"1"'}) for n in range(20)
-        )
+        patches = (client.patch("/v1/users/1", json={"name": f"B{n}"}, headers={"If-Match": '"1"'}) for n in range(20))
         statuses = [response.status_code for response in await asyncio.gather(*patches)]
         assert sorted(statuses) == [200] + [412] * 19
 
@@ -276,7 +260,9 @@ class TestPatch:
         response = await client.patch("/v1/users/2", json={"email": "B@example.com"})
         assert response.json()["email"] == "B@example.com"
 
-    @pytest.mark.parametrize("body", [{"name": None}, {"email": None}, {"id": 2}, {"version": 9}, {"name": ""}, [], "x"])
+    @pytest.mark.parametrize(
+        "body", [{"name": None}, {"email": None}, {"id": 2}, {"version": 9}, {"name": ""}, [], "x"]
+    )
     async def test_invalid(self, client: httpx.AsyncClient, body: Any) -> None:
         user = await create(client)
         assert problem(await client.patch("/v1/users/1", json=body)) == (422, "validation")

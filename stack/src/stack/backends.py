@@ -1,6 +1,5 @@
 """The data servers: embedded ones, or given ones, which only appear in the status."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -67,7 +66,7 @@ class Embedded:
         self.status = self._process.status
 
     async def start(self) -> None:
-        await asyncio.to_thread(self._create)
+        await self._create()
         await self._process.start()
 
 
@@ -86,7 +85,10 @@ class Backends:
         def postgres(given: str | None) -> Backend:
             if given:
                 return Given("postgres", given)
-            return Embedded(Postgres(layout.data / "postgres", state.port("postgres"), credentials), make_process)
+            server = Postgres(
+                layout.data / "postgres", state.port("postgres"), credentials, log_file=layout.log("postgres")
+            )
+            return Embedded(server, make_process)
 
         def valkey(given: str | None, name: str, password: str, settings: Mapping[str, str]) -> Backend:
             if given:

@@ -50,8 +50,7 @@ def up(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def down(layout: Layout, arguments: argparse.Namespace) -> int:
-    if layout.state.exists():
-        _stop(layout)
+    _stop(layout)
     if arguments.delete_data:
         _delete(layout)
     return 0
@@ -91,11 +90,12 @@ def show_logs(layout: Layout, arguments: argparse.Namespace) -> int:
     if not chosen:
         known = ", ".join(available) or "none yet"
         raise UsageError(f"there is no log of {arguments.name!r}; there are: {known}")
+    new_lines = logs.follow(chosen)
     for path in chosen:
         for line in logs.tail(path, count):
             _print_log(path, line, several=len(chosen) > 1)
     if arguments.follow:
-        for path, line in logs.follow(chosen):
+        for path, line in new_lines:
             _print_log(path, line, several=len(chosen) > 1)
     return 0
 
@@ -105,7 +105,7 @@ def _launch_and_ask(layout: Layout, request: control.Request) -> control.Answer:
     try:
         return control.ask(layout.control_socket, request)
     except KeyboardInterrupt:
-        control.ask(layout.control_socket, {"command": "down"}, timeout=DOWN_TIMEOUT)
+        _stop(layout)
         raise
     except control.NotRunningError as error:
         raise StackError(f"the supervisor went away; see {layout.log('supervisor')}") from error
@@ -115,25 +115,32 @@ def _launch_and_ask(layout: Layout, request: control.Request) -> control.Answer:
 
 
 def _stop(layout: Layout) -> None:
+    """Stop what runs; returns when the supervisor is gone, too."""
     supervisor = State(layout.state).supervisor_process()
     try:
-        control.ask(_control_socket(layout), {"command": "down"}, timeout=DOWN_TIMEOUT)
+        answer = control.ask(_control_socket(layout), {"command": "down"}, timeout=DOWN_TIMEOUT)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(answer["pid"]).wait(DOWN_TIMEOUT)
     except control.NotRunningError:
         pass
     except StackError:
         if supervisor:
             supervisor.kill()
-    if supervisor:
-        with contextlib.suppress(psutil.NoSuchProcess):
             supervisor.wait(DOWN_TIMEOUT)
-    for name in daemon.clean_up(layout):
-        _print(f"{name} was left by a supervisor that had been killed, and is stopped now")
+    if layout.state.exists():
+        for name in daemon.clean_up(layout):
+            _print(f"{name} was left by a supervisor that had been killed, and is stopped now")
 
 
 def _delete(layout: Layout) -> None:
     """Delete what the stack has made, and nothing else that may be in the directory."""
-    for folder in (layout.data, layout.logs, layout.gateway, layout.sockets):
-        shutil.rmtree(folder, ignore_errors=not folder.exists())
+    if not layout.directory.exists():
+        return
+    if not layout.state.exists():
+        raise StackError(f"{layout.directory} holds no stack, and nothing in it was deleted")
+    for folder in (layout.data, layout.logs, layout.gateway):
+        if folder.exists():
+            shutil.rmtree(folder)
     for file in (layout.secrets, layout.state, layout.lock):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -13,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stack import control, logs
+from stack.command import LINES_SHOWN, exit_text, explain
 from stack.errors import StackError
 from stack.layout import Layout
 from stack.state import State
 from stack.supervisor import Supervisor
 
-LAUNCH_TIMEOUT = 30.0
+LAUNCH_TIMEOUT = 60.0
 """Seconds until the control socket must answer; ending the remains of a killed supervisor is part of them."""
 
 log = logging.getLogger(__name__)
@@ -33,10 +35,32 @@ class AlreadyRunningError(StackError):
 def launch(layout: Layout) -> subprocess.Popen[bytes]:
     """Start a supervisor in a session of its own and return when its control socket is there."""
     log_file = layout.log("supervisor")
+    since = log_file.stat().st_size if log_file.exists() else 0
+    child = _spawn(layout, log_file)
+    deadline = time.monotonic() + LAUNCH_TIMEOUT
+    try:
+        while time.monotonic() < deadline:
+            if control.listens(layout.control_socket):
+                return child
+            status = child.poll()
+            if status == AlreadyRunningError.exit_status:  # the other one is coming up, or about to leave
+                child = _spawn(layout, log_file)
+            elif status is not None:
+                reason = f"the supervisor ended at once ({exit_text(status)})"
+                raise StackError(explain(reason, log_file, logs.tail(log_file, LINES_SHOWN, since=since)))
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        raise
+    child.terminate()
+    raise StackError(f"the supervisor does not come up; see {log_file}")
+
+
+def _spawn(layout: Layout, log_file: Path) -> subprocess.Popen[bytes]:
     with log_file.open("ab") as output:
-        since = output.tell()
         # -P: the working directory is no place to import from.
-        child = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-P", "-m", "stack.daemon", str(layout.directory), str(layout.repository)],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -44,17 +68,6 @@ def launch(layout: Layout) -> subprocess.Popen[bytes]:
             start_new_session=True,
             cwd=layout.directory,
         )
-    deadline = time.monotonic() + LAUNCH_TIMEOUT
-    while time.monotonic() < deadline:
-        # With AlreadyRunningError another launch was quicker, and its socket is about to appear.
-        if child.poll() not in {None, AlreadyRunningError.exit_status}:
-            lines = "\n  ".join(logs.tail(log_file, 12, since=since))
-            raise StackError(f"the supervisor ended at once; see {log_file}\n  {lines}")
-        if control.listens(layout.control_socket):
-            return child
-        time.sleep(0.02)
-    child.terminate()
-    raise StackError(f"the supervisor does not come up; see {log_file}")
 
 
 @contextlib.contextmanager
@@ -88,8 +101,10 @@ def main() -> int:
             state = State(layout.state)
             for name in state.stop_orphans():
                 log.info("ended %s, left by a supervisor that was killed", name)
+            layout.make()  # again: the one before may have removed its sockets since
             state.begin(layout.control_socket)
             asyncio.run(Supervisor(layout, state).run())
+            shutil.rmtree(layout.sockets)
     except StackError as error:
         log.error("%s", error)  # noqa: TRY400 (one line, without a traceback)
         return error.exit_status

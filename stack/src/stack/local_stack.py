@@ -1,13 +1,12 @@
 """Everything that runs, in the order it depends on each other."""
 
 import asyncio
-import os
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from stack import logs, services
+from stack import services
 from stack.backends import Backends
+from stack.command import run
 from stack.credentials import Credentials
 from stack.errors import StackError
 from stack.fleet import Fleet
@@ -70,7 +69,8 @@ class LocalStack:
         await together([self._gateway_process.heal(), *(backend.heal() for backend in self._backends)])
         wanted = {"user-api": options.user_api_replicas, "counter-api": options.counter_api_replicas}
         await together(
-            fleet.heal() if wanted[name] is None else fleet.scale(wanted[name]) for name, fleet in self._fleets.items()
+            fleet.heal() if (count := wanted[name]) is None else fleet.scale(count)
+            for name, fleet in self._fleets.items()
         )
 
     async def scale(self, service: str, count: int) -> None:
@@ -107,25 +107,12 @@ class LocalStack:
         await self._fleets["counter-api"].scale(_or_default(self._options.counter_api_replicas))
 
     async def _migrate(self) -> None:
-        log_file = self._layout.log("migrate")
-        with log_file.open("ab") as output:
-            since = output.tell()
-            migration = await asyncio.create_subprocess_exec(
-                *(services.command("user-api"), "migrate"),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | self._user_api.settings,
-            )
-        try:
-            status = await migration.wait()
-        except asyncio.CancelledError:
-            migration.kill()  # PostgreSQL rolls back
-            await migration.wait()
-            raise
-        if status != 0:
-            lines = "\n  ".join(logs.tail(log_file, 12, since=since))
-            raise StackError(f"user-api migrate failed (exit status {status}); see {log_file}\n  {lines}")
+        await run(
+            "user-api migrate",
+            [services.command("user-api"), "migrate"],
+            log_file=self._layout.log("migrate"),
+            environment=self._user_api.settings,
+        )
 
     def _refuse_changes(self, options: Options) -> None:
         current = self._options

@@ -22,13 +22,8 @@ def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
 
 
 def follow(paths: list[Path], *, interval: float = 0.2) -> Iterator[tuple[Path, str]]:
-    """What is appended to the files from now on, line by line; never ends."""
-    offsets = {path: path.stat().st_size if path.exists() else 0 for path in paths}
-    while True:
-        for path in paths:
-            for line in _appended(path, offsets):
-                yield path, line
-        time.sleep(interval)
+    """What is appended to the files after this call, line by line; never ends."""
+    return _lines_after({path: path.stat().st_size if path.exists() else 0 for path in paths}, interval)
 
 
 def trim(directory: Path, *, max_bytes: int = MAX_BYTES) -> None:
@@ -37,6 +32,14 @@ def trim(directory: Path, *, max_bytes: int = MAX_BYTES) -> None:
         if path.stat().st_size > max_bytes:
             shutil.copyfile(path, path.with_name(path.name + ".1"))
             os.truncate(path, 0)
+
+
+def _lines_after(offsets: dict[Path, int], interval: float) -> Iterator[tuple[Path, str]]:
+    while True:
+        for path in offsets:
+            for line in _appended(path, offsets):
+                yield path, line
+        time.sleep(interval)
 
 
 def _appended(path: Path, offsets: dict[Path, int]) -> list[str]:

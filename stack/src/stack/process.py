@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from stack import logs
+from stack.command import LINES_SHOWN, exit_text, explain
 from stack.errors import StackError
 from stack.state import Record, State
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 120.0
 """Seconds a program may take to become ready."""
 
 READY_POLL = 0.05
 MAX_BACKOFF = 5.0
 # Who has run this long starts again without delay.
 STABLE_AFTER = 10.0
-LOG_LINES_SHOWN = 12
 
 Phase = Literal["stopped", "starting", "healthy", "restarting", "draining"]
 
@@ -98,6 +98,7 @@ class Process:
             self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
+        self.pid = None
         self._enter("stopped")
 
     def drain(self) -> None:
@@ -131,8 +132,8 @@ class Process:
             raise StackError(self._explain(reason)) from None
 
     def _explain(self, reason: str) -> str:
-        lines = logs.tail(self._log_file, LOG_LINES_SHOWN, since=self._log_offset)
-        return "\n".join([f"{self.program.name} {reason}; see {self._log_file}", *(f"  {line}" for line in lines)])
+        lines = logs.tail(self._log_file, LINES_SHOWN, since=self._log_offset)
+        return explain(f"{self.program.name} {reason}", self._log_file, lines)
 
     async def _keep_running(self) -> None:
         failures = 0
@@ -173,7 +174,7 @@ class Process:
         finally:
             readiness.cancel()
             self._state.ended(child.pid)
-        return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+        return exit_text(status)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with self._log_file.open("ab") as output:

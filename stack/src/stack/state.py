@@ -84,7 +84,7 @@ class State:
         self._write()
 
     def supervisor_process(self) -> psutil.Process | None:
-        return self.supervisor and self.supervisor.process()
+        return self.supervisor.process() if self.supervisor else None
 
     def stop_orphans(self) -> list[str]:
         """End what a supervisor that is gone has left running; returns the names."""
@@ -100,15 +100,15 @@ class State:
         return [record.name for record, _ in orphans]
 
     def _write(self) -> None:
-        write_json(
-            self._path,
-            {
-                "supervisor": self.supervisor and asdict(self.supervisor),
-                "control_socket": self.control_socket,
-                "ports": self._ports,
-                "processes": [asdict(record) for record in self._records],
-            },
-        )
+        document = {
+            "supervisor": self.supervisor and asdict(self.supervisor),
+            "control_socket": self.control_socket,
+            "ports": self._ports,
+            "processes": [asdict(record) for record in self._records],
+        }
+        # Where somebody has deleted the directory, its processes must still be stopped.
+        with contextlib.suppress(FileNotFoundError):
+            write_json(self._path, document)
 
 
 def _read(path: Path) -> dict[str, Any]:

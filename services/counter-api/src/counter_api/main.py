@@ -73,7 +73,7 @@ async def open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Stor
     if settings.redis_url is None or settings.store == "memory":
         yield MemoryStore(replica=settings.replica_name, idempotency_ttl=settings.idempotency_ttl)
         return
-    redis = connect(settings.redis_url.get_secret_value(), name=f"counter-api:{settings.replica_name}", connections=1)
+    redis = connect(settings.redis_url.get_secret_value(), name=f"counter-api-{settings.replica_name}", connections=1)
     async with contextlib.AsyncExitStack() as stack:
         pipeline = RedisPipeline(redis, metrics.redis_errors)
         stack.push_async_callback(pipeline.close)

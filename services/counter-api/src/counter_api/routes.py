@@ -22,7 +22,16 @@ from counter_api.schemas import (
 )
 from counter_api.service import Counters
 from evenkeel.etags import etag, none_match
-from evenkeel.problems import InvalidInput, MalformedJson, NotFound, PreconditionFailed, Problem, Unavailable, responses
+from evenkeel.problems import (
+    ContentTooLarge,
+    InvalidInput,
+    MalformedJson,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    Unavailable,
+    responses,
+)
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -64,7 +73,14 @@ strict = [Depends(without_query)]
     summary="Add to a counter, and get the value this very call produced",
     response_model=Counter,
     responses=responses(
-        CounterBound, CounterOverflow, NotACounter, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable
+        CounterBound,
+        CounterOverflow,
+        NotACounter,
+        InvalidInput,
+        MalformedJson,
+        ContentTooLarge,
+        IdempotencyMismatch,
+        Unavailable,
     ),
     dependencies=strict,
 )
@@ -97,7 +113,9 @@ async def read(counters: Service, name: Name, if_none_match: IfNoneMatch = None)
     "/v1/counters/{name}",
     summary="Set a counter; with If-Match, compare and set",
     response_model=Counter,
-    responses=responses(NotACounter, PreconditionFailed, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable),
+    responses=responses(
+        NotACounter, PreconditionFailed, InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, Unavailable
+    ),
     dependencies=strict,
 )
 async def put(
@@ -148,7 +166,7 @@ async def list_counters(counters: Service, query: Annotated[ListQuery, Query()])
     summary="Many increments in one round trip, each with its own result or problem",
     description="Judged in order; one that is refused does not keep the others from being applied.",
     response_model=BatchResults,
-    responses=responses(InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable),
+    responses=responses(InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, Unavailable),
     dependencies=strict,
 )
 async def batch(counters: Service, body: BatchRequest, idempotency_key: IdempotencyKey = None) -> Response:
@@ -166,7 +184,7 @@ async def batch(counters: Service, body: BatchRequest, idempotency_key: Idempote
     tags=["tutorial"],
     summary="Count this visit, and get how many there were",
     response_model=Visits,
-    responses=responses(Unavailable),
+    responses=responses(CounterOverflow, NotACounter, Unavailable),
 )
 async def visit(counters: Service) -> Response:
     return JSONResponse({"current_count": await counters.visit()}, headers=NO_STORE)

@@ -11,7 +11,6 @@ from sqlalchemy.pool import NullPool
 
 from user_api.schema_version import alembic_config
 from user_api.settings import MigrationSettings
-from user_api.storage import is_connection_failure
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +57,15 @@ async def _wait(engine: AsyncEngine, patience: float) -> None:
             async with engine.connect():
                 return
         except (OSError, DBAPIError) as error:
-            lasting = isinstance(error, DBAPIError) and not is_connection_failure(error)
+            lasting = isinstance(error, DBAPIError) and not _may_pass(error)
             if lasting or asyncio.get_running_loop().time() + pause > deadline:
                 raise
             reason = str(error).splitlines()[0]
             log.warning("PostgreSQL does not answer yet", extra={"reason": reason, "seconds": pause})
         await asyncio.sleep(pause)
         pause = min(pause * 2, 5)
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Whether PostgreSQL is starting, stopping, full or gone (SQLSTATE classes 08, 53 and 57, or none at all)."""
+    return (getattr(error.orig, "sqlstate", None) or "08")[:2] in {"08", "53", "57"}

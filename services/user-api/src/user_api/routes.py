@@ -32,7 +32,8 @@ _PRIVATE = {"Cache-Control": "private, no-cache"}
     summary="Create a user",
     status_code=201,
     response_model=User,
-    responses=responses(EmailTaken, ContentTooLarge, InvalidInput, MalformedJson, Unavailable) | {201: {"headers": _ETAG}},
+    responses=responses(EmailTaken, ContentTooLarge, InvalidInput, MalformedJson, Unavailable)
+    | {201: {"headers": _ETAG}},
 )
 async def create_user(request: Request, new: NewUser) -> Response:
     user = await _users(request).create(new)

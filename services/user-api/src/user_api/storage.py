@@ -1,10 +1,11 @@
 """Users in PostgreSQL. Every method is one transaction, committed when it returns; rows never leave this module."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -12,6 +13,8 @@ from evenkeel.problems import Unavailable
 from user_api.models import UserRow
 from user_api.problems import EmailTaken, UserNotFound, VersionMismatch
 from user_api.schemas import NewUser, User
+
+log = logging.getLogger(__name__)
 
 _EMAIL_INDEX = "users_email_key"
 
@@ -33,11 +36,13 @@ class UserStorage:
         except PoolTimeoutError:
             raise Unavailable("All database connections of this replica are busy.") from None
         except (OSError, TimeoutError) as error:
+            log.warning("the database does not answer", extra={"reason": str(error)})
             raise Unavailable("The database does not answer.") from error
         except DBAPIError as error:
-            if error.connection_invalidated or is_connection_failure(error):
-                raise Unavailable("The connection to the database was lost.") from error
-            raise
+            if isinstance(error, DataError | IntegrityError):
+                raise
+            log.warning("the database cannot do its work", extra={"reason": str(error.orig)})
+            raise Unavailable("The database cannot do its work now.") from error
 
     async def create(self, new: NewUser) -> User:
         """Insert; EmailTaken when the address is in use."""
@@ -103,8 +108,3 @@ def _user(row: UserRow) -> User:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
-
-
-def is_connection_failure(error: DBAPIError) -> bool:
-    """Whether PostgreSQL is starting, stopping, full or gone (SQLSTATE classes 08, 53 and 57)."""
-    return (getattr(error.orig, "sqlstate", None) or "08")[:2] in {"08", "53", "57"}

@@ -5,7 +5,6 @@ once its entries have expired.
 """
 
 import base64
-import binascii
 import hashlib
 import os
 from collections.abc import Sequence
@@ -46,7 +45,7 @@ class KeyRing:
                 for part in text.split(",")
                 if part.strip()
             ]
-        except binascii.Error:
+        except ValueError:
             raise ValueError(f"a key must be {KEY_BYTES} bytes, base64 encoded") from None
         return cls(keys)
 

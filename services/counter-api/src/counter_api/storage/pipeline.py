@@ -43,6 +43,8 @@ class RedisPipeline:
     def __init__(self, redis: Redis, errors: Counter) -> None:
         """`errors` counts failures by their label `reason`."""
         self._redis = redis
+        # Replies as Redis gives them: redis-py would make a bool of what SET … GET replies.
+        redis.response_callbacks.clear()
         self._errors = errors
         self._calls: Combiner[Call, Any] = Combiner(self._send)
 

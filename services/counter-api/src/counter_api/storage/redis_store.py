@@ -94,11 +94,12 @@ class RedisStore:
     async def _first_names(self, prefix: str, after: str, count: int) -> list[str]:
         """Go over all keys, keeping only the first `count` names: constant memory for any number of counters."""
         first: list[str] = []
-        cursor: Argument = 0
+        cursor = 0
         while True:
-            cursor, keys = await self._pipeline.command(
+            reply = await self._pipeline.command(
                 "SCAN", cursor, "MATCH", f"{{{prefix}*}}", "COUNT", SCAN_COUNT, "TYPE", "string"
             )
+            cursor, keys = int(reply[0]), reply[1]
             for match in filter(None, map(_COUNTER_KEY.fullmatch, keys)):
                 name = match[1].decode()
                 if name <= after or (len(first) == count and name >= first[-1]):
@@ -108,7 +109,7 @@ class RedisStore:
                 if first[place : place + 1] != [name]:
                     first.insert(place, name)
                     del first[count:]
-            if int(cursor) == 0:
+            if cursor == 0:
                 return first
 
     def count_request(self) -> Awaitable[None]:

@@ -1,0 +1,15 @@
+from evenkeel.cache.cache_status import TierStatus, render
+
+
+def test_nearest_the_origin_first() -> None:
+    memory = TierStatus("memory", forwarded="uri-miss", stored=True)
+    redis = TierStatus("redis", ttl=376.9)
+    assert render([memory, redis]) == "redis; hit; ttl=376, memory; fwd=uri-miss; stored"
+
+
+def test_no_tier() -> None:
+    assert render([]) == ""
+
+
+def test_detail() -> None:
+    assert str(TierStatus("redis", forwarded="bypass", detail="unavailable")) == "redis; fwd=bypass; detail=unavailable"

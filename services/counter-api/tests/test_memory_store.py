@@ -1,0 +1,62 @@
+"""The tutorial's counter in a global variable with a lock: the memory store, in one process."""
+
+import asyncio
+
+import pytest
+
+from counter_api.operations import Applied, Increment, once
+from counter_api.storage.expiring import ExpiringDict
+from counter_api.storage.memory_store import MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_memory_store_is_a_global_variable_behind_a_lock() -> None:
+    store = MemoryStore(replica="a", idempotency_ttl=60)
+
+    async def visit() -> int:
+        [outcome] = await store.increment([Increment(name="visits")])
+        assert isinstance(outcome, Applied)
+        return outcome.value
+
+    async with store._lock:
+        visits = [asyncio.create_task(visit()) for _ in range(100)]
+        await asyncio.sleep(0.01)
+        assert not any(task.done() for task in visits)
+    assert await asyncio.gather(*visits) == list(range(1, 101))
+
+
+async def test_memory_store_forgets_what_has_expired() -> None:
+    clock = Clock()
+    store = MemoryStore(replica="a", idempotency_ttl=60, clock=clock)
+    for second in range(1000):
+        clock.now = float(second)
+        await store.increment([Increment(name=f"n{second}", ttl=10, once=once(str(second), second))])
+    assert (len(list(store._counters)), len(list(store._records))) == (10, 60)
+
+
+def test_expiring_dict() -> None:
+    clock = Clock()
+    entries: ExpiringDict[str, int] = ExpiringDict(clock)
+    entries.put("a", 1, ttl=10)
+    entries.put("b", 2, ttl=None)
+    clock.now = 9.9
+    entries.put("a", 3, ttl=10)
+    assert (entries.get("a"), entries.get("b"), sorted(entries)) == (3, 2, ["a", "b"])
+    clock.now = 10.0
+    assert (entries.get("a"), entries.get("b"), sorted(entries)) == (None, 2, ["b"])
+    entries.put("b", 4, ttl=1)
+    clock.now = 1e9
+    assert entries.get("b") == 4
+    entries.put("c", 5, ttl=5)
+    entries.pop("c")
+    entries.put("c", 6, ttl=None)
+    clock.now += 5
+    assert entries.get("c") == 6

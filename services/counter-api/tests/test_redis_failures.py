@@ -1,0 +1,282 @@
+"""Redis that is gone, frozen, full, read-only or cut off in the middle of a reply."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import pytest
+from redis.asyncio import Redis
+from tests.serving import Serve
+
+from stack.layout import free_port
+
+pytestmark = pytest.mark.anyio
+
+REQUESTS: list[tuple[str, str, Any]] = [
+    ("POST", "/v1/counters/a/increment", None),
+    ("GET", "/v1/counters/a", None),
+    ("PUT", "/v1/counters/a", {"value": 1}),
+    ("DELETE", "/v1/counters/a", None),
+    ("GET", "/v1/counters", None),
+    ("POST", "/v1/counters:batch", {"operations": [{"name": "a"}, {"name": "b"}]}),
+    ("GET", "/counter", None),
+    ("GET", "/stats", None),
+]
+
+
+def unavailable(response: httpx.Response) -> str:
+    """The sentence of a 503."""
+    assert response.status_code == 503, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Retry-After"] == "1"
+    document = response.json()
+    assert document == {
+        "type": "urn:evenkeel:problem:unavailable",
+        "title": "The service cannot answer now",
+        "status": 503,
+        "detail": document["detail"],
+    }
+    detail: str = document["detail"]
+    return detail
+
+
+async def value(client: httpx.AsyncClient, **request: Any) -> int:
+    response = await client.post("/v1/counters/a/increment", **request)
+    assert response.status_code == 200, response.text
+    number: int = response.json()["value"]
+    return number
+
+
+async def until_ready(client: httpx.AsyncClient) -> None:
+    for _ in range(200):
+        if (await client.get("/readyz")).status_code == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("not ready")
+
+
+async def test_without_redis_every_request_gets_its_own_error(serve: Serve) -> None:
+    async with serve(redis_url=f"redis://127.0.0.1:{free_port()}/0") as client:
+        for method, path, body in REQUESTS:
+            detail = unavailable(await client.request(method, path, json=body))
+            assert detail.startswith("Redis cannot be reached, so nothing was changed: "), (method, path)
+        assert (await client.get("/nowhere")).status_code == 404
+        assert (await client.put("/v1/counters/a", json={})).status_code == 422
+        assert (await client.get("/livez")).json() == {"status": "alive"}
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["type"]) == (503, "urn:evenkeel:problem:not-ready")
+        assert "Redis cannot be reached" in ready.json()["checks"]["redis"]
+
+
+async def test_redis_may_come_after_the_replica(serve: Serve, own_redis: Any) -> None:
+    async with serve(redis_url=own_redis.url) as client:
+        assert (await client.get("/readyz")).status_code == 503
+        unavailable(await client.get("/counter"))
+        await anyio.to_thread.run_sync(own_redis.start)
+        await until_ready(client)
+        assert (await client.get("/counter")).json() == {"current_count": 1}
+        # Nothing had reached Redis of the first visit, so it is counted later, and so is not lost to /stats.
+        assert (await client.get("/stats")).json() == {"total_requests": 3, "replicas": {"replica-a": 3}}
+
+
+async def test_redis_killed_and_started_again_keeps_every_count(serve: Serve, own_redis: Any) -> None:
+    await anyio.to_thread.run_sync(own_redis.start)
+    async with serve(redis_url=own_redis.url) as client:
+        answered = [await value(client) for _ in range(20)]
+        own_redis.kill()
+        unavailable(await client.post("/v1/counters/a/increment"))
+        await anyio.to_thread.run_sync(own_redis.start)
+        await until_ready(client)
+        # The scripts went with the process; the counts did not.
+        operations = [{"name": "a"}, {"name": "a"}, {"name": "b"}]
+        batch = await client.post("/v1/counters:batch", json={"operations": operations})
+        assert [result["value"] for result in batch.json()["results"]] == [21, 22, 1]
+        assert answered == list(range(1, 21))
+
+
+async def test_redis_killed_under_load_loses_nothing_it_has_confirmed(serve: Serve, own_redis: Any) -> None:
+    await anyio.to_thread.run_sync(own_redis.start)
+    confirmed: list[int] = []
+    stop = asyncio.Event()
+
+    async def work(worker: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            while True:
+                # Retried with its key until it is confirmed, so exactly once.
+                headers = {"Idempotency-Key": f"{worker}-{number}"}
+                response = await client.post("/v1/counters/a/increment", headers=headers)
+                if response.status_code == 200:
+                    confirmed.append(response.json()["value"])
+                    break
+                unavailable(response)
+                await asyncio.sleep(0.02)
+
+    async with serve(redis_url=own_redis.url) as client, asyncio.TaskGroup() as workers:
+        for worker in range(8):
+            workers.create_task(work(worker))
+        for _ in range(2):
+            await asyncio.sleep(0.5)
+            own_redis.kill()
+            await anyio.to_thread.run_sync(own_redis.start)
+        await asyncio.sleep(0.5)
+        stop.set()
+    assert sorted(confirmed) == list(range(1, len(confirmed) + 1))
+
+
+async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis: Any) -> None:
+    await anyio.to_thread.run_sync(own_redis.start)
+    key = {"Idempotency-Key": "k"}
+    async with serve(redis_url=own_redis.url) as client:
+        assert await value(client) == 1
+        own_redis.process.send_signal(signal.SIGSTOP)
+        try:
+            detail = unavailable(await client.post("/v1/counters/a/increment", headers=key))
+            assert detail.startswith("Redis did not answer, so whether this was applied is unknown: ")
+            assert "Retry with the same Idempotency-Key" in detail
+            assert (await client.get("/readyz")).json()["checks"]["redis"] == "no answer within 2 s"
+        finally:
+            own_redis.process.send_signal(signal.SIGCONT)
+        await until_ready(client)
+        assert await value(client, headers=key) == 2
+        assert await value(client, headers=key) == 2
+        assert await value(client) == 3
+
+
+async def test_a_full_redis_refuses_before_it_writes(serve: Serve, own_redis: Any) -> None:
+    await anyio.to_thread.run_sync(own_redis.start)
+    async with serve(redis_url=own_redis.url) as client, Redis.from_url(own_redis.url) as redis:
+        assert await value(client) == 1
+        await redis.config_set("maxmemory", "1")
+        detail = unavailable(await client.post("/v1/counters/a/increment", headers={"Idempotency-Key": "k"}))
+        assert detail.startswith("Redis refused, so nothing was changed: OOM ")
+        batch = await client.post("/v1/counters:batch", json={"operations": [{"name": "a"}, {"name": "b"}]})
+        assert unavailable(batch).startswith("Redis refused, so nothing was changed: OOM ")
+        assert (await client.get("/v1/counters/a")).json() == {"name": "a", "value": 1}
+        # Deleting is how memory gets free again.
+        assert (await client.delete("/v1/counters/a")).status_code == 204
+        await redis.config_set("maxmemory", "0")
+        assert await value(client, headers={"Idempotency-Key": "k"}) == 1
+
+
+async def test_a_read_only_replica_refuses(serve: Serve, own_redis: Any) -> None:
+    await anyio.to_thread.run_sync(own_redis.start)
+    async with serve(redis_url=own_redis.url) as client, Redis.from_url(own_redis.url) as redis:
+        assert await value(client) == 1
+        await redis.replicaof("127.0.0.1", str(free_port()))
+        for method, path, body in REQUESTS:
+            response = await client.request(method, path, json=body)
+            if method == "GET" and path.startswith("/v1"):
+                assert response.status_code == 200
+            else:
+                assert unavailable(response).startswith("Redis refused, so nothing was changed: READONLY ")
+        await redis.replicaof("NO", "ONE")
+        assert await value(client) == 2
+
+
+async def test_somebody_elses_data_is_left_alone(serve: Serve, counters_url: str) -> None:
+    foreign = ["1.5", "007", "-0", "+1", "", " 1", "1 ", "x", "9223372036854775808", "-9223372036854775809", "1" * 400]
+    async with serve() as client, Redis.from_url(counters_url) as redis:
+        await redis.rpush("{list}", "x")
+        for place, text in enumerate(foreign):
+            await redis.set(f"{{n{place}}}", text)
+        for name in ["list", *(f"n{place}" for place in range(len(foreign)))]:
+            path = f"/v1/counters/{name}"
+            for method, rest, body in (
+                ("POST", "/increment", None),
+                ("GET", "", None),
+                ("PUT", "", {"value": 1}),
+                ("DELETE", "", None),
+            ):
+                response = await client.request(method, path + rest, json=body)
+                assert (response.status_code, response.json()) == (
+                    409,
+                    {
+                        "type": "urn:evenkeel:problem:not-a-counter",
+                        "title": "What is stored there is no counter",
+                        "status": 409,
+                        "detail": "The counter's key holds data that is not a signed 64-bit integer; "
+                        "nothing was changed.",
+                    },
+                ), (method, name)
+        assert await value(client) == 1
+        assert (await client.get("/v1/counters")).json() == {"data": [{"name": "a", "value": 1}]}
+        assert [await redis.get(f"{{n{place}}}") for place in range(len(foreign))] == [t.encode() for t in foreign]
+
+
+class LossyProxy:
+    """Between a replica and Redis; while armed, it passes what Redis is told and cuts the line instead of answering."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = urlsplit(upstream)
+        self.armed = False
+        self.url = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["LossyProxy"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        credentials = f":{self._upstream.password}@" if self._upstream.password else ""
+        self.url = f"redis://{credentials}127.0.0.1:{port}/0"
+        async with server:
+            yield self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+
+        async def answer() -> None:
+            while data := await up_reader.read(65536):
+                if self.armed:
+                    self.armed = False
+                    break
+                writer.write(data)
+            writer.close()
+
+        answering = asyncio.create_task(answer())
+        while data := await reader.read(65536):
+            up_writer.write(data)
+        up_writer.close()
+        await answering
+
+
+async def test_a_lost_reply_is_never_counted_twice(serve: Serve, counters_url: str) -> None:
+    """redis-py's default would send it again, up to ten times."""
+    key = {"Idempotency-Key": "k"}
+    async with LossyProxy(counters_url).running() as proxy, serve(redis_url=proxy.url) as client:
+        assert await value(client) == 1
+        proxy.armed = True
+        detail = unavailable(await client.post("/v1/counters/a/increment"))
+        assert detail.startswith("Redis did not answer, so whether this was applied is unknown: ")
+        assert (await client.get("/v1/counters/a")).json() == {"name": "a", "value": 2}
+        proxy.armed = True
+        unavailable(await client.post("/v1/counters/a/increment", headers=key))
+        retried = await client.post("/v1/counters/a/increment", headers=key)
+        assert (retried.json(), retried.headers["Idempotency-Replayed"]) == ({"name": "a", "value": 3}, "true")
+
+
+async def test_a_loading_redis_is_unavailable(serve: Serve) -> None:
+    async def loading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Just enough of the protocol: every command is an array of bulk strings."""
+        while header := await reader.readline():
+            command = []
+            for _ in range(int(header[1:])):
+                length = int((await reader.readline())[1:])
+                command.append(await reader.readexactly(length))
+                await reader.readline()
+            handshake = {b"HELLO": b"%1\r\n+proto\r\n:3\r\n", b"CLIENT": b"+OK\r\n"}
+            error = b"-LOADING Redis is loading the dataset in memory\r\n"
+            writer.write(handshake.get(command[0].upper(), error))
+        writer.close()
+
+    server = await asyncio.start_server(loading, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, serve(redis_url=f"redis://127.0.0.1:{port}/0") as client:
+        for method, path, body in REQUESTS:
+            detail = unavailable(await client.request(method, path, json=body))
+            assert "Redis is loading the dataset in memory" in detail

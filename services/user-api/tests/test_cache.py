@@ -1,0 +1,186 @@
+"""Users through the tiers: the tutorials' dict, LRU, TTL and Redis caches, shared by replicas and kept secret."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from tests.serving import Serve
+from tests.users import ADA, create
+
+from stack.layout import free_port
+
+pytestmark = pytest.mark.anyio
+
+OTHER_KEY = base64.b64encode(b"o" * 32).decode()
+
+
+@pytest.fixture
+def queries() -> Iterator[list[str]]:
+    """The SELECTs on users, as they are sent."""
+    seen: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("SELECT users."):
+            seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+async def source(client: httpx.AsyncClient, user_id: int = 1, **headers: str) -> str:
+    response = await client.get(f"/v1/users/{user_id}", headers=headers)
+    assert response.status_code == 200, response.text
+    answer: str = response.json()["source"]
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("tiers", "sources"),
+    [
+        ("memory,redis", ["database", "memory"]),
+        ("memory", ["database", "memory"]),
+        ("redis", ["database", "redis"]),
+        ("", ["database", "database"]),
+    ],
+)
+async def test_tiers_are_those_of_the_setting(serve: Serve, tiers: str, sources: list[str]) -> None:
+    async with serve(cache_tiers=tiers) as client:
+        await create(client)
+        assert [await source(client), await source(client)] == sources
+        status = (await client.get("/v1/users/1")).headers["Cache-Status"]
+        assert status.count("; hit") == (1 if tiers else 0)
+
+
+async def test_redis_cache_with_expiry_and_source(serve: Serve) -> None:
+    async with serve(cache_tiers="redis", cache_ttl=0.5) as client:
+        await create(client)
+        assert await source(client) == "database"
+        assert await source(client) == "redis"
+        await asyncio.sleep(0.6)
+        assert await source(client) == "database"
+
+
+async def test_memory_cache_with_ttl(serve: Serve) -> None:
+    async with serve(cache_tiers="memory", memory_ttl=0.3) as client:
+        await create(client)
+        assert await source(client) == "database"
+        assert await source(client) == "memory"
+        await asyncio.sleep(0.4)
+        assert await source(client) == "database"
+
+
+async def test_memory_cache_with_size_bound_evicts_the_least_recently_used(serve: Serve) -> None:
+    async with serve(cache_tiers="memory", memory_max_entries=2, memory_ttl=60) as client:
+        for n in range(3):
+            await create(client, email=f"u{n}@example.com")
+        await source(client, 1)
+        await source(client, 2)
+        assert await source(client, 1) == "memory"
+        await source(client, 3)  # evicts 2
+        assert [await source(client, n) for n in (1, 3, 2)] == ["memory", "memory", "database"]
+
+
+async def test_redis_tier_is_shared_by_replicas(serve: Serve) -> None:
+    async with serve(replica_name="replica-a") as a, serve(replica_name="replica-b") as b:
+        await create(a)
+        assert [await source(a), await source(b), await source(b)] == ["database", "redis", "memory"]
+
+
+async def test_min_version_reads_your_write_through_every_replica(serve: Serve) -> None:
+    async with serve(memory_ttl=600) as a, serve(memory_ttl=600, replica_name="replica-b") as b:
+        await create(a)
+        await source(b)
+        await a.patch("/v1/users/1", json={"name": "B"})
+        response = await b.get("/v1/users/1", headers={"Min-Version": "2"})
+        assert (response.json()["data"]["version"], response.headers["ETag"]) == (2, '"2"')
+        assert "memory; fwd=request; stored; detail=min-version" in response.headers["Cache-Status"]
+        assert (await b.get("/v1/users/1")).json()["data"]["version"] == 2
+
+
+async def test_batch_is_one_round_trip_per_tier(serve: Serve, cache_url: str, queries: list[str]) -> None:
+    async with serve() as a, serve(replica_name="replica-b") as b, Redis.from_url(cache_url) as redis:
+        for n in range(30):
+            await create(a, email=f"u{n}@example.com")
+        ids = ",".join(map(str, range(1, 31)))
+        await a.get("/v1/users?ids=" + ids.partition(",20,")[0])
+        queries.clear()
+        await redis.config_resetstat()
+        response = await b.get("/v1/users", params={"ids": ids})
+        assert [user["id"] for user in response.json()["data"]] == list(range(1, 31))
+        assert len(queries) == 1
+        assert (await redis.info("commandstats"))["cmdstat_mget"]["calls"] == 1
+
+
+async def test_personal_data_is_encrypted_in_redis(serve: Serve, cache_url: str) -> None:
+    async with serve() as client, Redis.from_url(cache_url) as redis:
+        await create(client)
+        await source(client)
+        keys = await redis.keys()
+        assert keys == [b"user:1"]
+        held = await redis.dump("user:1") + await redis.get("user:1")
+        for secret in (ADA["email"], ADA["name"], "email", "name"):
+            assert secret.encode() not in held
+        assert 0 < await redis.ttl("user:1") <= 600
+
+
+async def test_entry_of_another_user_is_never_served(serve: Serve, cache_url: str) -> None:
+    async with serve(cache_tiers="redis") as client, Redis.from_url(cache_url) as redis:
+        await create(client)
+        await create(client, email="b@example.com")
+        await source(client, 1)
+        await source(client, 2)
+        await redis.copy("user:1", "user:2", replace=True)
+        response = await client.get("/v1/users/2")
+        assert (response.json()["source"], response.json()["data"]["id"]) == ("database", 2)
+        assert (
+            'cache_unreadable_entries_total{reason="authentication failed"} 1.0' in (await client.get("/metrics")).text
+        )
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"\x00" * 16, b"\x00" * 100])
+async def test_damaged_entry_is_a_miss(serve: Serve, cache_url: str, damage: bytes) -> None:
+    async with serve(cache_tiers="redis") as client, Redis.from_url(cache_url) as redis:
+        await create(client)
+        await redis.set("user:1", damage)
+        assert [await source(client), await source(client)] == ["database", "redis"]
+
+
+async def test_key_ring_rotates_without_misses(serve: Serve, cache_key: str) -> None:
+    async with (
+        serve(cache_tiers="redis") as old,
+        serve(cache_tiers="redis", cache_keys=f"{OTHER_KEY},{cache_key}") as both,
+        serve(cache_tiers="redis", cache_keys=OTHER_KEY) as new,
+    ):
+        await create(old)
+        assert [await source(old), await source(both)] == ["database", "redis"]
+        assert [await source(new), await source(both), await source(new)] == ["database", "redis", "redis"]
+        assert await source(old) == "database"
+
+
+async def test_without_redis_reads_and_writes_go_on(serve: Serve) -> None:
+    async with serve(cache_url=f"redis://127.0.0.1:{free_port()}/0", memory_ttl=0.01) as client:
+        await create(client)
+        response = await client.get("/v1/users/1")
+        assert response.json()["source"] == "database"
+        assert response.headers["Cache-Status"] == (
+            "redis; fwd=bypass; detail=unavailable, memory; fwd=uri-miss; stored"
+        )
+        assert (await client.patch("/v1/users/1", json={"name": "B"})).status_code == 200
+        assert (await client.get("/v1/users?ids=1")).json()["data"][0]["name"] == "B"
+        assert (await client.delete("/v1/users/1")).status_code == 204
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_reads_from_the_read_url_and_writes_to_the_primary(serve: Serve, cache_url: str) -> None:
+    elsewhere = cache_url.removesuffix("/0") + "/1"
+    async with serve(cache_tiers="redis", cache_read_url=elsewhere) as client, Redis.from_url(cache_url) as redis:
+        await create(client)
+        assert [await source(client), await source(client)] == ["database", "database"]
+        assert await redis.exists("user:1") == 1

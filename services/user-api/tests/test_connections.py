@@ -1,0 +1,80 @@
+"""The tutorials' pool in the lifespan and connection per request: opened once, bounded, always given back."""
+
+import asyncio
+
+import asyncpg
+import httpx
+import pytest
+from tests.serving import Serve
+from tests.users import ADA, create
+
+pytestmark = pytest.mark.anyio
+
+OPEN = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'user-api replica-a'"
+
+
+async def in_use(client: httpx.AsyncClient) -> float:
+    lines = (await client.get("/metrics")).text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("database_connections_in_use "))
+
+
+async def test_pool_is_opened_once_in_the_lifespan_and_closed_at_shutdown(serve: Serve, database_url: str) -> None:
+    watcher = await asyncpg.connect(database_url)
+    async with serve(database_pool_size=3) as client:
+        await asyncio.gather(*(client.get("/v1/users?limit=1") for _ in range(60)))
+        assert 1 <= await watcher.fetchval(OPEN) <= 3
+        pids = "SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'user-api replica-a'"
+        before = await watcher.fetchval(pids)
+        await asyncio.gather(*(client.get("/v1/users?limit=1") for _ in range(60)))
+        assert set(before) <= set(await watcher.fetchval(pids))
+    for _ in range(100):
+        if (left := await watcher.fetchval(OPEN)) == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert left == 0
+    await watcher.close()
+
+
+async def test_connection_is_given_back_when_the_handler_fails(serve: Serve) -> None:
+    async with serve(database_pool_size=1) as client:
+        await create(client)
+        for _ in range(5):
+            assert (await client.post("/v1/users", json=ADA)).status_code == 409
+            assert (await client.delete("/v1/users/1", headers={"If-Match": '"9"'})).status_code == 412
+        assert await in_use(client) == 0
+        assert (await client.get("/v1/users")).status_code == 200
+
+
+async def test_connection_is_given_back_when_the_client_disconnects(serve: Serve, database_url: str) -> None:
+    blocker = await asyncpg.connect(database_url)
+    async with serve(database_pool_size=2) as client:
+        await create(client)
+        async with blocker.transaction():
+            await blocker.execute("SELECT FROM users FOR UPDATE")
+            for _ in range(2):
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.patch("/v1/users/1", json={"name": "B"}, timeout=0.3)
+            assert await in_use(client) == 2
+        for _ in range(200):
+            if await in_use(client) == 0:
+                break
+            await asyncio.sleep(0.02)
+        assert await in_use(client) == 0
+        assert (await client.get("/v1/users")).status_code == 200
+    await blocker.close()
+
+
+async def test_busy_pool_answers_503_and_recovers(serve: Serve, database_url: str) -> None:
+    blocker = await asyncpg.connect(database_url)
+    async with serve(database_pool_size=1) as client:
+        await create(client)
+        async with blocker.transaction():
+            await blocker.execute("SELECT FROM users FOR UPDATE")
+            waiting = asyncio.create_task(client.patch("/v1/users/1", json={"name": "B"}))
+            await asyncio.sleep(0.1)
+            response = await client.get("/v1/users")
+            assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+            assert response.json()["detail"] == "All database connections of this replica are busy."
+        assert (await waiting).status_code == 200
+        assert (await client.get("/v1/users")).status_code == 200
+    await blocker.close()

@@ -1,0 +1,205 @@
+"""What the gateway does for replicas and callers: the real Envoy, before upstreams that misbehave on demand."""
+
+import asyncio
+import collections
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stack.fleet import NOTICED_WITHIN
+from stack.gateway import Gateway
+from stack.layout import Layout, free_port, repository_root
+from stack.process import Process
+from stack.state import State
+
+pytestmark = pytest.mark.anyio
+
+KEY = {"Idempotency-Key": "k"}
+
+
+@dataclass
+class Upstream:
+    """A replica that answers 200, except to the path /v1/users/<behaviour>, where only the first request counts."""
+
+    port: int
+    received: collections.Counter[str]
+    misbehaved: set[str] = field(default_factory=set)
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._answer(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, path, _ = head.split(" ", 2)
+        headers = httpx.Headers([(name, value) for name, _, value in _fields(head)])
+        await reader.readexactly(int(headers.get("content-length", "0")))
+        behaviour = path.rpartition("/")[2]
+        if path != "/readyz":
+            self.received[f"{method} {path}"] += 1
+        status = "200 OK"
+        if behaviour in {"reset-once", "fail-once"} and behaviour not in self.misbehaved:
+            self.misbehaved.add(behaviour)
+            if behaviour == "reset-once":
+                return False
+            status = "503 Service Unavailable"
+        body = f"{headers.get('x-request-id')} {headers.get('x-envoy-retry-on')}"
+        writer.write(f"HTTP/1.1 {status}\r\nServer: secret\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        await writer.drain()
+        return True
+
+
+def _fields(head: str) -> list[tuple[str, str, str]]:
+    return [line.partition(": ") for line in head.split("\r\n")[1:-2]]
+
+
+@asynccontextmanager
+async def _upstream(received: collections.Counter[str], misbehaved: set[str]) -> AsyncIterator[Upstream]:
+    upstream = Upstream(free_port(), received, misbehaved)
+    server = await asyncio.start_server(upstream.connected, "127.0.0.1", upstream.port)
+    try:
+        yield upstream
+    finally:
+        server.close()
+
+
+@dataclass
+class Bench:
+    client: httpx.AsyncClient
+    gateway: Gateway
+    received: collections.Counter[str]
+    """Requests that reached an upstream."""
+
+    async def publish(self, ports: set[int]) -> None:
+        self.gateway.publish("user-api", ports)
+        async with asyncio.timeout(NOTICED_WITHIN):
+            while await self.gateway.healthy_ports("user-api") != ports:  # noqa: ASYNC110 (Envoy's state)
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """The gateway before two replicas of user-api that misbehave once between them, and none of counter-api."""
+    layout = Layout(tmp_path / "stack", repository_root())
+    layout.make()
+    received: collections.Counter[str] = collections.Counter()
+    misbehaved: set[str] = set()
+    async with AsyncExitStack() as stack:
+        upstreams = [await stack.enter_async_context(_upstream(received, misbehaved)) for _ in range(2)]
+        gateway = Gateway(layout, free_port())
+        gateway.publish("user-api", [])
+        gateway.publish("counter-api", [])
+        gateway.prepare()
+        process = Process(gateway.program(), log_file=layout.log("gateway"), state=State(layout.state))
+        await process.start()
+        stack.push_async_callback(process.stop)
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url))
+        bench = Bench(client, gateway, received)
+        await bench.publish({upstream.port for upstream in upstreams})
+        yield bench
+
+
+def _problem(response: httpx.Response) -> tuple[int, str]:
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-served-by"] == "gateway"
+    assert response.headers["x-request-id"]
+    assert "server" not in response.headers
+    document: dict[str, Any] = response.json()
+    assert document.keys() == {"type", "title", "status", "detail"}
+    assert document["status"] == response.status_code
+    return response.status_code, document["type"].removeprefix("urn:evenkeel:problem:")
+
+
+async def test_what_may_be_repeated_is_repeated_elsewhere(bench: Bench) -> None:
+    for behaviour in ("reset-once", "fail-once"):
+        response = await bench.client.get(f"/v1/users/{behaviour}")
+        assert response.status_code == 200
+        assert bench.received[f"GET /v1/users/{behaviour}"] == 2
+
+
+async def test_a_change_with_a_key_is_repeated(bench: Bench) -> None:
+    response = await bench.client.post("/v1/users/reset-once", headers=KEY, content=b"x")
+    assert response.status_code == 200
+    assert bench.received["POST /v1/users/reset-once"] == 2
+
+
+async def test_a_change_without_a_key_is_sent_once(bench: Bench) -> None:
+    response = await bench.client.post("/v1/users/reset-once")
+    assert _problem(response) == (503, "unavailable")
+    assert "is not known" in response.json()["detail"]
+    assert response.headers["retry-after"] == "1"
+    assert bench.received["POST /v1/users/reset-once"] == 1
+
+
+async def test_a_change_that_was_refused_is_not_repeated(bench: Bench) -> None:
+    assert (await bench.client.patch("/v1/users/fail-once")).status_code == 503
+    assert bench.received["PATCH /v1/users/fail-once"] == 1
+
+
+async def test_a_service_without_replicas(bench: Bench) -> None:
+    response = await bench.client.get("/v1/counters/a")
+    assert _problem(response) == (503, "unavailable")
+    assert response.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/livez", "/readyz", "/counter/", "/openapi.json", "/v2/users"])
+async def test_what_is_not_routed(bench: Bench, path: str) -> None:
+    assert _problem(await bench.client.get(path)) == (404, "not-found")
+    assert not bench.received
+
+
+async def test_a_body_may_have_64_kib(bench: Bench) -> None:
+    assert (await bench.client.post("/v1/users", content=b"x" * 65536)).status_code == 200
+    assert _problem(await bench.client.post("/v1/users", content=b"x" * 65537)) == (413, "content-too-large")
+    assert bench.received["POST /v1/users"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/v1/users%2F1", {}), ("/v1/users%5c1", {}), ("/v1/users", {"a_b": "1"})]
+)
+async def test_ambiguous_requests_are_refused(bench: Bench, path: str, headers: dict[str, str]) -> None:
+    assert _problem(await bench.client.get(path, headers=headers)) == (400, "bad-request")
+
+
+@pytest.mark.parametrize("given", ["abc-1.2_Z", "01234567-89ab-cdef-0123-456789abcdef", "x" * 128])
+async def test_a_plain_request_id_is_kept(bench: Bench, given: str) -> None:
+    response = await bench.client.get("/v1/users/1", headers={"X-Request-Id": given})
+    assert response.text.split()[0] == response.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", '"', "x" * 129, "{}"])
+async def test_another_request_id_is_replaced(bench: Bench, given: str) -> None:
+    response = await bench.client.get("/v1/users/1", headers={"X-Request-Id": given})
+    assert response.text.split()[0] == response.headers["x-request-id"] != given
+    assert len(response.headers["x-request-id"]) == 36
+
+
+async def test_callers_do_not_give_orders_and_learn_nothing_of_the_server(bench: Bench) -> None:
+    response = await bench.client.get("/v1/users/1", headers={"X-Envoy-Retry-On": "5xx"})
+    assert response.text.split()[1] == "None"
+    assert not [name for name in response.headers if name == "server" or name.startswith("x-envoy")]
+
+
+async def test_the_documentation_page(bench: Bench) -> None:
+    response = await bench.client.get("/docs")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert (response.headers["x-served-by"], len(response.headers["x-request-id"])) == ("gateway", 36)
+    assert response.text == (repository_root() / "gateway" / "docs.html").read_text()
+
+
+async def test_a_replica_that_leaves_gets_nothing_more(bench: Bench) -> None:
+    [stays, _] = sorted(await bench.gateway.healthy_ports("user-api"))
+    await bench.publish({stays})
+    assert await bench.gateway.healthy_ports("user-api") == {stays}
+    for _ in range(20):
+        assert (await bench.client.get("/v1/users/1")).status_code == 200

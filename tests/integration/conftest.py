@@ -1,0 +1,106 @@
+"""The whole system: three replicas of each service and the gateway, on the session's PostgreSQL and Redis."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from tests.servers import Servers
+
+from stack.layout import free_port
+
+STACK = str(Path(sys.executable).with_name("stack"))
+REPLICAS = 3
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack, driven by its own command line."""
+
+    directory: Path
+
+    def run(self, *arguments: str) -> str:
+        ended = subprocess.run(
+            [STACK, "--directory", str(self.directory), *arguments],
+            env={name: value for name, value in os.environ.items() if name not in {"PORT", "STACK_DIRECTORY"}},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run("status", "--json"))
+        return answer
+
+    def processes(self, service: str) -> list[dict[str, Any]]:
+        return [process for process in self.status()["processes"] if process["service"] == service]
+
+    @property
+    def gateway(self) -> str:
+        return str(self.status()["gateway"])
+
+
+@pytest.fixture(scope="session")
+def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    asyncio.run(_create_database(servers.postgres))
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.run(
+            "up",
+            *("--port", str(free_port())),
+            *("--user-api-replicas", str(REPLICAS), "--counter-api-replicas", str(REPLICAS)),
+            *("--postgres-url", urlsplit(servers.postgres)._replace(path="/integration").geturl()),
+            *("--cache-url", servers.redis_cache, "--counters-url", servers.redis_counters),
+        )
+        yield stack
+    finally:
+        stack.run("down")
+
+
+async def _create_database(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("CREATE DATABASE integration")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def gateway(request: pytest.FixtureRequest) -> str:
+    """The URL of the gateway under test: the one of --gateway, or that of a stack of our own."""
+    given: str | None = request.config.option.gateway
+    if given:
+        return given.rstrip("/")
+    stack: Stack = request.getfixturevalue("stack")
+    return stack.gateway
+
+
+@pytest.fixture
+async def client(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def email() -> str:
+    """An address that nobody has used."""
+    return f"{uuid.uuid4().hex}@example.com"
+
+
+@pytest.fixture
+def name() -> str:
+    """A counter that nobody has used."""
+    return f"test:{uuid.uuid4().hex}"
