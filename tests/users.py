@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-ADA = {"email": "ada@example.com", "name": "Ada Lovelace"}
+ADA: dict[str, Any] = {"email": "ada@example.com", "name": "Ada Lovelace"}
 
 
 async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:

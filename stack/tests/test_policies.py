@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,6 +96,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     received: collections.Counter[str] = collections.Counter()
     misbehaved: set[str] = set()
     async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, layout.sockets)
         upstreams = [await stack.enter_async_context(_upstream(received, misbehaved)) for _ in range(2)]
         gateway = Gateway(layout, free_port())
         gateway.publish("user-api", [])

@@ -28,10 +28,10 @@ async def test_pool_is_opened_once_in_the_lifespan_and_closed_at_shutdown(serve:
         await asyncio.gather(*(client.get("/v1/users?limit=1") for _ in range(60)))
         assert set(before) <= set(await watcher.fetchval(pids))
     for _ in range(100):
-        if (left := await watcher.fetchval(OPEN)) == 0:
+        if await watcher.fetchval(OPEN) == 0:
             break
         await asyncio.sleep(0.02)
-    assert left == 0
+    assert await watcher.fetchval(OPEN) == 0
     await watcher.close()
 
 

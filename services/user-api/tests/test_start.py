@@ -11,11 +11,13 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from alembic.script import ScriptDirectory
 from tests.proxy import proxied
 from tests.serving import Serve
 
 from stack.layout import free_port
-from user_api.migrate import migrate
+from user_api.migrate import alembic_config, migrate
+from user_api.schema_version import REVISIONS
 from user_api.settings import MigrationSettings
 
 COMMAND = str(Path(sys.executable).with_name("user-api"))
@@ -117,6 +119,11 @@ async def test_ready_only_on_a_current_schema(serve: Serve, database_url: str) -
     finally:
         await administrator.execute("DROP DATABASE bare WITH (FORCE)")
         await administrator.close()
+
+
+def test_revisions_are_those_of_the_migrations() -> None:
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    assert tuple(script.revision for script in scripts)[::-1] == REVISIONS
 
 
 @pytest.mark.anyio

@@ -79,6 +79,12 @@ class TestCreate:
         assert status == 422
         assert slug == ("validation" if content == b"" else "malformed-json")
 
+    async def test_body_without_its_type(self, client: httpx.AsyncClient) -> None:
+        for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+            response = await client.post("/v1/users", content=b'{"email":"a@example.com","name":"A"}', headers=headers)
+            assert problem(response) == (422, "malformed-json")
+            assert "Content-Type: application/json" in response.json()["detail"]
+
     async def test_lone_surrogate(self, client: httpx.AsyncClient) -> None:
         content = rb'{"email":"ada@example.com","name":"\ud800"}'
         response = await client.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
@@ -291,7 +297,8 @@ class TestDelete:
 
 
 async def test_unknown_route_and_method(client: httpx.AsyncClient) -> None:
-    assert problem(await client.get("/v1/nothing")) == (404, "not-found")
+    for path in ("/v1/nothing", "/v1/users/", "/v1/users/1/"):
+        assert problem(await client.get(path)) == (404, "not-found")
     response = await client.put("/v1/users/1", json=ADA)
     assert problem(response) == (405, "method-not-allowed")
     assert response.headers["Allow"]

@@ -45,6 +45,8 @@ def create_application(
         max_body_size=MAX_BODY,
         docs_url=None,
         redoc_url=None,
+        # A redirect would name this replica's own address; with or without the slash, an address is one thing.
+        redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
     problems.install(app)

@@ -5,6 +5,7 @@ import re
 from evenkeel.problems import InvalidInput, PreconditionFailed
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_NUMBER = re.compile(r'"(0|-?[1-9][0-9]{0,19})"')
 _LIST = re.compile(rf"\s*{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*\s*\Z")
 
 
@@ -20,7 +21,9 @@ def parse_if_match(header: str | None) -> frozenset[int] | None:
     """
     if header is None or header.strip() == "*":
         return None
-    return frozenset(int(tag[1:-1]) for tag in _tags(header, "If-Match") if re.fullmatch(r'"-?[0-9]{1,20}"', tag))
+    return frozenset(
+        int(tag[1:-1]) for tag in _tags(header, "If-Match") if re.fullmatch(r'"(0|-?[1-9][0-9]{0,19})"', tag)
+    )
 
 
 def check_if_match(header: str | None, current: int) -> None:

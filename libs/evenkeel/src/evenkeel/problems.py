@@ -150,6 +150,8 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
         reason = failures[0].get("ctx", {}).get("error", "not JSON")
         at = failures[0]["loc"][-1]
         return MalformedJson(f"The body is not JSON: {reason} at character {at}.").response()
+    if isinstance(error.body, bytes) and error.body:  # FastAPI decodes the body only where its type says JSON
+        return MalformedJson("Send the body with Content-Type: application/json.").response()
     # The offending input is left out on purpose: it may be personal data, or not even be text.
     errors = [
         {

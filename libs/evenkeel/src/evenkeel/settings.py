@@ -37,7 +37,8 @@ def _sentence(settings: type[BaseSettings], error: ValidationError | SettingsErr
     prefix = settings.model_config["env_prefix"]
     wrong = []
     for failure in error.errors(include_input=False, include_url=False):
-        name = prefix + str(failure["loc"][0]).upper() if failure["loc"] else prefix + "*"
         reason = "is required" if failure["type"] == "missing" else failure["msg"].removeprefix("Value error, ")
-        wrong.append(f"{name}: {reason}")
+        # What concerns several settings together has no place of its own, and names them itself.
+        names = [f"{prefix}{str(part).upper()}: " for part in failure["loc"][:1]]
+        wrong.append("".join([*names, reason]))
     return "; ".join(wrong).replace("\n", " ")

@@ -9,7 +9,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from evenkeel import logs, server
 from evenkeel.settings import load
 from user_api.main import create_app
-from user_api.migrate import migrate
 from user_api.settings import MigrationSettings, Settings
 
 
@@ -26,6 +25,8 @@ def main() -> None:
 
 
 def _migrate() -> None:
+    from user_api.migrate import migrate  # noqa: PLC0415 (a replica need not hold Alembic in memory)
+
     settings = load(MigrationSettings)
     logs.configure(settings.log_level, settings.replica_name)
     try:

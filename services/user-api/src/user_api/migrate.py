@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 from alembic import command
+from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from user_api.schema_version import alembic_config
 from user_api.settings import MigrationSettings
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,16 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
             await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
+
+
+def alembic_config() -> Config:
+    """Where the migrations are: inside the package in a wheel, beside src/ in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "migrations"
+    folder = installed if installed.is_dir() else package.parents[1] / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
 
 
 def _upgrade(connection: Connection) -> None:
