@@ -81,10 +81,13 @@ class Bench:
     received: collections.Counter[str]
     """Requests that reached an upstream."""
 
-    async def publish(self, ports: set[int]) -> None:
-        self.gateway.publish("user-api", ports)
+    ports: set[int]
+    """Of the upstreams."""
+
+    async def publish(self, ports: set[int], service: str = "user-api") -> None:
+        self.gateway.publish(service, ports)
         async with asyncio.timeout(NOTICED_WITHIN):
-            while await self.gateway.healthy_ports("user-api") != ports:  # noqa: ASYNC110 (Envoy's state)
+            while await self.gateway.healthy_ports(service) != ports:  # noqa: ASYNC110 (Envoy's state)
                 await asyncio.sleep(0.02)
 
 
@@ -106,8 +109,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         await process.start()
         stack.push_async_callback(process.stop)
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url))
-        bench = Bench(client, gateway, received)
-        await bench.publish({upstream.port for upstream in upstreams})
+        bench = Bench(client, gateway, received, {upstream.port for upstream in upstreams})
+        await bench.publish(bench.ports)
         yield bench
 
 
@@ -129,10 +132,19 @@ async def test_what_may_be_repeated_is_repeated_elsewhere(bench: Bench) -> None:
         assert bench.received[f"GET /v1/users/{behaviour}"] == 2
 
 
-async def test_a_change_with_a_key_is_repeated(bench: Bench) -> None:
-    response = await bench.client.post("/v1/users/reset-once", headers=KEY, content=b"x")
+async def test_a_change_of_a_counter_with_a_key_is_repeated(bench: Bench) -> None:
+    await bench.publish(bench.ports, "counter-api")
+    response = await bench.client.post("/v1/counters/reset-once", headers=KEY, content=b"x")
     assert response.status_code == 200
-    assert bench.received["POST /v1/users/reset-once"] == 2
+    assert bench.received["POST /v1/counters/reset-once"] == 2
+    assert (await bench.client.post("/v1/counters/fail-once")).status_code == 503
+    assert bench.received["POST /v1/counters/fail-once"] == 1
+
+
+async def test_a_change_of_a_user_is_sent_once_key_or_not(bench: Bench) -> None:
+    response = await bench.client.post("/v1/users/reset-once", headers=KEY, content=b"x")
+    assert _problem(response) == (503, "unavailable")
+    assert bench.received["POST /v1/users/reset-once"] == 1
 
 
 async def test_a_change_without_a_key_is_sent_once(bench: Bench) -> None:
