@@ -18,6 +18,14 @@ async def in_use(client: httpx.AsyncClient) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith("database_connections_in_use "))
 
 
+async def all_closed(watcher: "asyncpg.Connection") -> None:
+    for _ in range(100):
+        if await watcher.fetchval(OPEN) == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert await watcher.fetchval(OPEN) == 0
+
+
 async def test_pool_is_opened_once_in_the_lifespan_and_closed_at_shutdown(serve: Serve, database_url: str) -> None:
     watcher = await asyncpg.connect(database_url)
     async with serve(database_pool_size=3) as client:
@@ -27,11 +35,16 @@ async def test_pool_is_opened_once_in_the_lifespan_and_closed_at_shutdown(serve:
         before = await watcher.fetchval(pids)
         await asyncio.gather(*(client.get("/v1/users?limit=1") for _ in range(60)))
         assert set(before) <= set(await watcher.fetchval(pids))
-    for _ in range(100):
-        if await watcher.fetchval(OPEN) == 0:
-            break
-        await asyncio.sleep(0.02)
-    assert await watcher.fetchval(OPEN) == 0
+    await all_closed(watcher)
+    await watcher.close()
+
+
+async def test_a_stop_right_after_the_start_leaves_no_connection(serve: Serve, database_url: str) -> None:
+    watcher = await asyncpg.connect(database_url)
+    for milliseconds in range(0, 40, 2):  # so that some stop meets the first readiness check in mid-query
+        async with serve():
+            await asyncio.sleep(milliseconds / 1000)
+    await all_closed(watcher)
     await watcher.close()
 
 

@@ -1,8 +1,10 @@
 """Whether a replica can do its work now, asked by load balancers; liveness is another question and touches nothing."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 
 from evenkeel.problems import NotReady
 
@@ -30,6 +32,20 @@ class Readiness:
         """Raise NotReady with every reason unless all checks pass."""
         if failures := await self.failures():
             raise NotReady("; ".join(f"{name}: {reason}" for name, reason in failures.items()) + ".", checks=failures)
+
+    @asynccontextmanager
+    async def awaited(self) -> AsyncIterator[None]:
+        """Run `wait` beside the block, so that the log says what a replica that has just started is missing.
+
+        It has ended, and given back what it had borrowed, when the block is left.
+        """
+        waiting = asyncio.create_task(self.wait())
+        try:
+            yield
+        finally:
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await waiting
 
     async def wait(self, *, first: float = 0.1, longest: float = 5.0) -> None:
         """Return when ready, trying again after `first` seconds, doubling up to `longest`, logging why not."""

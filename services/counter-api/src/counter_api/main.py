@@ -1,6 +1,5 @@
 """The application: settings in, an ASGI application out. Nothing connects before the lifespan begins."""
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
@@ -49,9 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             store = await stack.enter_async_context(open_store(settings, metrics))
             readiness = Readiness(store.checks())
-            # Redis may come later than this replica; the log says so, and when it is there.
-            waiting = asyncio.create_task(readiness.wait())
-            stack.push_async_callback(_cancel, waiting)
+            await stack.enter_async_context(readiness.awaited())
             yield State(readiness=readiness, store=store, counters=Counters(store, metrics))
 
     app = create_application(
@@ -95,9 +92,3 @@ def _load() -> Settings:
         if is_worker():
             sys.exit(_UVICORN_STARTUP_FAILURE)
         raise
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -1,6 +1,5 @@
 """The application and what it holds open while it runs."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -50,8 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             storage = UserStorage(engine)
             tiers = [await _open_tier(name, settings, registry, stack) for name in settings.cache_tiers]
             readiness = Readiness({"postgresql": lambda: check_schema(engine)})
-            waiting = asyncio.create_task(readiness.wait())
-            stack.callback(waiting.cancel)
+            await stack.enter_async_context(readiness.awaited())
             yield State(readiness=readiness, users=UserService(storage, ReadThrough(tiers, loader(storage), registry)))
 
     app = create_application(
