@@ -86,12 +86,16 @@ class TestCreate:
             assert "Content-Type: application/json" in response.json()["detail"]
 
     async def test_lone_surrogate(self, client: httpx.AsyncClient) -> None:
-        content = rb'{"email":"ada@example.com","name":"\ud800"}'
-        response = await client.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
-        assert problem(response) == (422, "validation")
+        headers = {"Content-Type": "application/json"}
+        for content in (rb'{"email":"ada@example.com","name":"\ud800"}', rb'{"\ud800\u0000":1}'):
+            response = await client.post("/v1/users", content=content, headers=headers)
+            assert problem(response) == (422, "validation")
+            assert rb"\ud800" not in response.content
 
     @pytest.mark.parametrize("chunked", [False, True])
-    async def test_body_over_64_kib(self, client: httpx.AsyncClient, *, chunked: bool) -> None:
+    async def test_body_over_64_kib(
+        self, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, *, chunked: bool
+    ) -> None:
         async def chunks() -> Any:
             for _ in range(70):
                 yield b"x" * 1024
@@ -99,6 +103,7 @@ class TestCreate:
         content = chunks() if chunked else b"x" * 70 * 1024
         response = await client.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
         assert problem(response) == (413, "content-too-large")
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 class TestRead:

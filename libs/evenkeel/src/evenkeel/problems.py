@@ -162,7 +162,7 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
         for failure in failures
     ]
     sentence = "; ".join(f"{' '.join(filter(None, [e['in'], e['field']]))}: {e['detail']}" for e in errors[:3])
-    return InvalidInput(printable(sentence) + ".", errors=[_printable_members(e) for e in errors]).response()
+    return InvalidInput(f"{sentence}.", errors=errors).response()
 
 
 async def _answer_http_exception(_: Request, error: Exception) -> Response:
@@ -185,12 +185,3 @@ async def _answer_http_exception(_: Request, error: Exception) -> Response:
 async def _answer_unexpected(_: Request, __: Exception) -> Response:
     # Starlette raises the error again after this answer, and the request context logs it with its request id.
     return InternalError("The request could not be completed; its id leads to the cause in the log.").response()
-
-
-def printable(text: str) -> str:
-    """The text without lone surrogates and control characters, which clients may send and JSON may not carry."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _printable_members(members: Mapping[str, str]) -> dict[str, str]:
-    return {name: printable(value) for name, value in members.items()}
