@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -126,7 +127,10 @@ def problem_document(slug: str, title: str, status: int, detail: str) -> dict[st
 
 def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     return Response(
-        json.dumps(document), status_code=document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE
+        json.dumps(document, separators=(",", ":")),
+        status_code=document["status"],
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
     )
 
 
@@ -156,7 +160,7 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
     errors = [
         {
             "in": str(failure["loc"][0]),
-            "field": ".".join(str(part) for part in failure["loc"][1:]),
+            "field": _printable(".".join(str(part) for part in failure["loc"][1:])),
             "detail": failure["msg"].removeprefix("Value error, "),
         }
         for failure in failures
@@ -165,7 +169,7 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
     return InvalidInput(f"{sentence}.", errors=errors).response()
 
 
-async def _answer_http_exception(_: Request, error: Exception) -> Response:
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class only)
     headers = error.headers
     match error.status_code:
@@ -174,7 +178,8 @@ async def _answer_http_exception(_: Request, error: Exception) -> Response:
         case 404:
             return NotFound("There is nothing at this address.").response()
         case 405:
-            return MethodNotAllowed("Use one of the methods that the Allow header lists.", headers=headers).response()
+            allow = {"Allow": ", ".join(_methods(request))}
+            return MethodNotAllowed("Use one of the methods that the Allow header lists.", headers=allow).response()
         case 413:
             return ContentTooLarge("Send a smaller body.", headers=headers).response()
         case status:
@@ -182,6 +187,20 @@ async def _answer_http_exception(_: Request, error: Exception) -> Response:
             return problem_response(problem_document("http-error", phrase, status, f"{error.detail}"), headers)
 
 
+def _methods(request: Request) -> list[str]:
+    """All methods of this address; Starlette lists those of the first route that has it."""
+    path = request.scope["path"]
+    routes = (
+        route for route in iter_route_contexts(request.app.routes) if route.methods and route.path_regex.match(path)
+    )
+    return sorted({method for route in routes for method in route.methods or ()})
+
+
 async def _answer_unexpected(_: Request, __: Exception) -> Response:
     # Starlette raises the error again after this answer, and the request context logs it with its request id.
     return InternalError("The request could not be completed; its id leads to the cause in the log.").response()
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, which callers may put into names and terminals would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
