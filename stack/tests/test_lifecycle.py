@@ -92,6 +92,9 @@ def test_what_dies_comes_back_where_it_was(running: Stack, name: str) -> None:
 def test_a_killed_supervisor_leaves_nothing_behind_for_the_next(running: Stack) -> None:
     before = running.processes()
     running.kill_supervisor()
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        running.run("status")
+    assert "the supervisor is gone, and nobody watches" in failed.value.stderr
     running.up()
     after = running.processes()
     assert not [name for name, process in before.items() if psutil.pid_exists(process["pid"])]

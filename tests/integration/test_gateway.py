@@ -122,3 +122,26 @@ async def raw(gateway: str, request: bytes) -> tuple[int, str, str]:
         writer.close()
     head, _, body = answer.decode().partition("\r\n\r\n")
     return int(head.split(" ", 2)[1]), head, body
+
+
+async def test_method_that_nobody_knows_over_http_2(gateway: str) -> None:
+    """HTTP/1.1 parsers refuse such a method; HTTP/2 carries it, here in frames written by hand (RFC 9113, RFC 7541)."""
+    fields = ((b":method", b"FOO"), (b":scheme", b"http"), (b":path", b"/v1/users"), (b":authority", b"x"))
+    block = b"".join(b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields)
+    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    end_of_headers_and_stream = b"\x05"
+    headers = len(block).to_bytes(3) + b"\x01" + end_of_headers_and_stream + (1).to_bytes(4) + block
+    address = urlsplit(gateway)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers)
+    answer = b""
+    async with asyncio.timeout(30):
+        while b'"type"' not in answer and (received := await reader.read(65536)):
+            answer += received
+    writer.close()
+    assert b"urn:evenkeel:problem:method-not-allowed" in answer
+
+
+async def test_documentation_assets_come_whole(client: httpx.AsyncClient) -> None:
+    response = await client.get("/docs/assets/swagger-ui.css", headers={"Range": "bytes=9-1"})
+    assert response.status_code == 200

@@ -13,7 +13,9 @@ from sqlalchemy.engine import Engine
 from tests.serving import Serve
 from tests.users import ADA, create
 
+from evenkeel.problems import Unavailable
 from stack.layout import free_port
+from user_api.storage import UserStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -185,3 +187,19 @@ async def test_reads_from_the_read_url_and_writes_to_the_primary(serve: Serve, c
         await create(client)
         assert [await source(client), await source(client)] == ["database", "database"]
         assert await redis.exists("user:1") == 1
+
+
+async def test_commit_with_unknown_outcome_invalidates(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(cache_tiers="redis") as client:
+        await create(client)
+        assert [await source(client), await source(client)] == ["database", "redis"]
+        update = UserStorage.update
+
+        async def update_whose_answer_is_lost(self: UserStorage, *arguments: Any) -> None:
+            await update(self, *arguments)
+            raise Unavailable("The connection to the database was lost.")
+
+        monkeypatch.setattr(UserStorage, "update", update_whose_answer_is_lost)
+        assert (await client.patch("/v1/users/1", json={"name": "B"})).status_code == 503
+        answer = (await client.get("/v1/users/1")).json()
+        assert (answer["source"], answer["data"]["name"]) == ("database", "B")

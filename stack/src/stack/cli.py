@@ -61,6 +61,11 @@ def show_status(layout: Layout, arguments: argparse.Namespace) -> int:
         answer = control.ask(_control_socket(layout), {"command": "status"}, timeout=30)
     except control.NotRunningError:
         if not arguments.json:
+            if orphans := State(layout.state).orphans():
+                names = ", ".join(record.name for record, _ in orphans)
+                raise StackError(
+                    f"the supervisor is gone, and nobody watches {names}: `make up` or `make down`"
+                ) from None
             raise
         _print(json.dumps({"gateway": None, "processes": []}))
         return 1

@@ -31,6 +31,7 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "60s",
     "log_min_duration_statement": "500ms",
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # details of errors hold personal data
 }
 
 

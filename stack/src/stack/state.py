@@ -86,9 +86,13 @@ class State:
     def supervisor_process(self) -> psutil.Process | None:
         return self.supervisor.process() if self.supervisor else None
 
+    def orphans(self) -> list[tuple[Record, psutil.Process]]:
+        """What still runs of the processes on record, once their supervisor is gone."""
+        return [(record, process) for record in self._records if (process := record.process())]
+
     def stop_orphans(self) -> list[str]:
         """End what a supervisor that is gone has left running; returns the names."""
-        orphans = [(record, process) for record in self._records if (process := record.process())]
+        orphans = self.orphans()
         for record, process in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(record.stop_signal)

@@ -20,9 +20,6 @@ GRACEFUL_SHUTDOWN = 10
 def serve(app: FastAPI, settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight; ends the process."""
     logs.configure(settings.log_level, settings.replica_name)
-    # uvicorn raises the signal again once it has shut down, which would turn a clean stop into status 143.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -40,5 +37,13 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
         )
     )
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # For a signal that comes before uvicorn's own handlers are there; and uvicorn raises the signal again once it has
+    # shut down, which by default would turn a clean stop into status 143.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     server.run()
     sys.exit(0 if server.started else 1)

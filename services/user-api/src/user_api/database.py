@@ -20,15 +20,17 @@ POOL_TIMEOUT = 3
 """Seconds that a request waits for a free connection."""
 
 
-def create_engine(settings: Settings) -> AsyncEngine:
-    """The pool of this replica; opens nothing yet."""
+def create_engine(settings: Settings, *, connections: int) -> AsyncEngine:
+    """A pool of at most so many connections; opens nothing yet."""
     return create_async_engine(
         settings.database_url.get_secret_value(),
-        pool_size=settings.database_pool_size,
+        pool_size=connections,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         # A connection that a restart of PostgreSQL or a proxy has closed is replaced before it is used.
         pool_pre_ping=True,
+        # Parameters are personal data, and errors are logged.
+        hide_parameters=True,
         pool_recycle=1800,
         connect_args={
             "timeout": CONNECT_TIMEOUT,

@@ -43,12 +43,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
-            engine = create_engine(settings)
+            engine = create_engine(settings, connections=settings.database_pool_size)
             stack.push_async_callback(engine.dispose)
+            # Of its own: a replica whose requests wait for connections is busy, which is not the same as not ready.
+            probe = create_engine(settings, connections=1)
+            stack.push_async_callback(probe.dispose)
             observe_pool(engine, registry)
             storage = UserStorage(engine)
             tiers = [await _open_tier(name, settings, registry, stack) for name in settings.cache_tiers]
-            readiness = Readiness({"postgresql": lambda: check_schema(engine)})
+            readiness = Readiness({"postgresql": lambda: check_schema(probe)})
             await stack.enter_async_context(readiness.awaited())
             yield State(readiness=readiness, users=UserService(storage, ReadThrough(tiers, loader(storage), registry)))
 

@@ -27,7 +27,7 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
 
     Raises what connecting raised when PostgreSQL does not answer for `patience` seconds.
     """
-    engine = create_async_engine(settings.database_url.get_secret_value(), poolclass=NullPool)
+    engine = create_async_engine(settings.database_url.get_secret_value(), poolclass=NullPool, hide_parameters=True)
     try:
         await _wait(engine, patience)
         async with engine.connect() as connection:

@@ -35,13 +35,16 @@ class UserService:
         return users[:limit], len(users) > limit
 
     async def update(self, user_id: int, patch: UserPatch, versions: frozenset[int] | None) -> User:
-        user = await self._storage.update(user_id, patch.model_dump(exclude_unset=True), versions)
-        await self._cache.invalidate(user_id)
-        return user
+        try:
+            return await self._storage.update(user_id, patch.model_dump(exclude_unset=True), versions)
+        finally:  # also where it failed: a commit whose answer was lost may have taken effect
+            await self._cache.invalidate(user_id)
 
     async def delete(self, user_id: int, versions: frozenset[int] | None) -> None:
-        await self._storage.delete(user_id, versions)
-        await self._cache.invalidate(user_id)
+        try:
+            await self._storage.delete(user_id, versions)
+        finally:  # as above
+            await self._cache.invalidate(user_id)
 
 
 def loader(storage: UserStorage) -> Load:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
+from redis.asyncio.connection import parse_url
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -42,7 +43,7 @@ class Settings(MigrationSettings):
     cache_url: SecretStr | None = Field(None, description="Redis that is written to: redis://[:password@]host:port/0")
     cache_read_url: SecretStr | None = Field(None, description="Redis that is read from; the same one by default")
     cache_keys: SecretStr | None = Field(None, description="base64 keys of 32 bytes; the first encrypts, all decrypt")
-    cache_ttl: float = Field(600, gt=0, le=31_536_000, description="seconds that Redis keeps an entry")
+    cache_ttl: float = Field(600, ge=0.1, le=31_536_000, description="seconds that Redis keeps an entry")
     memory_max_entries: int = Field(10_000, ge=1, description="entries in process memory")
     memory_ttl: float = Field(1, gt=0, le=3600, description="seconds that process memory keeps an entry")
 
@@ -61,8 +62,11 @@ class Settings(MigrationSettings):
     @field_validator("cache_url", "cache_read_url")
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        if value:
+            try:
+                parse_url(value.get_secret_value())
+            except ValueError:
+                raise ValueError("must look like redis://[:password@]host:port/0, rediss://… or unix://…") from None
         return value
 
     @field_validator("cache_keys")
