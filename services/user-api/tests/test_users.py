@@ -252,6 +252,16 @@ class TestPatch:
             response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": header})
             assert (response.status_code, response.json()["version"]) == (200, version)
 
+    async def test_repeated_fields(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        for version, lines in enumerate((['"9"', '"1"'], ['"2"', '"9"']), start=2):
+            headers = [("If-Match", line) for line in lines]
+            response = await client.patch("/v1/users/1", json={"name": "B"}, headers=headers)
+            assert (response.status_code, response.json()["version"]) == (200, version)
+        response = await client.get("/v1/users/1", headers=[("Min-Version", "9"), ("Min-Version", "1")])
+        assert problem(response) == (422, "validation")
+        assert response.json()["errors"] == [{"in": "header", "field": "min-version", "detail": "sent more than once"}]
+
     async def test_one_of_many_with_the_same_if_match_wins(self, client: httpx.AsyncClient) -> None:
         await create(client)
         patches = (client.patch("/v1/users/1", json={"name": f"B{n}"}, headers={"If-Match": '"1"'}) for n in range(20))

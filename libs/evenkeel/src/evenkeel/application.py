@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from evenkeel import problems
 from evenkeel.body_limit import ContentTooLargeAnswers
 from evenkeel.readiness import Readiness
+from evenkeel.repeated_fields import RepeatedFields
 from evenkeel.request_context import RequestContext
 
 MAX_BODY = 64 * 1024
@@ -66,7 +67,7 @@ class _Application(FastAPI):
         super().__init__(**options)
 
     def build_middleware_stack(self) -> ASGIApp:
-        answers = ContentTooLargeAnswers(super().build_middleware_stack())
+        answers = RepeatedFields(ContentTooLargeAnswers(super().build_middleware_stack()))
         return RequestContext(answers, replica=self._replica, registry=self._registry)
 
 
