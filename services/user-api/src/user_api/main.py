@@ -46,7 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             engine = create_engine(settings, connections=settings.database_pool_size)
             stack.push_async_callback(engine.dispose)
             # Of its own: a replica whose requests wait for connections is busy, which is not the same as not ready.
-            probe = create_engine(settings, connections=1)
+            # Three, because a check that waits for another's connection is not woken when that one cannot connect.
+            probe = create_engine(settings, connections=3)
             stack.push_async_callback(probe.dispose)
             observe_pool(engine, registry)
             storage = UserStorage(engine)
