@@ -4,12 +4,13 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.problems import problem
 from tests.serving import serving
 
@@ -25,6 +26,26 @@ class Teapot(Problem):
     slug, title, status = "teapot", "No coffee here", 418
 
 
+class Ahead:
+    """A layer ahead of FastAPI, with one answer for everybody, as layers that save work have."""
+
+    START: ClassVar = {"type": "http.response.start", "status": 200}
+    BODY: ClassVar = {"type": "http.response.body", "body": b"!"}
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope.get("path"):
+            case "/ahead":
+                await send(self.START)
+                await send(self.BODY)
+            case "/ahead/boom":
+                raise RuntimeError("the password is 1234")
+            case _:
+                await self._app(scope, receive, send)
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     failing: dict[str, str] = {}
@@ -38,7 +59,13 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield {"readiness": Readiness({"database": check})}
 
     app = create_application(
-        title="test", description="", version="1", lifespan=lifespan, replica="r-1", registry=CollectorRegistry()
+        title="test",
+        description="",
+        version="1",
+        lifespan=lifespan,
+        replica="r-1",
+        registry=CollectorRegistry(),
+        ahead=Ahead,
     )
 
     @app.get("/teapot/{size}")
@@ -70,15 +97,33 @@ async def test_problem_with_headers_and_members(client: httpx.AsyncClient) -> No
     }
 
 
+async def test_layer_ahead_answers_within_the_request_context(client: httpx.AsyncClient) -> None:
+    for request_id in ("one", "two"):
+        response = await client.get("/ahead", headers={"X-Request-Id": request_id})
+        assert response.content == b"!"
+        assert response.headers.get_list("X-Request-Id") == [request_id]
+        assert response.headers.get_list("X-Served-By") == ["r-1"]
+    assert Ahead.START == {"type": "http.response.start", "status": 200}
+    counted = 'http_requests_total{method="GET",route="unmatched",status="200"} 2.0'
+    assert counted in (await client.get("/metrics")).text
+
+
+async def test_every_request_has_an_id_of_its_own(client: httpx.AsyncClient) -> None:
+    ids = {(await client.get("/ahead")).headers["X-Request-Id"] for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(each) for each in ids} == {32}
+
+
+@pytest.mark.parametrize("path", ["/boom", "/ahead/boom"])
 async def test_unexpected_error_says_nothing_to_the_caller_and_all_to_the_log(
-    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    response = await client.get("/boom", headers={"X-Request-Id": "id-of-this-one"})
+    response = await client.get(path, headers={"X-Request-Id": "id-of-this-one"})
     assert problem(response) == (500, "internal-error")
     assert "1234" not in response.text
     record = next(record for record in caplog.records if record.message == "request failed")
     logged = json.loads(JsonFormatter("r-1").format(record))
-    assert (logged["request_id"], logged["path"], logged["replica"]) == ("id-of-this-one", "/boom", "r-1")
+    assert (logged["request_id"], logged["path"], logged["replica"]) == ("id-of-this-one", path, "r-1")
     assert "the password is 1234" in logged["traceback"]
 
 

@@ -73,3 +73,18 @@ async def test_streams_and_large_bodies_arrive_complete() -> None:
         assert stream_body == "".join(f"{n}\n" * 1000 for n in range(100))
         responses = await asyncio.gather(*(client.get("/large") for _ in range(5)))
         assert {len(response.content) for response in responses} == {5_000_002}
+
+
+async def test_who_has_no_end_of_its_own_is_told_when_the_server_ends() -> None:
+    closing = asyncio.Event()
+    config = uvicorn.Config(app, http=WholeResponses, log_config=None)
+    config.load()
+    for state in ({"closing": closing}, {}):
+        protocol = WholeResponses(config, uvicorn.server.ServerState(), state, asyncio.get_running_loop())
+        transport = Transport()
+        protocol.connection_made(transport)
+        assert not transport.log
+        protocol.shutdown()
+        assert transport.log == ["close"]
+        protocol.connection_lost(None)
+    assert closing.is_set()

@@ -19,13 +19,27 @@ def make_settings(database_url: str, cache_url: str, cache_key: str) -> Callable
     return make
 
 
+CONTRACT = {"test_users.py", "test_cache.py", "test_hot_reads.py"}
+"""Where it could make a difference who answers a read: these run with and without the layer ahead of FastAPI."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "hot_reads" in metafunc.fixturenames and metafunc.definition.path.name in CONTRACT:
+        metafunc.parametrize("hot_reads", [True, False], ids=["hot", "ordinary"])
+
+
 @pytest.fixture
-def serve(make_settings: Callable[..., Settings]) -> Serve:
+def hot_reads() -> bool:
+    return True
+
+
+@pytest.fixture
+def serve(make_settings: Callable[..., Settings], *, hot_reads: bool) -> Serve:
     """Run the service with settings changed as given; several at once are several replicas."""
 
     @asynccontextmanager
     async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-        async with serving(create_app(make_settings(**changes))) as client:
+        async with serving(create_app(make_settings(**changes), hot_reads=hot_reads)) as client:
             yield client
 
     return run

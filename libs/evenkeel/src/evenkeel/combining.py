@@ -5,6 +5,7 @@ as large as the load makes them (the natural batching of group commit).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -12,24 +13,42 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Full(Exception):
+    """So much is waiting already that this item was not queued."""
+
+
 class Combiner(Generic[T, R]):
     """Gives `send` lists of items, one list at a time, and each caller the result at its item's place.
 
     `send` runs in a task of the combiner's own, so a caller that is cancelled never cuts a connection off in the
-    middle of a reply. An exception raised by `send` reaches every caller of that batch.
+    middle of a reply. An exception raised by `send` reaches every caller of that batch. Items leave in the order in
+    which they came, so none waits for more than what came before it.
     """
 
-    def __init__(self, send: Callable[[list[T]], Awaitable[Sequence[R]]], *, largest: int = 1000) -> None:
-        """`largest` bounds the items of one batch."""
+    def __init__(
+        self, send: Callable[[list[T]], Awaitable[Sequence[R]]], *, largest: int = 1000, most_waiting: int | None = None
+    ) -> None:
+        """`largest` bounds the weight of one batch, `most_waiting` that of what has not left yet.
+
+        An item that alone is heavier than a bound passes when it is alone.
+        """
         self._send = send
         self._largest = largest
-        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._most_waiting = most_waiting
+        self._waiting: deque[tuple[T, asyncio.Future[R], int]] = deque()
+        self._weight = 0
         self._owner: asyncio.Task[None] | None = None
 
-    def submit(self, item: T) -> asyncio.Future[R]:
-        """Queue the item; the future gets its result. Cancelling the future does not take the item back."""
+    def submit(self, item: T, weight: int = 1) -> asyncio.Future[R]:
+        """Queue the item; the future gets its result. Cancelling the future does not take the item back.
+
+        Raise Full, at once, if too much is waiting.
+        """
+        if self._most_waiting is not None and self._waiting and self._weight + weight > self._most_waiting:
+            raise Full
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, future, weight))
+        self._weight += weight
         if self._owner is None:
             self._owner = asyncio.create_task(self._run())
         return future
@@ -41,28 +60,43 @@ class Combiner(Generic[T, R]):
 
     async def _run(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+            items, futures = self._next_batch()
             try:
-                results = await self._send([item for item, _ in batch])
-                if len(results) != len(batch):
-                    raise ValueError(f"{len(batch)} items were sent and {len(results)} results came back")  # noqa: TRY301
+                results = await self._send(items)
+                if len(results) != len(items):
+                    raise ValueError(f"{len(items)} items were sent and {len(results)} results came back")  # noqa: TRY301
             except Exception as error:  # noqa: BLE001 (each caller gets it)
-                _fail(batch, error)
+                _fail(futures, error)
             except asyncio.CancelledError:
-                for _, future in batch + self._waiting:
+                for future in futures:
+                    future.cancel()
+                for _, future, _ in self._waiting:
                     future.cancel()
                 self._waiting.clear()
+                self._weight = 0
                 self._owner = None
                 raise
             else:
-                for (_, future), result in zip(batch, results, strict=True):
+                for future, result in zip(futures, results, strict=True):
                     if not future.done():
                         future.set_result(result)
         self._owner = None
 
+    def _next_batch(self) -> tuple[list[T], list[asyncio.Future[R]]]:
+        items: list[T] = []
+        futures: list[asyncio.Future[R]] = []
+        total = 0
+        while self._waiting and (not items or total + self._waiting[0][2] <= self._largest):
+            item, future, weight = self._waiting.popleft()
+            items.append(item)
+            futures.append(future)
+            total += weight
+        self._weight -= total
+        return items, futures
 
-def _fail(batch: Sequence[tuple[T, "asyncio.Future[R]"]], error: Exception) -> None:
-    for _, future in batch:
+
+def _fail(futures: Sequence["asyncio.Future[R]"], error: Exception) -> None:
+    for future in futures:
         if not future.done():
             future.set_exception(error)
             # A caller that went away leaves nobody to look at the exception; that is no news for the log.

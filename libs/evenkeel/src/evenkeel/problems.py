@@ -196,9 +196,14 @@ def _methods(request: Request) -> list[str]:
     return sorted({method for route in routes for method in route.methods or ()})
 
 
+def unexpected() -> Response:
+    """The answer to an error that nobody foresaw."""
+    return InternalError("The request could not be completed; its id leads to the cause in the log.").response()
+
+
 async def _answer_unexpected(_: Request, __: Exception) -> Response:
     # Starlette raises the error again after this answer, and the request context logs it with its request id.
-    return InternalError("The request could not be completed; its id leads to the cause in the log.").response()
+    return unexpected()
 
 
 def _printable(text: str) -> str:

@@ -17,6 +17,8 @@ def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMA
     redis-py repeats every command up to ten times by default, INCR included, so a lost reply would count twice:
     here a failure is the caller's to judge. Its plain pool raises when it is full; this one waits its turn.
     """
+    # What only TCP connections have.
+    options = {} if url.startswith("unix:") else {"socket_keepalive": True}
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
@@ -24,10 +26,10 @@ def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMA
         client_name=name,
         socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
         socket_timeout=timeout,
-        socket_keepalive=True,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
         protocol=3,
         decode_responses=False,
+        **options,
     )
     return Redis.from_pool(pool)

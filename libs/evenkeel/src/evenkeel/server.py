@@ -1,6 +1,8 @@
 """One uvicorn process: one event loop, one replica. More of them is the work of whoever runs the service."""
 
+import gc
 import signal
+import socket
 import sys
 
 import uvicorn
@@ -17,10 +19,26 @@ GRACEFUL_SHUTDOWN = 10
 """Seconds that requests in flight have after SIGTERM."""
 
 
+GARBAGE_THRESHOLD = 10_000
+"""Objects made and not yet freed after which cyclic garbage is looked for. Python's 700 are two dozen requests."""
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """What the application is made of stays: the garbage collector need not walk through it again and again.
+
+        Otherwise it takes a tenth of the time of reads from the cache (docs/performance.md).
+        """
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+
+
 def serve(app: FastAPI, settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight; ends the process."""
     logs.configure(settings.log_level, settings.replica_name)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host=settings.host,

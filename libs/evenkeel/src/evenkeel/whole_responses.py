@@ -13,10 +13,20 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class WholeResponses(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with everything that one turn of the event loop writes gathered into one write."""
+    """uvicorn's HTTP protocol, with everything that one turn of the event loop writes gathered into one write.
+
+    If the lifespan's state has a `closing` event, it is set when the server begins to end: answers without an end of
+    their own, which the server would wait for, can then bring themselves to one.
+    """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # duck-typed: see below
+
+    def shutdown(self) -> None:
+        closing: asyncio.Event | None = self.app_state.get("closing")
+        if closing is not None:
+            closing.set()
+        super().shutdown()
 
 
 class _Gathering:

@@ -10,15 +10,12 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from evenkeel.application import create_application
-from evenkeel.cache.entry import Tier
-from evenkeel.cache.keyring import KeyRing
-from evenkeel.cache.memory import MemoryTier
-from evenkeel.cache.read_through import ReadThrough
-from evenkeel.cache.redis import RedisTier
+from evenkeel.cache import ChangeLog, Gate, KeyRing, Memory, Metrics, SharedRedis, open_cache
 from evenkeel.readiness import Readiness
 from evenkeel.redis_client import connect
 from evenkeel.settings import load
 from user_api.database import check_schema, create_engine, observe_pool
+from user_api.hot_reads import HotReads, ReadyUser, prepare
 from user_api.routes import router
 from user_api.service import UserService, loader
 from user_api.settings import Settings
@@ -28,6 +25,13 @@ CACHE_TIMEOUT = 0.5
 """Seconds until a cache that does not answer is passed over: PostgreSQL answers sooner than that."""
 
 
+FOR_WRITES = 2
+"""Connections of the pool that reads leave free."""
+
+MAX_WAITING_READS = 1000
+"""Reads that wait for PostgreSQL at most; further ones are answered 503 at once."""
+
+
 class State(TypedDict):
     """What requests find in `request.state`."""
 
@@ -35,26 +39,43 @@ class State(TypedDict):
     users: UserService
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service. Nothing connects until its lifespan begins; without settings they come from the environment."""
+def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> FastAPI:
+    """The service. Nothing connects until its lifespan begins; without settings they come from the environment.
+
+    Without `hot_reads` every request goes through FastAPI's routing, which changes nothing but the speed.
+    """
     settings = settings or load(Settings)
     registry = CollectorRegistry()
+    metrics = Metrics(registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
             engine = create_engine(settings, connections=settings.database_pool_size)
             stack.push_async_callback(engine.dispose)
-            # Of its own: a replica whose requests wait for connections is busy, which is not the same as not ready.
-            # Three, because a check that waits for another's connection is not woken when that one cannot connect.
-            probe = create_engine(settings, connections=3)
-            stack.push_async_callback(probe.dispose)
+            # Of their own: a replica whose requests wait for connections is busy, which is not the same as not ready,
+            # and the change log must be followed then all the more. Three, because a check that waits for another's
+            # connection is not woken when that one cannot connect.
+            background = create_engine(settings, connections=3)
+            stack.push_async_callback(background.dispose)
             observe_pool(engine, registry)
-            storage = UserStorage(engine)
-            tiers = [await _open_tier(name, settings, registry, stack) for name in settings.cache_tiers]
-            readiness = Readiness({"postgresql": lambda: check_schema(probe)})
+            readiness = Readiness({"postgresql": lambda: check_schema(background)})
             await stack.enter_async_context(readiness.awaited())
-            yield State(readiness=readiness, users=UserService(storage, ReadThrough(tiers, loader(storage), registry)))
+            storage = UserStorage(engine)
+            cache = await stack.enter_async_context(
+                open_cache(
+                    "user",
+                    load=loader(storage),
+                    changes=ChangeLog(background, log="user_changes", key="user_id"),
+                    memory=_memory(settings),
+                    redis=_shared_redis(settings, stack),
+                    gate=Gate(width=max(1, settings.database_pool_size - FOR_WRITES), queue=MAX_WAITING_READS),
+                    ttl=settings.cache_ttl,
+                    stale_ttl=settings.cache_stale_ttl,
+                    metrics=metrics,
+                )
+            )
+            yield State(readiness=readiness, users=UserService(storage, cache))
 
     app = create_application(
         title="user-api",
@@ -63,33 +84,29 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         replica=settings.replica_name,
         registry=registry,
+        ahead=HotReads if hot_reads else None,
     )
     app.include_router(router)
     return app
 
 
-async def _open_tier(
-    name: str, settings: Settings, registry: CollectorRegistry, stack: contextlib.AsyncExitStack
-) -> Tier:
-    if name == "memory":
-        return MemoryTier(max_entries=settings.memory_max_entries, ttl=settings.memory_ttl)
-    client_name = f"user-api-{settings.replica_name}"
-    primary = connect(_secret(settings.cache_url), name=client_name, timeout=CACHE_TIMEOUT)
+def _memory(settings: Settings) -> Memory[ReadyUser | None] | None:
+    if "memory" not in settings.cache_tiers:
+        return None
+    return Memory(prepare, max_entries=settings.memory_max_entries, ttl=settings.memory_ttl)
+
+
+def _shared_redis(settings: Settings, stack: contextlib.AsyncExitStack) -> SharedRedis | None:
+    if "redis" not in settings.cache_tiers:
+        return None
+    name = f"user-api-{settings.replica_name}"
+    primary = connect(_secret(settings.cache_url), name=name, timeout=CACHE_TIMEOUT)
     stack.push_async_callback(primary.aclose)
-    reader = primary
+    reader = None
     if settings.cache_read_url is not None:
-        reader = connect(_secret(settings.cache_read_url), name=client_name, timeout=CACHE_TIMEOUT)
+        reader = connect(_secret(settings.cache_read_url), name=name, timeout=CACHE_TIMEOUT)
         stack.push_async_callback(reader.aclose)
-    tier = RedisTier(
-        primary=primary,
-        reader=reader,
-        prefix="user:",
-        keyring=KeyRing.from_text(_secret(settings.cache_keys)),
-        ttl=settings.cache_ttl,
-        registry=registry,
-    )
-    stack.push_async_callback(tier.close)
-    return tier
+    return SharedRedis(primary, KeyRing.from_text(_secret(settings.cache_keys)), reader)
 
 
 def _secret(value: SecretStr | None) -> str:

@@ -1,11 +1,11 @@
 """The HTTP contract of users."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from evenkeel.cache import cache_status
+from evenkeel.cache import Entry, cache_status
 from evenkeel.etags import etag, none_match, parse_if_match
 from evenkeel.problems import ContentTooLarge, InvalidInput, MalformedJson, Unavailable, responses
 from user_api.problems import EmailTaken, UserNotFound, VersionMismatch
@@ -24,7 +24,7 @@ _ETAG = {"ETag": {"description": "The user's version, quoted", "schema": {"type"
 _CACHED = _ETAG | {"Cache-Status": {"description": "RFC 9211: what each tier did", "schema": {"type": "string"}}}
 
 # Personal data: a browser may keep its own copy, to be confirmed by ETag; a shared cache may not.
-_PRIVATE = {"Cache-Control": "private, no-cache"}
+PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
 @router.post(
@@ -50,10 +50,7 @@ async def create_user(request: Request, new: NewUser) -> Response:
 )
 async def list_users(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     if query.ids is not None:
-        found = await _users(request).get_many(query.batch)
-        missing = [user_id for user_id in query.batch if user_id not in found]
-        data = _array(found[user_id].payload.decode() for user_id in query.batch if user_id in found)
-        return _json(f'{{"data":{data},"missing":{missing}}}')
+        return _json(batch_body(query.batch, await _users(request).get_many(query.batch)))
     limit = query.limit or 100
     users, more = await _users(request).page(after=query.after or 0, limit=limit)
     headers = {"Link": f'</v1/users?limit={limit}&after={users[-1].id}>; rel="next"'} if more else {}
@@ -74,12 +71,11 @@ async def get_user(
     min_version: MinVersion = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    answer, user = await _users(request).get(
-        user_id, min_version=min_version or 0, from_database=_no_cache(cache_control)
-    )
+    answer = await _users(request).get(user_id, min_version=min_version or 0, from_database=_no_cache(cache_control))
+    user = answer.entry
     headers = {"ETag": etag(user.version), "Cache-Status": cache_status.render(answer.statuses)}
     if not none_match(if_none_match, user.version):
-        return Response(status_code=304, headers=headers | _PRIVATE)
+        return Response(status_code=304, headers=headers | PRIVATE)
     return _json(f'{{"source":"{answer.source}","data":{user.payload.decode()}}}', headers=headers)
 
 
@@ -107,6 +103,12 @@ async def delete_user(request: Request, user_id: UserIdPath, if_match: IfMatch =
     await _users(request).delete(user_id, parse_if_match(if_match))
 
 
+def batch_body(ids: Sequence[int], found: Mapping[int, Entry]) -> bytes:
+    """The users that were found, in the order of the ids, and the ids of the others."""
+    data = b",".join([found[user_id].payload for user_id in ids if user_id in found])
+    return b'{"data":[%b],"missing":%b}' % (data, str([user_id for user_id in ids if user_id not in found]).encode())
+
+
 def _users(request: Request) -> UserService:
     service: UserService = request.state.users
     return service
@@ -120,5 +122,5 @@ def _array(items: Iterable[str]) -> str:
     return f"[{','.join(items)}]"
 
 
-def _json(body: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status, headers={**_PRIVATE, **(headers or {})}, media_type="application/json")
+def _json(body: str | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers={**PRIVATE, **(headers or {})}, media_type="application/json")

@@ -1,6 +1,7 @@
 """What goes over the wire."""
 
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -108,7 +109,7 @@ class ListQuery(BaseModel):
             raise ValueError(f"an id is a number from 1 to {MAX_ID}")
         return self
 
-    @property
+    @cached_property
     def batch(self) -> list[int]:
         """The ids in the order given, each once."""
         return list(dict.fromkeys(int(part[:20]) for part in (self.ids or "").split(",") if part))

@@ -43,9 +43,12 @@ class Settings(MigrationSettings):
     cache_url: SecretStr | None = Field(None, description="Redis that is written to: redis://[:password@]host:port/0")
     cache_read_url: SecretStr | None = Field(None, description="Redis that is read from; the same one by default")
     cache_keys: SecretStr | None = Field(None, description="base64 keys of 32 bytes; the first encrypts, all decrypt")
-    cache_ttl: float = Field(600, ge=0.1, le=31_536_000, description="seconds that Redis keeps an entry")
+    cache_ttl: float = Field(600, ge=0.1, le=31_536_000, description="seconds that an entry is fresh")
+    cache_stale_ttl: float = Field(
+        3600, ge=0, le=31_536_000, description="seconds until which it is served while one reader refreshes it"
+    )
     memory_max_entries: int = Field(10_000, ge=1, description="entries in process memory")
-    memory_ttl: float = Field(1, gt=0, le=3600, description="seconds that process memory keeps an entry")
+    memory_ttl: float = Field(60, gt=0, le=3600, description="seconds that process memory keeps an entry")
 
     @field_validator("cache_tiers", mode="before")
     @classmethod
@@ -57,6 +60,8 @@ class Settings(MigrationSettings):
             raise ValueError(f"{wrong[0]!r} is no tier; choose from memory, redis")
         if len(set(names)) < len(names):
             raise ValueError("a tier is named twice")
+        if names == ["redis", "memory"]:
+            raise ValueError("memory comes before redis")
         return names
 
     @field_validator("cache_url", "cache_read_url")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -64,7 +64,7 @@ class UserStorage:
             return [_user(row) for row in rows]
 
     async def update(self, user_id: int, changes: dict[str, str], versions: frozenset[int] | None) -> User:
-        """Apply the changes if the user is at one of `versions` (None: at any).
+        """Apply the changes if the user is at one of `versions` (None: at any); the database makes the new version.
 
         UserNotFound, VersionMismatch and EmailTaken leave everything as it was.
         """
@@ -75,7 +75,7 @@ class UserStorage:
             row = await session.scalar(
                 update(UserRow)
                 .where(UserRow.id == user_id)
-                .values(**changes, version=UserRow.version + 1, updated_at=func.clock_timestamp())
+                .values(**changes)
                 .returning(UserRow)
                 .execution_options(populate_existing=True)
             )

@@ -1,1 +1,27 @@
-"""Read-through over an ordered list of cache tiers in front of a database."""
+"""Coherent read-through: rows of a table, in process memory and Redis, never wrong for long.
+
+async with open_cache("book", load=load_books, changes=ChangeLog(...), …) as books:
+    answer = await books.get("42")
+    await books.invalidate(["42"])   # after every commit that changed it
+"""
+
+from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.entry import Entry
+from evenkeel.cache.gate import Gate
+from evenkeel.cache.keyring import KeyRing
+from evenkeel.cache.metrics import Metrics
+from evenkeel.cache.opening import Memory, SharedRedis, open_cache
+from evenkeel.cache.read_through import Answer, ReadThrough
+
+__all__ = [
+    "Answer",
+    "ChangeLog",
+    "Entry",
+    "Gate",
+    "KeyRing",
+    "Memory",
+    "Metrics",
+    "ReadThrough",
+    "SharedRedis",
+    "open_cache",
+]

@@ -7,13 +7,22 @@ from typing import Literal
 
 @dataclass(slots=True)
 class TierStatus:
-    """One member of the header; `ttl` in seconds, and only with a hit."""
+    """One member of the header; `ttl` in seconds, only with a hit, and below zero for a stale one.
+
+    `stale` is a parameter of our own: it marks an answer that was given because the database did not answer.
+    """
 
     tier: str
     ttl: float | None = None
     forwarded: Literal["request", "uri-miss", "stale", "bypass"] | None = None
     stored: bool = False
+    collapsed: bool = False
+    stale: bool = False
     detail: str | None = None
+
+    def hit(self, ttl: float, *, stale: bool = False) -> None:
+        """Turn the status into a hit, whatever it was before."""
+        self.ttl, self.forwarded, self.stale = ttl, None, stale
 
     def __str__(self) -> str:
         member = self.tier
@@ -25,6 +34,10 @@ class TierStatus:
             member += f"; ttl={int(self.ttl)}"
         if self.stored:
             member += "; stored"
+        if self.collapsed:
+            member += "; collapsed"
+        if self.stale:
+            member += "; stale"
         if self.detail is not None:
             member += f"; detail={self.detail}"
         return member

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 KEY_BYTES = 32
 _ID_BYTES = 4
 _NONCE_BYTES = 12
+_HEAD_BYTES = _ID_BYTES + _NONCE_BYTES
 
 
 class CannotOpen(Exception):
@@ -56,12 +57,11 @@ class KeyRing:
 
     def open(self, box: bytes, associated: bytes) -> bytes:
         """Decrypt what `seal` made, or raise CannotOpen."""
-        key_id, nonce, ciphertext = box[:_ID_BYTES], box[_ID_BYTES:][:_NONCE_BYTES], box[_ID_BYTES + _NONCE_BYTES :]
-        cipher = self._ciphers.get(key_id)
+        cipher = self._ciphers.get(box[:_ID_BYTES])
         if cipher is None:
             raise CannotOpen("unknown key")
         try:
-            return cipher.decrypt(nonce, ciphertext, associated)
+            return cipher.decrypt(box[_ID_BYTES:_HEAD_BYTES], box[_HEAD_BYTES:], associated)
         except (InvalidTag, ValueError):
             raise CannotOpen("authentication failed") from None
 

@@ -1,35 +1,150 @@
-"""The tier in the process itself: bounded, least recently used first out, expiring."""
+"""The tier in the process itself: bounded, least recently used first out, expiring, and only while it is trusted.
 
+Trust is a lease in time. Whoever feeds the tier with invalidations renews it as long as it knows that none can have
+been missed; when that stops, for whatever reason, the tier stops answering by itself, without anybody's action, and
+has forgotten everything when trust begins again.
+"""
+
+import asyncio
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from cachetools import TTLCache
 
-from evenkeel.cache.entry import Entry, Hit
+from evenkeel.cache.entry import Entry
+from evenkeel.cache.metrics import CacheMetrics
+
+R = TypeVar("R")
 
 
-class MemoryTier:
-    """A dict that stays small and forgets."""
+@dataclass(frozen=True, slots=True)
+class MemoryHit(Generic[R]):
+    """An entry with what was prepared from it; it expires at a time of `time.monotonic`."""
 
+    entry: Entry
+    ready: R
+    expires: float
+
+    @property
+    def ttl(self) -> float:
+        """Seconds until it expires."""
+        return self.expires - time.monotonic()
+
+
+class Reservation:
+    """The place that a fill under way holds for its key. An invalidation takes it away, and the fill with it.
+
+    One that names a version only raises what the fill must bring at least.
+    """
+
+    __slots__ = ("fills", "least")
+
+    def __init__(self) -> None:
+        self.fills = 0
+        self.least = 0
+
+
+class MemoryTier(Generic[R]):
     name = "memory"
 
-    def __init__(self, *, max_entries: int, ttl: float) -> None:
-        """`ttl` in seconds, from the moment an entry is put; reading it does not prolong it."""
+    def __init__(self, *, max_entries: int, ttl: float, prepare: Callable[[Entry], R], metrics: CacheMetrics) -> None:
+        """`ttl` in seconds, from the moment an entry is put; `prepare` makes what hits hand out, once an entry."""
         self._ttl = ttl
-        self._entries: TTLCache[int, tuple[Entry, float]] = TTLCache(max_entries, ttl, timer=time.monotonic)
+        self._prepare = prepare
+        self._metrics = metrics
+        self._entries: TTLCache[str, MemoryHit[R]] = TTLCache(max_entries, ttl, timer=time.monotonic)
+        self._reservations: dict[str, Reservation] = {}
+        self._trusted_until = 0.0
+        self.first_trust = asyncio.Event()
+        """Set once the tier has been trusted."""
+        metrics.observe_memory(lambda: len(self._entries), lambda: float(self.trusted))
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def get(self, keys: list[int]) -> dict[int, Hit]:
+    @property
+    def trusted(self) -> bool:
+        return time.monotonic() < self._trusted_until
+
+    def peek(self, key: str) -> MemoryHit[R] | None:
+        """The entry, if there is one that may be served as fresh; counted as a hit."""
         now = time.monotonic()
-        found = ((key, self._entries.get(key)) for key in keys)
-        return {key: Hit(held[0], held[1] - now) for key, held in found if held is not None}
+        if now >= self._trusted_until:
+            return None
+        try:
+            hit = self._entries[key]
+        except KeyError:
+            return None
+        if now >= hit.expires:
+            return None
+        self._metrics.memory_hit()
+        return hit
 
-    async def put(self, entries: dict[int, Entry]) -> None:
-        expires = time.monotonic() + self._ttl
-        for key, entry in entries.items():
-            self._entries[key] = (entry, expires)
+    def last_known(self, key: str) -> MemoryHit[R] | None:
+        """The entry, trusted or not, for when nothing better is to be had."""
+        return self._entries.get(key)
 
-    async def invalidate(self, keys: list[int]) -> None:
-        for key in keys:
+    @contextmanager
+    def reserve(self, keys: Iterable[str]) -> Iterator[dict[str, Reservation]]:
+        """Places for fills that begin now; take them before anything is read, and `put` before the block ends."""
+        held = {key: self._reservations.setdefault(key, Reservation()) for key in keys}
+        for reservation in held.values():
+            reservation.fills += 1
+        try:
+            yield held
+        finally:
+            for key, reservation in held.items():
+                reservation.fills -= 1
+                if reservation.fills == 0 and self._reservations.get(key) is reservation:
+                    del self._reservations[key]
+
+    def put(self, key: str, entry: Entry, ttl: float, reservation: Reservation) -> MemoryHit[R] | None:
+        """Keep the entry for `ttl` seconds at most, unless it was invalidated since the reservation."""
+        now = time.monotonic()
+        if now >= self._trusted_until or ttl <= 0:
+            return None
+        if self._reservations.get(key) is not reservation or entry.version < reservation.least:
+            self._metrics.fill(self.name, stored=False)
+            return None
+        hit = MemoryHit(entry, self._prepare(entry), now + min(ttl, self._ttl))
+        self._entries[key] = hit
+        self._metrics.fill(self.name, stored=True)
+        return hit
+
+    def drop(self, key: str, version: int | None = None) -> None:
+        """Forget the key, and refuse the fills under way for it, unless they have seen this version."""
+        if version is None:
             self._entries.pop(key, None)
+            self._reservations.pop(key, None)
+            return
+        held = self._entries.get(key)
+        if held is not None and held.entry.version < version:
+            del self._entries[key]
+        reservation = self._reservations.get(key)
+        if reservation is not None:
+            reservation.least = max(reservation.least, version)
+
+    def clear(self, reason: str) -> None:
+        """Forget everything, and refuse all fills under way."""
+        self._entries.clear()
+        self._reservations.clear()
+        self._metrics.flush(self.name, reason)
+
+    def trust(self, until: float) -> None:
+        """No invalidation sent before now has been missed, nor can one be overlooked before `until` (monotonic)."""
+        now = time.monotonic()
+        if now >= self._trusted_until and until > now:
+            self.clear("trust renewed")
+        self._trusted_until = until
+        if until > now:
+            self.first_trust.set()
+
+    def distrust(self, reason: str) -> None:
+        """Stop answering at once. The entries stay for `last_known` until trust begins again."""
+        if self.trusted:
+            self._metrics.flush(self.name, reason)
+        self._trusted_until = 0.0
+        self._reservations.clear()

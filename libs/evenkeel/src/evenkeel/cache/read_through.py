@@ -1,120 +1,297 @@
-"""Ask the tiers in their order, then the database, and let every tier above the one that answered keep the result."""
+"""Read-through: memory, then Redis, then the database, each filled by what the next one knows.
 
+docs/coherence.md tells why it never serves for long what has been changed.
+"""
+
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from prometheus_client import CollectorRegistry, Counter
+from typing import Generic, TypeVar
 
 from evenkeel.cache.cache_status import TierStatus
-from evenkeel.cache.entry import Entry, Tier, TierUnavailable
+from evenkeel.cache.entry import Entry, Hit, TierUnavailable
+from evenkeel.cache.filling import Filled, Filler, Source
+from evenkeel.cache.flights import Flights
+from evenkeel.cache.memory import MemoryHit, MemoryTier, Reservation
+from evenkeel.cache.metrics import CacheMetrics
+from evenkeel.cache.own_writes import OwnWrites
+from evenkeel.cache.redis import Lookup, RedisTier
 
 log = logging.getLogger(__name__)
 
-Load = Callable[[list[int]], Awaitable[Mapping[int, Entry]]]
-"""Reads rows from the database, one query for all keys; a missing row is missing from the result."""
+R = TypeVar("R")
 
-DATABASE = "database"
+
+STAND_IN_AFTER = 1.0
+"""Seconds that a reader waits for the database, if something stale is at hand; the load goes on for later readers."""
 
 
 @dataclass(slots=True)
-class Answer:
-    """What was found for one key (None: the row does not exist), where, and what each tier did."""
+class Answer(Generic[R]):
+    """What was found for one key, where, and what each tier did."""
 
-    entry: Entry | None
-    source: str
+    entry: Entry
+    source: Source
+    statuses: list[TierStatus]
+    ready: R | None = None
+    """What was prepared from the entry, if it came from memory."""
+
+
+@dataclass(slots=True)
+class _Read:
+    """One read on its way through the tiers."""
+
+    key: str
+    min_version: int
     statuses: list[TierStatus] = field(default_factory=list)
+    known: Hit | None = None
+    """What Redis had, whether it may be served or not."""
 
 
-class ReadThrough:
-    """A cache-aside read path: readers fill, writers invalidate after they commit.
+class ReadThrough(Generic[R]):
+    """Coherent reads of one table's rows. `evenkeel.cache.open_cache` makes it."""
 
-    A tier that does not answer is passed over, so reads stay right, if slower, without any cache at all.
-    """
+    def __init__(
+        self, *, memory: MemoryTier[R] | None, redis: RedisTier | None, filler: Filler, metrics: CacheMetrics
+    ) -> None:
+        self._memory = memory
+        self._redis = redis
+        self._filler = filler
+        self._metrics = metrics
+        self._flights: Flights[Filled] = Flights()
+        self._refreshes: Flights[Filled] = Flights()
+        # Keys written a moment ago, and whether Redis has been told.
+        self._written = OwnWrites()
 
-    def __init__(self, tiers: Sequence[Tier], load: Load, registry: CollectorRegistry) -> None:
-        self._tiers = tiers
-        self._load = load
-        self._reads = Counter("cache_reads", "Keys asked of a tier, by result", ["tier", "result"], registry=registry)
+    def peek(self, key: str) -> MemoryHit[R] | None:
+        """The entry if this process has it in memory and may serve it as fresh."""
+        return self._memory.peek(key) if self._memory is not None else None
 
-    async def get(self, key: int, *, min_version: int = 0, from_database: bool = False) -> Answer:
-        """The row of `key`, at `min_version` or later where a tier answers; `from_database` asks no tier."""
-        statuses = []
-        for depth, tier in enumerate(self._tiers):
-            status = TierStatus(tier.name)
-            statuses.append(status)
-            if from_database:
-                status.forwarded = "request"
-                continue
-            try:
-                hit = (await tier.get([key])).get(key)
-            except TierUnavailable as error:
-                self._note_unavailable(tier, error)
-                status.forwarded, status.detail = "bypass", "unavailable"
-                continue
-            if hit is None:
-                status.forwarded = "uri-miss"
-            elif hit.entry.version < min_version:
-                status.forwarded, status.detail = "request", "min-version"
-            else:
-                self._reads.labels(tier.name, "hit").inc()
-                status.ttl = hit.ttl
-                await self._fill(depth, {key: hit.entry}, statuses)
-                return Answer(hit.entry, tier.name, statuses)
-            self._reads.labels(tier.name, "miss").inc()
-        entry = (await self._load([key])).get(key)
-        if entry is not None:
-            await self._fill(len(self._tiers), {key: entry}, statuses)
-        return Answer(entry, DATABASE, statuses)
+    async def get(self, key: str, *, min_version: int = 0, from_database: bool = False) -> Answer[R]:
+        """The row of `key`, at `min_version` or later if the database has that; `from_database` asks no tier.
 
-    async def get_many(self, keys: Sequence[int]) -> dict[int, Entry]:
-        """Those rows that exist, with one round trip per tier and one query for what no tier has."""
-        found: dict[int, Entry] = {}
-        missing = list(keys)
-        for depth, tier in enumerate(self._tiers):
-            if not missing:
-                break
-            try:
-                hits = await tier.get(missing)
-            except TierUnavailable as error:
-                self._note_unavailable(tier, error)
-                continue
-            self._reads.labels(tier.name, "hit").inc(len(hits))
-            self._reads.labels(tier.name, "miss").inc(len(missing) - len(hits))
-            entries = {key: hit.entry for key, hit in hits.items()}
-            await self._fill(depth, entries)
-            found |= entries
-            missing = [key for key in missing if key not in hits]
+        Raises what the cache's `load` raises, where no tier has anything that could stand in, and Unavailable when
+        too many reads wait for the database.
+        """
+        read = _Read(key, min_version)
+        if from_database:
+            read.statuses = [TierStatus(tier.name, forwarded="request") for tier in (self._memory, self._redis) if tier]
+            return await self._ask_database(read)
+        if self._memory is not None:
+            hit = self._memory.peek(key)
+            if hit is not None and hit.entry.version >= min_version:
+                return Answer(hit.entry, "memory", [TierStatus("memory", ttl=hit.ttl)], hit.ready)
+            read.statuses.append(self._missed_memory(self._memory, hit))
+        try:
+            if self._redis is None:
+                return await self._fill(read)
+            return await self._ask_redis(self._redis, read)
+        except Exception as error:
+            answer = self._stale_answer(read)
+            if answer is None:
+                raise
+            log.debug("the database fails, a stale entry is served", extra={"reason": repr(error)})
+            return answer
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Those rows that exist, with one round trip per tier and one query for what no tier has.
+
+        Raises as `get` does; nothing stale stands in here, where it could not be marked.
+        """
+        found: dict[str, Entry] = {}
+        if self._memory is not None:
+            found = {key: hit.entry for key in keys if (hit := self._memory.peek(key)) is not None}
+            self._metrics.memory_miss(len(keys) - len(found))
+        missing = [key for key in keys if key not in found]
         if missing:
-            entries = dict(await self._load(missing))
-            await self._fill(len(self._tiers), entries)
-            found |= entries
+            found |= await self._get_many_behind_memory(missing)
+        return {key: entry for key, entry in found.items() if entry.exists}
+
+    async def invalidate(self, keys: Iterable[str]) -> None:
+        """Forget the rows everywhere; call it after the commit, also one with unknown outcome, and before the answer.
+
+        Never raises: where Redis cannot be told, the relay will tell it, and until then this process asks the
+        database.
+        """
+        keys = list(keys)
+        self._forget(keys)
+        if self._redis is None:
+            return
+        told = True
+        try:
+            await self._redis.invalidate(keys)
+        except TierUnavailable as error:
+            told = False
+            log.warning("an invalidation is left to the relay", extra={"reason": str(error)})
+        for key in keys:
+            self._written.note(key, told=told)
+        self._metrics.invalidate("write", len(keys))
+        # A read in between may have found, and put into memory, what Redis had until then.
+        self._forget(keys)
+
+    def forget_loads(self, key: str | None) -> None:
+        """The key (None: any) has changed: who reads it from now on joins no load that began before."""
+        self._flights.forget(key)
+
+    async def close(self) -> None:
+        """Give up the loads under way."""
+        await self._flights.close()
+        await self._refreshes.close()
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._flights.forget(key)
+            if self._memory is not None:
+                self._memory.drop(key)
+
+    def _missed_memory(self, memory: MemoryTier[R], hit: MemoryHit[R] | None) -> TierStatus:
+        if hit is not None:
+            return TierStatus("memory", forwarded="request", detail="min-version")
+        if memory.trusted:
+            self._metrics.memory_miss()
+            return TierStatus("memory", forwarded="uri-miss")
+        self._metrics.memory_distrusted()
+        return TierStatus("memory", forwarded="bypass", detail="distrusted")
+
+    async def _ask_redis(self, redis: RedisTier, read: _Read) -> Answer[R]:
+        status = TierStatus("redis")
+        read.statuses.append(status)
+        told = self._written.told(read.key)
+        if told is False:
+            status.forwarded, status.detail = "bypass", "not-invalidated"
+            return await self._ask_database(read)
+        with self._filler.reserve([read.key]) as reservations:
+            try:
+                lookup = await redis.read([read.key], from_primary=told is not None)
+            except TierUnavailable as error:
+                self._metrics.redis_unavailable()
+                log.debug("Redis does not answer", extra={"reason": str(error)})
+                status.forwarded, status.detail = "bypass", "unavailable"
+                return await self._fill(read, past_redis=True)
+            read.known = lookup.hits.get(read.key)
+            hit = self._judge(lookup, read, status)
+            if hit is not None:
+                return self._redis_answer(read, hit, reservations)
+        if status.detail == "min-version":
+            answer = await self._ask_database(read)
+            if answer.entry.version >= read.min_version:
+                await self.invalidate([read.key])  # what the tiers hold is known to be old
+            return answer
+        return await self._fill(read, past_redis=not lookup.trusted, unreadable=lookup.unreadable)
+
+    def _judge(self, lookup: Lookup, read: _Read, status: TierStatus) -> Hit | None:
+        """The hit, if it may answer; the status tells what became of it."""
+        hit = lookup.hits.get(read.key)
+        if not lookup.trusted:
+            self._metrics.redis_distrusted()
+            status.forwarded, status.detail = "bypass", "distrusted"
+            return None
+        if hit is None or hit.entry.version < read.min_version:
+            self._metrics.redis_miss()
+            status.forwarded = "uri-miss"
+            if hit is not None:
+                status.forwarded, status.detail = "request", "min-version"
+            return None
+        status.ttl = hit.ttl
+        if hit.fresh:
+            self._metrics.redis_hit()
+        else:
+            self._metrics.redis_stale()
+            status.detail = "revalidating"
+        return hit
+
+    def _redis_answer(self, read: _Read, hit: Hit, reservations: Mapping[str, Reservation]) -> Answer[R]:
+        if not hit.fresh:
+            self._refresh([read.key])
+        elif self._filler.remember(read.key, hit.entry, hit.ttl, reservations):
+            read.statuses[0].stored = True
+        return Answer(hit.entry, "redis", read.statuses)
+
+    async def _get_many_behind_memory(self, keys: list[str]) -> dict[str, Entry]:
+        if self._redis is None:
+            return await self._fill_many(keys, past_redis=True)
+        told = {self._written.told(key) for key in keys}
+        if False in told:
+            return await self._filler.query(keys)
+        with self._filler.reserve(keys) as reservations:
+            try:
+                lookup = await self._redis.read(keys, from_primary=True in told)
+            except TierUnavailable:
+                self._metrics.redis_unavailable(len(keys))
+                return await self._fill_many(keys, past_redis=True)
+            if not lookup.trusted:
+                self._metrics.redis_distrusted(len(keys))
+                return await self._fill_many(keys, past_redis=True)
+            fresh = {key: hit for key, hit in lookup.hits.items() if hit.fresh}
+            for key, hit in fresh.items():
+                self._filler.remember(key, hit.entry, hit.ttl, reservations)
+        self._metrics.redis_hit(len(fresh))
+        self._metrics.redis_stale(len(lookup.hits) - len(fresh))
+        self._metrics.redis_miss(len(keys) - len(lookup.hits))
+        if stale := [key for key in lookup.hits if key not in fresh]:
+            self._refresh(stale)
+        found = {key: hit.entry for key, hit in lookup.hits.items()}
+        if missing := [key for key in keys if key not in found]:
+            found |= await self._fill_many(missing, unreadable=lookup.unreadable)
         return found
 
-    async def invalidate(self, key: int) -> None:
-        """Forget the row everywhere; call it after the commit and before the answer.
+    async def _ask_database(self, read: _Read) -> Answer[R]:
+        """Past all tiers, leaving nothing in them."""
+        return Answer((await self._filler.query([read.key]))[read.key], "database", read.statuses)
 
-        From the shared tier towards the process, so that no tier can be refilled from one that is still to forget.
-        """
-        for tier in reversed(self._tiers):
-            try:
-                await tier.invalidate([key])
-            except TierUnavailable as error:
-                self._note_unavailable(tier, error)
+    async def _fill(
+        self, read: _Read, *, past_redis: bool = False, unreadable: frozenset[str] = frozenset()
+    ) -> Answer[R]:
+        """Load the key, or share the load of somebody who asked before."""
+        flights = self._flights.join(
+            [read.key], lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable)
+        )
+        load, collapsed = flights[read.key]
+        async with asyncio.timeout(STAND_IN_AFTER if self._stand_in(read) is not None else None):
+            filled = (await asyncio.shield(load))[read.key]
+        if collapsed:
+            self._metrics.collapse()
+            if filled.entry.version < read.min_version:  # it began before that version was there
+                return await self._ask_database(read)
+        for status in read.statuses:
+            status.stored = status.tier in filled.stored
+            status.collapsed = collapsed
+        return Answer(filled.entry, filled.source, read.statuses)
 
-    async def _fill(self, depth: int, entries: dict[int, Entry], statuses: Sequence[TierStatus] = ()) -> None:
-        """Let the tiers above `depth` keep the entries."""
-        if not entries:
-            return
-        for place, tier in enumerate(self._tiers[:depth]):
-            try:
-                await tier.put(entries)
-            except TierUnavailable as error:
-                self._note_unavailable(tier, error)
-            else:
-                if statuses:
-                    statuses[place].stored = True
+    async def _fill_many(
+        self, keys: Sequence[str], *, past_redis: bool = False, unreadable: frozenset[str] = frozenset()
+    ) -> dict[str, Entry]:
+        flights = self._flights.join(
+            keys, lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable)
+        )
+        self._metrics.collapse(sum(collapsed for _, collapsed in flights.values()))
+        return {key: (await asyncio.shield(load))[key].entry for key, (load, _) in flights.items()}
 
-    def _note_unavailable(self, tier: Tier, error: TierUnavailable) -> None:
-        self._reads.labels(tier.name, "unavailable").inc()
-        log.warning("cache tier does not answer", extra={"tier": tier.name, "reason": str(error)})
+    def _refresh(self, keys: Sequence[str]) -> None:
+        """In the background; the stale entries serve until it is done."""
+        keys = [key for key in keys if key not in self._refreshes]
+        if keys:
+            self._refreshes.join(keys, self._filler.refresh)
+
+    def _stand_in(self, read: _Read) -> tuple[Source, Entry, float] | None:
+        """What could be served for the database, stale or not: its source, itself, and the seconds that it is fresh."""
+        candidates: list[tuple[Source, Entry, float]] = []
+        if read.known is not None:
+            candidates.append(("redis", read.known.entry, read.known.ttl))
+        if self._memory is not None and (held := self._memory.last_known(read.key)) is not None:
+            candidates.append(("memory", held.entry, held.ttl))
+        fitting = [c for c in candidates if c[1].exists and c[1].version >= read.min_version]
+        return max(fitting, key=lambda candidate: candidate[1].version, default=None)
+
+    def _stale_answer(self, read: _Read) -> Answer[R] | None:
+        """What stands in for the database, marked as stale."""
+        stand_in = self._stand_in(read)
+        if stand_in is None:
+            return None
+        source, entry, ttl = stand_in
+        self._metrics.stale_if_error(source)
+        for status in read.statuses:
+            if status.tier == source:
+                status.hit(ttl, stale=True)
+        return Answer(entry, source, read.statuses)

@@ -1,0 +1,75 @@
+"""Single-flight: those who ask for a key while it is being loaded share the load."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+JOINABLE = 1.0
+"""Seconds after which a load is not joined any more, in case nobody has said that its key has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight(Generic[T]):
+    task: "asyncio.Task[Mapping[str, T]]"
+    began: float
+
+
+class Flights(Generic[T]):
+    """Loads run in tasks of their own: a caller that goes away takes nothing from those who share its load."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, _Flight[T]] = {}
+        self._tasks: set[asyncio.Task[Mapping[str, T]]] = set()
+
+    def join(
+        self, keys: Sequence[str], start: Callable[[list[str]], Coroutine[Any, Any, Mapping[str, T]]]
+    ) -> dict[str, tuple["asyncio.Task[Mapping[str, T]]", bool]]:
+        """For each key a load, to be awaited with a shield around it, and whether it is somebody else's.
+
+        `start` loads what nobody loads yet.
+        """
+        now = time.monotonic()
+        flights: dict[str, tuple[asyncio.Task[Mapping[str, T]], bool]] = {}
+        rest = []
+        for key in keys:
+            flight = self._under_way.get(key)
+            if flight is not None and now < flight.began + JOINABLE:
+                flights[key] = (flight.task, True)
+            else:
+                rest.append(key)
+        if rest:
+            task = asyncio.create_task(start(rest))
+            self._tasks.add(task)
+            flight = _Flight(task, now)
+            self._under_way |= dict.fromkeys(rest, flight)
+            task.add_done_callback(lambda _: self._landed(rest, flight))
+            flights |= dict.fromkeys(rest, (task, False))
+        return flights
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._under_way
+
+    def forget(self, key: str | None) -> None:
+        """Nobody joins the load of this key (None: of any) any more: what it has read may be old."""
+        if key is None:
+            self._under_way.clear()
+        else:
+            self._under_way.pop(key, None)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _landed(self, keys: Iterable[str], flight: _Flight[T]) -> None:
+        self._tasks.discard(flight.task)
+        if not flight.task.cancelled():
+            flight.task.exception()  # looked at here, in case that all who waited have gone away
+        for key in keys:
+            if self._under_way.get(key) is flight:
+                del self._under_way[key]

@@ -1,0 +1,56 @@
+"""How process memory hears of changes where there is no Redis: it follows PostgreSQL's change log itself."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.memory import MemoryTier
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.1
+"""Seconds between two looks at the change log."""
+
+TRUST = 1.5
+"""Seconds after a look began within which memory is trusted."""
+
+
+class LogTail:
+    """Feeds the memory tier; every process follows the log for itself."""
+
+    def __init__(self, changes: ChangeLog, memory: MemoryTier[Any], on_change: Callable[[str | None], None]) -> None:
+        """`on_change` is called with each key that has changed, and with None when any may have."""
+        self._changes = changes
+        self._memory = memory
+        self._state: str | None = None
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Until cancelled, follow the log."""
+        failing = False
+        while True:
+            try:
+                await self._look()
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next look may succeed)
+                if not failing:
+                    log.warning("the change log cannot be followed", extra={"reason": repr(error)})
+                failing = True
+            else:
+                failing = False
+            await asyncio.sleep(INTERVAL)
+
+    async def _look(self) -> None:
+        began = time.monotonic()
+        poll = await self._changes.poll(self._state)
+        if poll.changes is None:
+            self._memory.clear("change log")
+            self._on_change(None)
+        else:
+            for key, version in poll.changes.items():
+                self._memory.drop(key, version)
+                self._on_change(key)
+        self._state = poll.state
+        self._memory.trust(began + TRUST)

@@ -1,0 +1,24 @@
+-- Read keys, or take the lease to fill them.
+-- KEYS: alive; then for each key its entry and its lease.
+-- ARGV: now (ms since 1970), lifetime of a lease (ms); then for each key a token that no other fill has, and 1 if the
+--       caller cannot use the entry that is there.
+-- Reply: nil when the cache is not to be trusted; else for each key the entry if it is fresh and usable, 1 if the
+--        caller has the lease, 0 if another fill has it.
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return false
+end
+local now, lifetime = tonumber(ARGV[1]), ARGV[2]
+local replies = {}
+for i = 1, (#KEYS - 1) / 2 do
+  local entry, lease = KEYS[2 * i], KEYS[2 * i + 1]
+  local token, unusable = ARGV[2 * i + 1], ARGV[2 * i + 2] == '1'
+  local value = redis.call('GET', entry)
+  if value and not unusable and #value >= 16 and struct.unpack('>I8', value, 9) > now then
+    replies[i] = value
+  elseif redis.call('SET', lease, token, 'NX', 'PX', lifetime) then
+    replies[i] = 1
+  else
+    replies[i] = 0
+  end
+end
+return replies

@@ -1,0 +1,139 @@
+"""The public way to a coherent read-through: everything it consists of, opened, fed, and closed again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.entry import Entry
+from evenkeel.cache.filling import Filler, Load
+from evenkeel.cache.gate import Gate
+from evenkeel.cache.keyring import KeyRing
+from evenkeel.cache.keys import Names
+from evenkeel.cache.log_tail import LogTail
+from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.metrics import CacheMetrics, Metrics
+from evenkeel.cache.read_through import ReadThrough
+from evenkeel.cache.redis import RedisTier
+from evenkeel.cache.relay import Relay
+from evenkeel.cache.sealing import Sealing
+from evenkeel.cache.tracking import Tracking
+
+R = TypeVar("R")
+
+FIRST_TRUST = 1.0
+"""Seconds to wait at most, when a cache is opened, until a tier may be trusted; reads work without it as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory(Generic[R]):
+    """The tier in the process: bounds, and what hits hand out beside their entries."""
+
+    prepare: Callable[[Entry], R]
+    """Makes, once an entry, what its hits hand out as `ready`."""
+    max_entries: int = 10_000
+    ttl: float = 60.0
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRedis:
+    """The tier that all replicas share. The database on `primary` is the caches' own: it may be flushed."""
+
+    primary: Redis
+    keyring: KeyRing
+    reader: Redis | None = None
+    """A replica of the primary to read from."""
+
+
+@asynccontextmanager
+async def open_cache(
+    namespace: str,
+    *,
+    load: Load,
+    changes: ChangeLog,
+    memory: Memory[R] | None = None,
+    redis: SharedRedis | None = None,
+    gate: Gate | None = None,
+    ttl: float = 600.0,
+    stale_ttl: float = 3600.0,
+    log_retention: float = 600.0,
+    metrics: Metrics | None = None,
+) -> AsyncIterator[ReadThrough[R]]:
+    """Coherent reads of the rows that `load` reads and whose changes `changes` tells; tiers as given, or none.
+
+    `namespace` begins all names in Redis. Entries are fresh for `ttl` seconds, and served while one reader refreshes
+    them until `stale_ttl`. The change log is kept for `log_retention` seconds at least. Without a `gate`, 8 loads run
+    at a time and 1000 wait. Opening fails for no server that does not answer: reads go to the database until it does.
+    """
+    own = CacheMetrics(metrics or Metrics(CollectorRegistry()), namespace)
+    names = Names(namespace)
+    async with AsyncExitStack() as stack:
+        memory_tier = redis_tier = None
+        if memory is not None:
+            memory_tier = MemoryTier(
+                max_entries=memory.max_entries, ttl=memory.ttl, prepare=memory.prepare, metrics=own
+            )
+        if redis is not None:
+            redis_tier = RedisTier(
+                primary=redis.primary,
+                reader=redis.reader,
+                names=names,
+                sealing=Sealing(redis.keyring, own),
+                metrics=own,
+            )
+            stack.push_async_callback(redis_tier.close)
+        filler = Filler(
+            load=load,
+            gate=gate or Gate(width=8, queue=1000),
+            memory=memory_tier,
+            redis=redis_tier,
+            ttl=ttl,
+            stale_ttl=stale_ttl,
+            metrics=own,
+        )
+        cache = ReadThrough(memory=memory_tier, redis=redis_tier, filler=filler, metrics=own)
+        stack.push_async_callback(cache.close)
+        async with _at_most(FIRST_TRUST):
+            if redis is not None:
+                relay = Relay(changes=changes, primary=redis.primary, names=names, metrics=own, retention=log_retention)
+                stack.push_async_callback(relay.release)
+                await stack.enter_async_context(_running(relay.run()))
+                await relay.passed.wait()
+        async with _at_most(FIRST_TRUST):
+            if memory_tier is not None:
+                feed: Tracking | LogTail
+                if redis is not None:
+                    feed = Tracking(redis.reader or redis.primary, names, memory_tier, own, cache.forget_loads)
+                else:
+                    feed = LogTail(changes, memory_tier, cache.forget_loads)
+                await stack.enter_async_context(_running(feed.run()))
+                await memory_tier.first_trust.wait()
+        yield cache
+
+
+@asynccontextmanager
+async def _at_most(seconds: float) -> AsyncIterator[None]:
+    """Leave the block after so long, done or not."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        # Again and again, because a driver that is cancelled in the middle of connecting may answer with an error of
+        # its own, which the work survives as it survives every error.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.1)

@@ -1,0 +1,133 @@
+-- The change log of a table, in one transaction. A blank line after a semicolon ends a statement.
+
+-- No writer is under way when the triggers come, and none can begin before they are there.
+LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
+
+-- One row for each statement that changed something, for a row and an index entry per change would cost a bulk load
+-- a quarter of its speed. Keys have the table's own type. Versions are NULL where the rows were deleted; a key that
+-- is NULL says that anything may have changed, and so do more than {most} keys, after which they are cut off.
+CREATE TABLE {log} AS
+SELECT pg_current_xact_id() AS xid, ARRAY[{key}] AS {log_key}, ARRAY[{version}::bigint] AS version
+FROM {table} WITH NO DATA;
+
+-- Vacuumed by the number of rows pruned, not by their share: the log is read by its index, ten times a second.
+ALTER TABLE {log}
+    ALTER xid SET NOT NULL, ALTER xid SET DEFAULT pg_current_xact_id(), ALTER {log_key} SET NOT NULL,
+    ALTER {log_key} SET STORAGE EXTERNAL, ALTER version SET STORAGE EXTERNAL,
+    SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+CREATE INDEX {index} ON {log} (xid);
+
+-- One row. Not in the log: what was committed before the transaction `installed`, what those before `pruned` did.
+CREATE TABLE {horizon} (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    origin text NOT NULL,
+    installed xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    pruned xid8 NOT NULL);
+
+INSERT INTO {horizon} (origin, pruned) SELECT {origin}, '1';
+
+-- The functions name the log with its schema, wherever it is. Writers need no right to it: the functions run as its
+-- owner, with a search path that nobody else can put anything into.
+DO $install$
+DECLARE
+    log text;
+BEGIN
+    IF EXISTS (SELECT FROM pg_class WHERE oid = '{table}'::regclass AND relkind <> 'r')
+        OR EXISTS (SELECT FROM pg_inherits WHERE '{table}'::regclass IN (inhrelid, inhparent)) THEN
+        RAISE 'a change log covers an ordinary table; {table} is a view, partitioned, foreign, or inherits';
+    END IF;
+    SELECT format('%I.%I', nspname, relname) INTO log
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE pg_class.oid = '{log}'::regclass;
+    -- By statement. A row that keeps its key has a greater version than before. Where it has not, another row has
+    -- taken the key over, and versions of two rows do not compare: as if deleted.
+    EXECUTE format($create$
+        CREATE FUNCTION {by_statement}() RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO %1$s
+                SELECT pg_current_xact_id(), keys, versions
+                FROM (
+                    SELECT array_agg(key) AS keys, array_agg(version) AS versions
+                    FROM (SELECT {key} AS key, {version} AS version FROM new_rows LIMIT {most} + 1) AS few
+                ) AS changed
+                WHERE keys IS NOT NULL;
+            ELSIF TG_OP = 'UPDATE' THEN
+                INSERT INTO %1$s
+                SELECT pg_current_xact_id(), keys, versions
+                FROM (
+                    SELECT array_agg(key) AS keys, array_agg(version) AS versions
+                    FROM (
+                        SELECT coalesce(new_rows.{key}, old_rows.{key}) AS key,
+                            CASE WHEN old_rows.{key} IS NULL OR new_rows.{version} > old_rows.{version}
+                                THEN new_rows.{version} END AS version
+                        FROM new_rows FULL JOIN old_rows ON new_rows.{key} = old_rows.{key}
+                        LIMIT {most} + 1
+                    ) AS few
+                ) AS changed
+                WHERE keys IS NOT NULL;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO %1$s
+                SELECT pg_current_xact_id(), keys
+                FROM (
+                    SELECT array_agg(key) AS keys FROM (SELECT {key} AS key FROM old_rows LIMIT {most} + 1) AS few
+                ) AS changed
+                WHERE keys IS NOT NULL;
+            ELSE
+                INSERT INTO %1$s VALUES (pg_current_xact_id(), '{{NULL}}');
+            END IF;
+            RETURN NULL;
+        END $function$ $create$, log);
+    -- By row, for changes that are replicated: a subscription's worker fires no triggers by statement.
+    EXECUTE format($create$
+        CREATE FUNCTION {by_row}() RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO %1$s VALUES (pg_current_xact_id(), ARRAY[NEW.{key}], ARRAY[NEW.{version}]);
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO %1$s VALUES (pg_current_xact_id(), ARRAY[OLD.{key}]);
+            ELSIF NEW.{key} = OLD.{key} AND NEW.{version} > OLD.{version} THEN
+                INSERT INTO %1$s VALUES (pg_current_xact_id(), ARRAY[NEW.{key}], ARRAY[NEW.{version}]);
+            ELSE
+                INSERT INTO %1$s VALUES (pg_current_xact_id(), ARRAY[OLD.{key}, NEW.{key}]);
+            END IF;
+            RETURN NULL;
+        END $function$ $create$, log);
+END $install$;
+
+-- Called for every row, so without a pinned search path, which costs more than all it does; every name is qualified.
+CREATE FUNCTION {bump}() RETURNS trigger LANGUAGE plpgsql AS $function$
+BEGIN
+    NEW.{version} = OLD.{version} OPERATOR(pg_catalog.+) 1;
+    {touch}
+    RETURN NEW;
+END $function$;
+
+-- Not for anybody's own tables.
+REVOKE ALL ON FUNCTION {by_statement}(), {by_row}(), {bump}() FROM PUBLIC;
+
+CREATE TRIGGER {bump_trigger} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {bump}();
+
+CREATE TRIGGER {insert_trigger} AFTER INSERT ON {table} REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION {by_statement}();
+
+CREATE TRIGGER {update_trigger} AFTER UPDATE ON {table} REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION {by_statement}();
+
+CREATE TRIGGER {delete_trigger} AFTER DELETE ON {table} REFERENCING OLD TABLE AS old_rows
+FOR EACH STATEMENT EXECUTE FUNCTION {by_statement}();
+
+CREATE TRIGGER {truncate_trigger} AFTER TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {by_statement}();
+
+CREATE TRIGGER {row_trigger} AFTER INSERT OR UPDATE OR DELETE ON {table}
+FOR EACH ROW EXECUTE FUNCTION {by_row}();
+
+-- With session_replication_role = replica, which a subscription's worker has, the row trigger stands in for those by
+-- statement; the two that have no stand-in fire always.
+ALTER TABLE {table}
+    ENABLE ALWAYS TRIGGER {bump_trigger},
+    ENABLE ALWAYS TRIGGER {truncate_trigger},
+    ENABLE REPLICA TRIGGER {row_trigger};

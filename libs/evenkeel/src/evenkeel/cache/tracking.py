@@ -1,0 +1,132 @@
+"""How process memory hears of invalidations made anywhere: one RESP3 connection with client-side caching.
+
+`CLIENT TRACKING … BCAST` (https://redis.io/docs/latest/develop/reference/client-side-caching/) makes Redis push the
+names of the signals that the invalidation scripts touch. A push can be lost only together with the connection, and a
+connection can be dead without anybody knowing. So the memory's trust is a lease: the connection is asked five times a
+second how long `alive` still lives, and the answer, which comes after every push that Redis sent before it, renews
+trust until one second after the question was sent, or until `alive` ends if that is sooner.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from evenkeel.cache.keys import Names
+from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.metrics import CacheMetrics
+
+log = logging.getLogger(__name__)
+
+PING_INTERVAL = 0.2
+"""Seconds between two questions."""
+
+TRUST = 1.0
+"""Seconds after a question was sent within which its answer lets memory be trusted; then the connection is given up."""
+
+RECONNECT_PAUSE = 0.2
+"""Seconds before a lost connection is made again."""
+
+
+class Tracking:
+    """Feeds the memory tier from the Redis that this process reads from."""
+
+    def __init__(
+        self,
+        reader: Redis,
+        names: Names,
+        memory: MemoryTier[Any],
+        metrics: CacheMetrics,
+        on_change: Callable[[str | None], None],
+    ) -> None:
+        """`on_change` is called with each key that has changed, and with None when any may have."""
+        self._pool = reader.connection_pool
+        self._names = names
+        self._memory = memory
+        self._metrics = metrics
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Until cancelled, connect and follow; whatever fails, memory is distrusted until it works again."""
+        failing = again = False
+        while True:
+            try:
+                await self._follow(again=again)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next connection may work)
+                if not failing:
+                    log.warning("invalidations are not heard, memory is bypassed", extra={"reason": repr(error)})
+                failing = True
+            else:
+                failing = False
+            again = True
+            await asyncio.sleep(RECONNECT_PAUSE)
+
+    async def _follow(self, *, again: bool) -> None:
+        connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        questions: deque[float] = deque()
+        try:
+            await connection.connect()
+            connection._parser.set_invalidation_push_handler(_as_it_is)  # noqa: SLF001 (redis-py has no public way)
+            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._names.signals)
+            await connection.read_response()
+            if again:
+                # The pool may still be connected to the server before a failover, which knows less than this one has
+                # said: what is read there must not be remembered.
+                await self._pool.disconnect(inuse_connections=True)
+            asking = asyncio.create_task(self._ask(connection, questions))
+            reading = asyncio.create_task(self._read(connection, questions))
+            try:
+                done, _ = await asyncio.wait({asking, reading}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (asking, reading):
+                    task.cancel()
+                await asyncio.gather(asking, reading, return_exceptions=True)
+            for task in done:
+                task.result()
+        finally:
+            self._memory.distrust("connection lost")
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+
+    async def _ask(self, connection: Any, questions: deque[float]) -> None:
+        while not questions or time.monotonic() < questions[0] + TRUST:
+            questions.append(time.monotonic())
+            await connection.send_command("PTTL", self._names.alive)
+            await asyncio.sleep(PING_INTERVAL)
+        raise ConnectionError(f"no answer within {TRUST:g} s")
+
+    async def _read(self, connection: Any, questions: deque[float]) -> None:
+        while True:
+            message = await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)
+            if isinstance(message, int):
+                self._answered(questions.popleft(), message)
+            elif message is not None:
+                self._pushed(message[1])
+
+    def _answered(self, asked: float, lifetime: int) -> None:
+        if lifetime > 0:
+            self._memory.trust(asked + min(TRUST, lifetime / 1000))
+        else:
+            self._memory.distrust("relay not seen")
+
+    def _pushed(self, signals: list[bytes] | None) -> None:
+        if signals is None:  # the whole database was flushed
+            self._memory.clear("flush pushed")
+            self._on_change(None)
+            return
+        self._metrics.invalidate("push", len(signals))
+        for signal in signals:
+            key, version = self._names.signalled(signal)
+            self._memory.drop(key, version)
+            self._on_change(key)
+
+
+async def _as_it_is(message: Any) -> Any:
+    return message

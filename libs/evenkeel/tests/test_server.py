@@ -1,0 +1,36 @@
+import gc
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+
+from evenkeel.server import GARBAGE_THRESHOLD, _Server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+async def app(_scope: object, _receive: object, _send: object) -> None: ...
+
+
+async def test_garbage_collector_leaves_alone_what_stays() -> None:
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
+    config.load()
+    server = _Server(config)
+    server.lifespan = config.lifespan_class(config)
+    assert gc.get_freeze_count() == 0
+    await server.startup()
+    try:
+        assert server.started
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] == GARBAGE_THRESHOLD
+    finally:
+        for listening in server.servers:
+            listening.close()

@@ -1,0 +1,115 @@
+"""The change log of users: what the migration makes of the table, and what the service leaves to it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from alembic import command
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from tests.users import create
+
+from evenkeel.cache.change_log import ChangeLog
+from user_api.migrate import alembic_config, migrate
+from user_api.settings import MigrationSettings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(database_url.replace("postgresql:", "postgresql+asyncpg:", 1))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def test_every_write_of_the_service_is_logged(client: httpx.AsyncClient, engine: AsyncEngine) -> None:
+    log = ChangeLog(engine, log="user_changes", key="user_id")
+    state = (await log.poll(None)).state
+    await create(client)
+    await create(client, email="bob@example.com")
+    poll = await log.poll(state)
+    assert poll.changes == {"1": 1, "2": 1}
+    assert (await client.patch("/v1/users/1", json={"name": "B"})).headers["ETag"] == '"2"'
+    assert (await client.delete("/v1/users/2")).status_code == 204
+    assert (await log.poll(poll.state)).changes == {"1": 2, "2": None}
+
+
+async def test_the_database_makes_versions_and_times(client: httpx.AsyncClient, connection: Any) -> None:
+    user = await create(client)
+    await connection.execute("UPDATE users SET version = 1, updated_at = 'epoch', name = 'By hand'")
+    headers = {"Cache-Control": "no-cache"}
+    by_hand = (await client.get("/v1/users/1", headers=headers)).json()["data"]
+    assert by_hand == user | {"name": "By hand", "version": 2, "updated_at": by_hand["updated_at"]}
+    assert by_hand["updated_at"] > user["updated_at"]
+    patched = (await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": '"2"'})).json()
+    assert patched == by_hand | {"name": "B", "version": 3, "updated_at": patched["updated_at"]}
+    assert patched["updated_at"] > by_hand["updated_at"]
+    assert (await client.get("/v1/users/1", headers=headers)).json()["data"] == patched
+
+
+async def test_the_release_before_runs_on_the_new_schema(client: httpx.AsyncClient, connection: Any) -> None:
+    """It counted versions itself, in these words."""
+    await create(client)
+    version = await connection.fetchval(
+        "UPDATE users SET name = 'B', version = users.version + 1, updated_at = clock_timestamp() RETURNING version"
+    )
+    assert version == 2
+
+
+async def test_the_migration_can_be_undone_and_made_again(before: Any, settings: MigrationSettings) -> None:
+    await before.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'A')")
+    assert await before.fetchval("UPDATE users SET version = 7 RETURNING version") == 7
+    assert await before.fetchval("SELECT to_regclass('user_changes')") is None
+    await migrate(settings)
+    assert await before.fetchval("UPDATE users SET version = 7 RETURNING version") == 8
+
+
+async def test_the_migration_gives_up_rather_than_hold_writers_back(before: Any, settings: MigrationSettings) -> None:
+    async with before.transaction():
+        await before.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'A')")
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await asyncio.wait_for(migrate(settings), 20)
+    await migrate(settings)
+    assert await before.fetchval("UPDATE users SET version = 7 RETURNING version") == 2
+
+
+@pytest.fixture
+def settings(database_url: str) -> MigrationSettings:
+    """Of a database of its own."""
+    return MigrationSettings(database_url=urlsplit(database_url)._replace(path="/migrated").geturl())
+
+
+@pytest.fixture
+async def before(settings: MigrationSettings, connection: Any, database_url: str) -> AsyncIterator[Any]:
+    """A connection to that database, at the revision before the change log."""
+    await connection.execute("DROP DATABASE IF EXISTS migrated WITH (FORCE)")
+    await connection.execute("CREATE DATABASE migrated")
+    await migrate(settings)
+    engine = create_async_engine(settings.database_url.get_secret_value())
+    async with engine.connect() as migrating:
+        await migrating.run_sync(_downgrade, "0001")
+    await engine.dispose()
+    database = await asyncpg.connect(urlsplit(database_url)._replace(path="/migrated").geturl())
+    yield database
+    await database.close()
+    await connection.execute("DROP DATABASE migrated WITH (FORCE)")
+
+
+def _downgrade(connection: Connection, revision: str) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, revision)
+    connection.commit()

@@ -1,0 +1,190 @@
+"""Reads answered ahead of FastAPI: which they are, and that nobody can tell the difference."""
+
+import re
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from redis.asyncio import Redis
+from tests.problems import problem
+from tests.serving import serving
+
+from evenkeel.cache.entry import ABSENT, Entry
+from evenkeel.cache.memory import MemoryHit
+from user_api.hot_reads import NOT_PLAIN, HotReads, prepare
+from user_api.main import create_app
+from user_api.service import UserService
+from user_api.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+Request = tuple[str, str, Sequence[tuple[str, str]]]
+
+PLAIN: list[Request] = [
+    ("GET", "/v1/users/1", []),
+    ("GET", "/v1/users/2", [("Accept", "text/html"), ("Range", "bytes=0-9"), ("If-Match", '"9"'), ("X-Other", "1")]),
+    ("GET", "/v1/users/%32", []),
+    ("GET", "/v1/users/999999999999999999", []),
+    ("GET", "/v1/users?ids=1", [("Accept", "text/html")]),
+    ("GET", "/v1/users?ids=2,999999999999999999,3,2,1", []),
+    ("GET", f"/v1/users?ids={','.join(map(str, range(1, 101)))}", []),
+]
+
+ORDINARY: list[Request] = [
+    ("HEAD", "/v1/users/1", []),
+    ("OPTIONS", "/v1/users/1", []),
+    ("PUT", "/v1/users/1", []),
+    ("GET", "/v1/users/1/", []),
+    ("GET", "/v1/users/", []),
+    ("GET", "/v1/users//1", []),
+    ("GET", "/v1/users/1?", []),
+    ("GET", "/v1/users/1?x=1", []),
+    ("GET", "/V1/users/1", []),
+    *(("GET", f"/v1/users/{n}", []) for n in ("0", "01", "-1", "+1", "1_0", "x", "1.0", "%D9%A1", "%201", "1%0A")),
+    *(("GET", f"/v1/users/{n}", []) for n in (10**18, 2**63 - 1, 2**63, "9" * 5000)),
+    *(
+        ("GET", f"/v1/users?ids={ids}", [])
+        for ids in ("", "0", "1,", "01", "1%2C2", "x", "1,-1", f"{2**63}", "1&ids=2")
+    ),
+    ("GET", f"/v1/users?ids={','.join(map(str, range(1, 102)))}", []),
+    ("GET", "/v1/users?ids=1&limit=1", []),
+    ("GET", "/v1/users?limit=1", []),
+    ("GET", "/v1/users", []),
+    ("GET", "/v1/users/?ids=1", []),
+    ("GET", "/v1/users/1?ids=1", []),
+    ("GET", "/v1/users?ids=1", [("Cache-Control", "no-cache")]),
+    ("GET", "/v1/users/1", [("If-None-Match", '"1"')]),
+    ("GET", "/v1/users/1", [("If-None-Match", '"7"'), ("If-None-Match", 'W/"1"')]),
+    ("GET", "/v1/users/1", [("If-None-Match", "1")]),
+    ("GET", "/v1/users/1", [("Min-Version", "1")]),
+    ("GET", "/v1/users/1", [("Min-Version", "2")]),
+    ("GET", "/v1/users/1", [("Min-Version", "1"), ("Min-Version", "1")]),
+    ("GET", "/v1/users/1", [("Cache-Control", "no-cache")]),
+    ("GET", "/v1/users/1", [("Cache-Control", "max-age=0")]),
+    ("GET", "/v1/users/1", [("Content-Type", "a/b"), ("Content-Type", "a/b")]),
+    ("GET", "/v1/users/1", [("Idempotency-Key", "1"), ("Idempotency-Key", "2")]),
+    ("GET", "/v1/users/1", [("Content-Length", "0")]),
+]
+
+
+@pytest.mark.parametrize("tiers", ["memory,redis", "memory", "redis", ""])
+async def test_answers_are_those_of_the_ordinary_way(
+    make_settings: Callable[..., Settings], database_url: str, cache_url: str, tiers: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "INSERT INTO users (email, name) VALUES ('a@example.com', 'Ada'), ('b@example.com', 'Ядв')"
+    )
+    await connection.close()
+    hot, ordinary = [
+        await transcript(make_settings(cache_tiers=tiers), cache_url, hot_reads=hot_reads)
+        for hot_reads in (True, False)
+    ]
+    for one, other in zip(hot, ordinary, strict=True):
+        assert one == other
+    assert len(hot) == 3 * len(PLAIN + ORDINARY) + 1
+    sources = {source for _, _, _, body in hot for source in re.findall(rb'{"source":"([a-z]+)"', body)}
+    assert sources == {b"database", *(tier.encode() for tier in tiers.split(",")[:1] if tier)}
+
+
+async def transcript(settings: Settings, cache_url: str, *, hot_reads: bool) -> list[tuple[Request, int, Any, bytes]]:
+    """What is answered to all requests, each sent three times: to a cold cache, and to whoever remembers it then."""
+    answers = []
+    async with Redis.from_url(cache_url) as redis:
+        await redis.flushall()
+    async with serving(create_app(settings, hot_reads=hot_reads)) as client:
+        for request in PLAIN + ORDINARY:
+            method, path, fields = request
+            for _ in range(3):
+                response = await client.request(method, path, headers=[("X-Request-Id", "one"), *fields])
+                headers = sorted(
+                    (name.lower(), re.sub(rb"ttl=\d+", b"ttl=?", value))
+                    for name, value in response.headers.raw
+                    if name.lower() != b"date"
+                )
+                answers.append((request, response.status_code, headers, response.content))
+        metrics = (await client.get("/metrics")).text
+        counted = sorted(re.findall(r"^http_request(?:s_total|_duration_seconds_count).*", metrics, re.MULTILINE))
+        answers.append((("GET", "/metrics", []), 200, counted, b""))
+    return answers
+
+
+class Inner:
+    """The application behind the layer, which only notes that it was asked."""
+
+    asked = False
+
+    async def __call__(self, *_: object) -> None:
+        self.asked = True
+
+
+async def goes_the_ordinary_way(scope: dict[str, Any]) -> bool:
+    inner = Inner()
+    sent = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await HotReads(inner)(scope, send, send)  # type: ignore[arg-type]  # nothing is received
+    assert sent == ([] if inner.asked else ["http.response.start", "http.response.body"])
+    return inner.asked
+
+
+def scope_of(request: Request, *, entry: Entry) -> dict[str, Any]:
+    method, path, fields = request
+    url = httpx.URL("http://x" + path)
+    return {
+        "type": "http",
+        "method": method,
+        "path": url.path,
+        "query_string": url.query,
+        "headers": [(b"host", b"x"), *((name.lower().encode(), value.encode()) for name, value in fields)],
+        "state": {"users": SimpleNamespace(peek=lambda _: MemoryHit(entry, prepare(entry), 0.0), get_many=nobody)},
+    }
+
+
+async def nobody(_: object) -> dict[int, Entry]:
+    return {}
+
+
+@pytest.mark.parametrize("entry", [Entry(1, b"{}"), ABSENT], ids=["user", "none"])
+@pytest.mark.parametrize("request_", PLAIN, ids=str)
+async def test_plain_reads_do_not_reach_fastapi(request_: Request, entry: Entry) -> None:
+    assert not await goes_the_ordinary_way(scope_of(request_, entry=entry))
+
+
+@pytest.mark.parametrize("request_", [r for r in ORDINARY if r[1] != "/v1/users/1?"], ids=lambda r: str(r)[:60])
+async def test_everything_else_does(request_: Request) -> None:
+    assert await goes_the_ordinary_way(scope_of(request_, entry=Entry(1, b"{}")))
+
+
+async def test_requests_that_are_traced_go_the_ordinary_way() -> None:
+    scope = scope_of(PLAIN[0], entry=Entry(1, b"{}"))
+    assert not await goes_the_ordinary_way(scope)
+    assert await goes_the_ordinary_way(scope | {"fastapi.telemetry": object()})
+
+
+async def test_lifespan_and_other_protocols_pass() -> None:
+    for kind in ("lifespan", "websocket"):
+        assert await goes_the_ordinary_way({"type": kind})
+
+
+async def test_no_field_that_the_route_reads_is_overlooked(client: httpx.AsyncClient) -> None:
+    operation = (await client.get("/openapi.json")).json()["paths"]["/v1/users/{user_id}"]["get"]
+    fields = {parameter["name"].encode() for parameter in operation["parameters"] if parameter["in"] == "header"}
+    assert fields == {b"cache-control", b"if-none-match", b"min-version"}
+    assert fields <= NOT_PLAIN
+
+
+async def test_unexpected_error(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the password is 1234")
+
+    monkeypatch.setattr(UserService, "get", fail)
+    response = await client.get("/v1/users/1")
+    assert problem(response) == (500, "internal-error")
+    assert "1234" not in response.text
+    assert 'route="/v1/users/{user_id}",status="500"' in (await client.get("/metrics")).text

@@ -1,0 +1,143 @@
+"""Invariant 1 when a replica that lacks the last deletes becomes the primary, behind the same address."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from tests.proxy import Proxy, proxied
+from tests.redis_pair import RedisPair, redis_pair
+from tests.serving import Serve
+from tests.witness import BOUND, eventually, fleet, witnessing
+
+from stack.layout import free_port
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def hot_reads() -> bool:
+    return True
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[RedisPair]:
+    async with redis_pair(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def address(pair: RedisPair) -> AsyncIterator[Proxy]:
+    """Where clients find the primary, whichever it is."""
+    async with proxied(pair.primary.url, free_port()) as proxy:
+        await proxy.open()
+        yield proxy
+
+
+async def fail_over(pair: RedisPair, address: Proxy) -> None:
+    await pair.replica.promote()
+    address.switch(pair.replica.url)
+    address.reset()
+
+
+async def test_promoted_replica_lacks_the_last_deletes(
+    serve: Serve, database_url: str, pair: RedisPair, address: Proxy
+) -> None:
+    own = {"cache_url": address.url}
+    async with (
+        fleet(serve, own, own, own | {"cache_tiers": "redis"}) as replicas,
+        witnessing(database_url, replicas) as witness,
+    ):
+        by_hand, through, later, filled = ids = await witness.create(4)
+        await witness.warm([by_hand, through, later])
+        await eventually(pair.in_step)
+        pair.link.hold()
+        async with witness.watching(ids):
+            # The primary hears of these, the replica does not.
+            await witness.rename(by_hand)
+            assert await witness.patch(replicas[0], through) == 200
+            await asyncio.sleep(0.5)
+            await pair.primary.kill()
+            await witness.rename(later, filled)  # while there is no primary
+            await fail_over(pair, address)
+            async with pair.replica.client() as redis:  # else there would be nothing to prove
+                assert await redis.exists(*(f"user:{user_id}" for user_id in (by_hand, through, later))) > 0
+            await witness.verdict()
+        await witness.settled(ids)
+
+
+async def test_promoted_replica_is_far_behind(serve: Serve, database_url: str, pair: RedisPair, address: Proxy) -> None:
+    """By so much that nothing of its `alive` is left, only old entries, and an old state that must be caught up."""
+    own = {"cache_url": address.url}
+    async with (
+        fleet(serve, own, own | {"cache_tiers": "redis"}) as replicas,
+        witnessing(database_url, replicas) as witness,
+    ):
+        ids = await witness.create(4)
+        await witness.warm(ids)
+        await eventually(pair.in_step)
+        await pair.link.cut()
+        async with witness.watching(ids):
+            for _ in range(3):
+                await witness.rename(*ids)
+                await asyncio.sleep(0.6)
+            await pair.primary.kill()
+            await witness.rename(*ids)
+            await asyncio.sleep(BOUND)
+            await fail_over(pair, address)
+            await witness.verdict()
+        await witness.settled(ids)
+
+
+async def test_relay_is_looking_at_the_log_meanwhile(serve: Serve, database_url: str, cache_url: str) -> None:
+    """What it then has to say follows from what the old primary knew, which the new one does not know.
+
+    The new one lies behind a proxy that keeps its clients' connections: here it is the old one with what it had before.
+    """
+    async with proxied(database_url, free_port()) as way, Redis.from_url(cache_url) as redis:
+        await way.open()
+        async with (
+            fleet(serve, {"cache_tiers": "redis", "database_url": way.url}) as replicas,
+            witnessing(database_url, replicas) as witness,
+        ):
+            ids = await witness.create(1)
+            await witness.warm(ids)
+            entry, state = await redis.dump(f"user:{ids[0]}"), await redis.hget("cache:relayed", "user")
+            assert entry is not None
+            assert state is not None
+            await witness.rename(*ids)
+            await eventually(lambda: missing(redis, f"user:{ids[0]}"))
+            await asyncio.sleep(0.3)
+            way.hold()
+            await asyncio.sleep(0.3)  # the next pass has read the state by now, and waits for PostgreSQL
+            await redis.restore(f"user:{ids[0]}", 60_000, entry)
+            await redis.hset("cache:relayed", "user", state)
+            way.release()
+            async with witness.watching(ids):
+                await witness.verdict()
+            await witness.settled(ids)
+
+
+async def missing(redis: "Redis", entry: str) -> bool:
+    return not await redis.exists(entry)
+
+
+async def test_old_primary_lives_on(serve: Serve, database_url: str, pair: RedisPair, address: Proxy) -> None:
+    """Split brain: some replicas have found the new primary, others still talk to the old one."""
+    async with (
+        fleet(
+            serve, {"cache_url": address.url}, {"cache_url": address.url}, {"cache_url": pair.primary.url}
+        ) as replicas,
+        witnessing(database_url, replicas) as witness,
+    ):
+        by_hand, old_side, new_side = ids = await witness.create(3)
+        await witness.warm(ids)
+        await eventually(pair.in_step)
+        async with witness.watching(ids):
+            await fail_over(pair, address)
+            await witness.rename(by_hand)
+            assert await witness.patch(replicas[2], old_side) == 200
+            assert await witness.patch(replicas[0], new_side) == 200
+            await witness.verdict()
+        await witness.settled(ids)
