@@ -1,15 +1,28 @@
 """The HTTP contract of counters, on both stores."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
-from tests.serving import Serve
+from tests.serving import Serve, serving
+
+from counter_api.main import create_app
+from counter_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 INT64_MAX = 2**63 - 1
+
+
+@pytest.fixture(params=["redis", "redis without hot increments", "memory"])
+async def client(
+    make_settings: Callable[..., Settings], request: pytest.FixtureRequest
+) -> AsyncIterator[httpx.AsyncClient]:
+    store, _, rest = request.param.partition(" ")
+    async with serving(create_app(make_settings(store=store), hot_increments=not rest)) as client:
+        yield client
 
 
 def problem(slug: str, title: str, status: int, detail: str, **members: Any) -> dict[str, Any]:

@@ -5,10 +5,14 @@ import asyncio
 import pytest
 
 from counter_api.operations import Applied, Increment, once
+from counter_api.series import Unit
 from counter_api.storage.expiring import ExpiringDict
 from counter_api.storage.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
+
+RETENTION: dict[Unit, int] = {"minute": 120, "hour": 7200, "day": 172_800}
+"""Seconds."""
 
 
 class Clock:
@@ -19,10 +23,10 @@ class Clock:
 
 
 async def test_memory_store_is_a_global_variable_behind_a_lock() -> None:
-    store = MemoryStore(replica="a", idempotency_ttl=60)
+    store = MemoryStore(replica="a", idempotency_ttl=60, series_retention=RETENTION)
 
     async def visit() -> int:
-        [outcome] = await store.increment([Increment(name="visits")])
+        [outcome] = await store.apply([Increment(name="visits")])
         assert isinstance(outcome, Applied)
         return outcome.value
 
@@ -35,10 +39,10 @@ async def test_memory_store_is_a_global_variable_behind_a_lock() -> None:
 
 async def test_memory_store_forgets_what_has_expired() -> None:
     clock = Clock()
-    store = MemoryStore(replica="a", idempotency_ttl=60, clock=clock)
+    store = MemoryStore(replica="a", idempotency_ttl=60, series_retention=RETENTION, clock=clock)
     for second in range(1000):
         clock.now = float(second)
-        await store.increment([Increment(name=f"n{second}", ttl=10, once=once(str(second), second))])
+        await store.apply([Increment(name=f"n{second}", ttl=10, once=once(str(second), second))])
     assert (len(list(store._counters)), len(list(store._records))) == (10, 60)
 
 

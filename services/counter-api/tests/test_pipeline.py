@@ -9,32 +9,40 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from counter_api.metrics import Metrics
+from counter_api.operations import Applied, Delete, Increment, Outcome, Put
 from counter_api.problems import NothingApplied
+from counter_api.settings import Settings
+from counter_api.storage.batch import Group
+from counter_api.storage.encoding import Terms
+from counter_api.storage.opening import topology_of
 from counter_api.storage.pipeline import Call, RedisPipeline
-from counter_api.storage.scripts import INCREMENT
-from evenkeel.redis_client import connect
+from evenkeel.problems import NotFound, Problem
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def pipeline(counters_url: str) -> AsyncIterator[RedisPipeline]:
-    redis = connect(counters_url, name="test", connections=1)
-    pipeline = RedisPipeline(redis, Metrics(CollectorRegistry()).redis_errors)
+    retention = Settings(redis_url=counters_url).series_retention
+    terms = Terms(idempotency_ttl=60, series_retention=retention, replicated=False)
+    pipeline = RedisPipeline(
+        topology_of(counters_url, name="test"), Metrics(CollectorRegistry()).redis_errors, terms=terms
+    )
     yield pipeline
     await pipeline.close()
 
 
-def increment(name: str, by: int) -> Call:
-    lowest, highest = str(-(2**63)), str(2**63 - 1)
-    return Call((1, f"{{{name}}}", by, lowest, highest, "", "", 60), INCREMENT)
+async def add(pipeline: RedisPipeline, name: str, by: int = 1) -> list[Outcome]:
+    outcomes: list[Outcome] = await pipeline.submit(Group(name, [Increment(name=name, by=by)]))
+    return outcomes
 
 
 async def test_cancelled_callers_never_shift_the_replies(pipeline: RedisPipeline) -> None:
     choose = random.Random(1)
 
     async def echo(number: int) -> int:
-        return int(await pipeline.command("ECHO", number))
+        ask = pipeline.command if number % 2 else pipeline.read
+        return int(await ask("ECHO", number))
 
     for _ in range(20):
         tasks = [asyncio.create_task(echo(number)) for number in range(100)]
@@ -49,8 +57,31 @@ async def test_cancelled_callers_never_shift_the_replies(pipeline: RedisPipeline
         assert all(place == got for place, got in answered)
 
 
+async def test_thousands_of_cancelled_operations_never_answer_anybody_else(pipeline: RedisPipeline) -> None:
+    """Each counter counts in steps of its own, so a foreign answer shows."""
+    choose = random.Random(2)
+
+    async def work(number: int) -> int:
+        [outcome] = await add(pipeline, f"n{number}", number)
+        assert isinstance(outcome, Applied)
+        assert outcome.value % number == 0, "somebody else's answer"
+        return outcome.value
+
+    cancelled = 0
+    for _ in range(60):
+        tasks = [asyncio.create_task(work(1000 + place)) for place in range(100)]
+        for task in choose.sample(tasks, 60):
+            for _ in range(choose.randrange(3)):
+                await asyncio.sleep(0)
+            task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        cancelled += sum(isinstance(answer, asyncio.CancelledError) for answer in answers)
+        assert not [a for a in answers if isinstance(a, Exception)]
+    assert cancelled > 2000
+
+
 async def test_a_cancelled_caller_is_still_applied_once(pipeline: RedisPipeline) -> None:
-    tasks = [asyncio.create_task(pipeline.replies([increment("a", 1)])) for _ in range(100)]
+    tasks = [asyncio.create_task(add(pipeline, "a")) for _ in range(100)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
@@ -58,27 +89,32 @@ async def test_a_cancelled_caller_is_still_applied_once(pipeline: RedisPipeline)
     assert [place for place, reply in enumerate(replies) if isinstance(reply, asyncio.CancelledError)] == [
         *range(0, 100, 2)
     ]
-    assert await pipeline.command("GET", "{a}") == b"100"
+    assert await pipeline.read("GET", "{a}") == b"100"
 
 
 async def test_scripts_are_loaded_again_when_redis_forgets_them(pipeline: RedisPipeline, counters_url: str) -> None:
     async with Redis.from_url(counters_url) as redis:
         for total in range(1, 6):
             await redis.script_flush()
-            assert await pipeline.replies([increment("a", 1)]) == [[b"applied", str(total).encode()]]
+            assert await add(pipeline, "a") == [Applied(total)]
         await redis.script_flush()
-        calls = [increment("a", 1), Call(("GET", "{a}")), increment("a", -3), increment("b", 7)]
-        assert await pipeline.replies(calls) == [[b"applied", b"6"], b"6", [b"applied", b"3"], [b"applied", b"7"]]
+        one, other = await asyncio.gather(add(pipeline, "a"), add(pipeline, "b", -7))
+    assert (one, other) == ([Applied(6)], [Applied(-7)])
 
 
-async def test_scripts_travel_by_digest(pipeline: RedisPipeline, counters_url: str) -> None:
+async def test_all_operations_on_a_counter_are_one_call(pipeline: RedisPipeline, counters_url: str) -> None:
     async with Redis.from_url(counters_url) as redis:
-        await pipeline.replies([increment("a", 1)])
+        await add(pipeline, "a")
         await redis.config_resetstat()
-        await pipeline.replies([increment("a", 1)])
-        await pipeline.replies([increment("a", 1)] * 100)
+        first = add(pipeline, "a")
+        outcomes = await asyncio.gather(first, *(add(pipeline, f"n{place % 3}") for place in range(999)))
         statistics = await redis.info("commandstats")
-    assert (statistics["cmdstat_evalsha"]["calls"], statistics["cmdstat_eval"]["calls"]) == (100, 1)
+    assert sorted(outcome.value for [outcome] in outcomes[1:] if isinstance(outcome, Applied)) == sorted(
+        [*range(1, 334)] * 3
+    )
+    assert statistics["cmdstat_evalsha"]["calls"] <= 8
+    assert "cmdstat_eval" not in statistics
+    assert statistics["cmdstat_incrby"]["calls"] == statistics["cmdstat_evalsha"]["calls"]
 
 
 async def test_one_failure_in_a_round_trip_is_its_callers_alone(pipeline: RedisPipeline) -> None:
@@ -88,16 +124,58 @@ async def test_one_failure_in_a_round_trip_is_its_callers_alone(pipeline: RedisP
     assert bad.detail.startswith("Redis refused, so nothing was changed: ERR unknown command")
 
 
-async def test_what_queues_up_travels_together(pipeline: RedisPipeline) -> None:
-    trips = 0
-    send = pipeline._calls._send
+async def test_a_crowded_counter_does_not_keep_another_one_waiting(counters_url: str) -> None:
+    """Round trips are bounded, and who comes later is not overtaken."""
+    retention = Settings(redis_url=counters_url).series_retention
+    terms = Terms(idempotency_ttl=60, series_retention=retention, replicated=False)
+    pipeline = RedisPipeline(
+        topology_of(counters_url, name="test"),
+        Metrics(CollectorRegistry()).redis_errors,
+        terms=terms,
+        most_waiting=200_000,
+    )
+    crowd = [pipeline.submit(Group("a", [Increment(name="a")])) for _ in range(20_000)]
+    other = asyncio.create_task(add(pipeline, "b"))
+    await asyncio.sleep(0)
+    later = [pipeline.submit(Group("a", [Increment(name="a")])) for _ in range(20_000)]
+    assert await other == [Applied(1)]
+    assert not any(future.done() for future in later[1000:])
+    outcomes = await asyncio.gather(*crowd, *later)
+    assert [outcome.value for [outcome] in outcomes if isinstance(outcome, Applied)] == [*range(1, 40_001)]
+    await pipeline.close()
 
-    async def counted(calls: list[Call]) -> list[object]:
-        nonlocal trips
-        trips += 1
-        return list(await send(calls))
 
-    pipeline._calls._send = counted
-    replies = await asyncio.gather(*(pipeline.replies([increment("a", 1)]) for _ in range(1000)))
-    assert [int(reply[0][1]) for reply in replies] == [*range(1, 1001)]
-    assert trips <= 2
+async def test_too_many_waiting_are_refused_before_anything_is_sent(counters_url: str) -> None:
+    retention = Settings(redis_url=counters_url).series_retention
+    terms = Terms(idempotency_ttl=60, series_retention=retention, replicated=False)
+    pipeline = RedisPipeline(
+        topology_of(counters_url, name="test"), Metrics(CollectorRegistry()).redis_errors, terms=terms, most_waiting=10
+    )
+    accepted = [pipeline.submit(Group("a", [Increment(name="a")])) for _ in range(10)]
+    with pytest.raises(NothingApplied, match="Too many operations are waiting for Redis, so nothing was changed"):
+        pipeline.submit(Group("a", [Increment(name="a")]))
+    outcomes = await asyncio.gather(*accepted)
+    assert [outcome.value for [outcome] in outcomes if isinstance(outcome, Applied)] == [*range(1, 11)]
+    assert await pipeline.read("GET", "{a}") == b"10"
+    await pipeline.close()
+
+
+async def test_deletions_are_not_held_up_by_what_memory_is_too_full_for(
+    pipeline: RedisPipeline, counters_url: str
+) -> None:
+    async with Redis.from_url(counters_url) as redis:
+        await add(pipeline, "a")
+        await redis.config_set("maxmemory", "1")
+        try:
+            added, deleted, put = await asyncio.gather(
+                add(pipeline, "a"),
+                pipeline.submit(Group("a", [Delete(name="a")])),
+                pipeline.submit(Group("a", [Put(name="a", value=1)])),
+            )
+        finally:
+            await redis.config_set("maxmemory", "0")
+    assert (type(added[0]), type(put[0])) == (NothingApplied, NothingApplied)
+    assert deleted == [Applied(0)]
+    [absent] = await pipeline.submit(Group("a", [Delete(name="a")]))
+    assert isinstance(absent, NotFound)
+    assert isinstance(absent, Problem)

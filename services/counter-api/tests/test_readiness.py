@@ -1,5 +1,8 @@
 """/readyz: Redis answers, and is set up so that it keeps what it confirms."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -7,6 +10,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from tests.serving import Serve
+
+from counter_api.storage.safety import REQUIRED
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +34,15 @@ async def reason(client: httpx.AsyncClient) -> str:
     return str(why)
 
 
+async def until_ready(client: httpx.AsyncClient) -> None:
+    """An append-only file that was switched on is first written in full, and does not grow until then."""
+    for _ in range(100):
+        if (await client.get("/readyz")).status_code == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError((await client.get("/readyz")).text)
+
+
 async def test_ready(client: httpx.AsyncClient) -> None:
     response = await client.get("/readyz")
     assert (response.status_code, response.json()) == (200, {"status": "ready"})
@@ -39,6 +53,7 @@ async def test_ready(client: httpx.AsyncClient) -> None:
     [
         ("appendonly", "yes", "no"),
         ("appendfsync", "always", "everysec"),
+        ("no-appendfsync-on-rewrite", "no", "yes"),
         ("maxmemory-policy", "noeviction", "allkeys-lru"),
     ],
 )
@@ -53,7 +68,7 @@ async def test_a_redis_that_may_lose_counts_is_not_ready(
                 assert await reason(client) == sentence
                 assert (await trusting.get("/readyz")).json() == {"status": "ready"}
                 await redis.config_set(setting, safe)
-                assert (await client.get("/readyz")).json() == {"status": "ready"}
+                await until_ready(client)
         finally:
             await redis.config_set(setting, safe)
 
@@ -79,3 +94,90 @@ async def test_a_wrong_password_is_told_without_the_password(serve: Serve, own_r
             assert response.status_code == 503
             assert "invalid username-password" in response.text
             assert "hunter2" not in response.text
+
+
+@asynccontextmanager
+async def lying_redis(replies: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]:
+    """The URL of something that speaks just enough of the protocol: every command is an array of bulk strings."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while header := await reader.readline():
+            command = []
+            for _ in range(int(header[1:])):
+                length = int((await reader.readline())[1:])
+                command.append(await reader.readexactly(length))
+                await reader.readline()
+            writer.write(replies(command))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
+def bulk(text: str) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(text), text.encode())
+
+
+class Claims:
+    """Says that all is well; the file and WAITAOF do as they are told."""
+
+    def __init__(self, *, grows: bool = True, confirms: bytes = b"*2\r\n:1\r\n:0\r\n", status: str = "ok") -> None:
+        self._grows = grows
+        self._confirms = confirms
+        self._status = status
+        self._size = 100
+
+    def __call__(self, command: list[bytes]) -> bytes:  # noqa: PLR0911 (one for each command)
+        match [part.upper() for part in command]:
+            case [b"HELLO", *_]:
+                return b"%1\r\n+proto\r\n:3\r\n"
+            case [b"TIME"]:
+                return b"*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n"
+            case [b"CONFIG", b"GET", *_]:
+                claimed = [bulk(text) for item in REQUIRED.items() for text in item]
+                return b"%%%d\r\n%b" % (len(REQUIRED), b"".join(claimed))
+            case [b"INFO", *_]:
+                return bulk(f"aof_last_write_status:{self._status}\r\naof_current_size:{self._size}\r\n")
+            case [b"SET", *_]:
+                self._size += 50 * self._grows
+                return b"+OK\r\n"
+            case [b"WAITAOF", *_]:
+                return self._confirms
+            case _:
+                return b"+OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        (Claims(), None),
+        (Claims(grows=False), f"this Redis may lose counts: its append-only file does not grow with them {OVERRIDES}"),
+        (
+            Claims(confirms=b"*2\r\n:0\r\n:0\r\n"),
+            f"this Redis may lose counts: WAITAOF does not confirm a write {OVERRIDES}",
+        ),
+        (
+            Claims(status="err"),
+            f"this Redis may lose counts: it could not write to its append-only file {OVERRIDES}",
+        ),
+        (Claims(confirms=b"-ERR unknown command\r\n"), None),
+    ],
+)
+async def test_a_redis_that_does_not_do_what_it_says(serve: Serve, claims: Claims, why: str | None) -> None:
+    async with lying_redis(claims) as url, serve(redis_url=url) as client:
+        if why is None:
+            assert (await client.get("/readyz")).json() == {"status": "ready"}
+        else:
+            assert await reason(client) == why
+
+
+async def test_replicas_that_do_not_confirm_keep_it_from_being_ready(serve: Serve) -> None:
+    async with lying_redis(Claims()) as url, serve(redis_url=url, replica_acks=1, patience=0.3) as client:
+        assert "Too few replicas have confirmed it" in await reason(client)
+    claims = Claims(confirms=b"-ERR unknown command\r\n")
+    async with lying_redis(claims) as url, serve(redis_url=url, replica_acks=1, patience=0.3) as client:
+        assert "unknown command" in await reason(client)
+    claims = Claims(confirms=b"*2\r\n:1\r\n:1\r\n")
+    async with lying_redis(claims) as url, serve(redis_url=url, replica_acks=1, patience=0.3) as client:
+        assert (await client.get("/readyz")).json() == {"status": "ready"}

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -18,11 +19,13 @@ from counter_api.operations import (
     Condition,
     Delete,
     Increment,
+    Operation,
     Outcome,
     Put,
     once,
 )
 from counter_api.problems import CounterBound, CounterOverflow, IdempotencyMismatch
+from counter_api.series import STEPS, UNITS
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Page, Store
 from evenkeel.problems import NotFound, PreconditionFailed, Problem
@@ -38,7 +41,14 @@ async def store(make_settings: Callable[..., Settings], request: pytest.FixtureR
 
 
 async def add(store: Store, name: str, by: int = 1, **options: int) -> Outcome:
-    [outcome] = await store.increment([Increment(name=name, by=by, **options)])  # type: ignore[arg-type]
+    [outcome] = await store.apply([Increment(name=name, by=by, **options)])  # type: ignore[arg-type]
+    return outcome
+
+
+async def one(store: Store, operation: Operation) -> Applied:
+    [outcome] = await store.apply([operation])
+    if isinstance(outcome, Problem):
+        raise outcome
     return outcome
 
 
@@ -83,12 +93,12 @@ def expected(current: int, by: int, minimum: int | None, maximum: int | None) ->
 async def test_every_sum_of_two_edges_is_exact_or_refused(store: Store) -> None:
     """Around 2^53, where Lua's numbers end, and 2^63, where the counter's end."""
     for current in NUMBERS:
-        await store.put(Put(name="a", value=current))
+        await one(store, Put(name="a", value=current))
         for by in NUMBERS:
             [outcome] = told([await add(store, "a", by)])
             assert outcome == expected(current, by, None, None), (current, by)
             assert await store.value("a") == (outcome if isinstance(outcome, int) else current)
-            await store.put(Put(name="a", value=current))
+            await one(store, Put(name="a", value=current))
 
 
 async def test_bounds_hold_exactly_at_random_edges(store: Store) -> None:
@@ -102,7 +112,7 @@ async def test_bounds_hold_exactly_at_random_edges(store: Store) -> None:
             Increment(name=str(place), by=by, minimum=minimum, maximum=maximum),
         ]
         wanted += [current, expected(current, by, minimum, maximum)]
-    assert told(await store.increment(operations)) == wanted
+    assert told(await store.apply(operations)) == wanted
 
 
 async def test_a_refused_increment_changes_nothing_and_says_what_there_is(store: Store) -> None:
@@ -130,7 +140,122 @@ async def test_a_batch_is_judged_in_order(store: Store) -> None:
         Increment(name="a", by=1, maximum=2),
         Increment(name="b", by=0),
     ]
-    assert told(await store.increment(operations)) == [2, CounterBound, 1, 2, 0]
+    assert told(await store.apply(operations)) == [2, CounterBound, 1, 2, 0]
+
+
+async def test_callers_that_together_leave_64_bits_are_judged_one_by_one(store: Store) -> None:
+    await one(store, Put(name="a", value=INT64_MAX - 3))
+    outcomes = await asyncio.gather(*(add(store, "a") for _ in range(10)))
+    assert told(outcomes) == [INT64_MAX - 2, INT64_MAX - 1, INT64_MAX] + [CounterOverflow] * 7
+    await one(store, Put(name="a", value=INT64_MIN + 1))
+    steps = [-1, -1, 2, -1, INT64_MAX, INT64_MAX, INT64_MAX, -INT64_MAX, INT64_MIN, -1]
+    outcomes = await store.apply([Increment(name="a", by=step) for step in steps])
+    expected = [INT64_MIN, CounterOverflow, INT64_MIN + 2, INT64_MIN + 1, 0, INT64_MAX, CounterOverflow, 0]
+    assert told(outcomes) == [*expected, INT64_MIN, CounterOverflow]
+
+
+async def test_one_batch_may_go_all_the_way(store: Store) -> None:
+    """The sum of what is applied does not fit into 64 bits, and so into no INCRBY; the counter does."""
+    await one(store, Increment(name="a", by=INT64_MIN, ttl=1))
+    assert told(await store.apply([Increment(name="a", by=INT64_MAX)] * 2)) == [-1, INT64_MAX - 1]
+    assert await store.value("a") == INT64_MAX - 1
+    await asyncio.sleep(1.2)
+    assert await store.value("a") is None
+
+
+async def test_any_operations_are_judged_in_order(store: Store) -> None:
+    def changed(value: int) -> Put:
+        return Put(name="a", value=value, condition=Condition(frozenset({value - 1})))
+
+    operations: list[Operation] = [
+        Increment(name="a", by=4),
+        changed(5),
+        changed(5),
+        Increment(name="b"),
+        Delete(name="a", condition=Condition(frozenset({4}))),
+        Delete(name="a"),
+        Delete(name="a"),
+        changed(1),
+        Increment(name="a", by=7, ttl=1),
+        Put(name="a", value=9, condition=Condition(None)),
+        Increment(name="b"),
+        Put(name="c", value=1),
+        Delete(name="c"),
+    ]
+    outcomes = await store.apply(operations)
+    refused = PreconditionFailed
+    assert told(outcomes) == [4, 5, refused, 1, refused, 0, NotFound, refused, 7, 9, 2, 1, 0]
+    assert [outcome.members.get("current") for outcome in outcomes if isinstance(outcome, refused)] == [5, 5, None]
+    assert [await store.value(name) for name in "abc"] == [9, 2, None]
+    await asyncio.sleep(1.2)
+    assert await store.value("a") is None
+
+
+async def test_a_counter_made_anew_in_one_batch_has_no_time_to_live_of_the_old_one(store: Store) -> None:
+    await add(store, "a", ttl=1)
+    assert told(await store.apply([Delete(name="a"), Increment(name="a", by=3)])) == [0, 3]
+    await asyncio.sleep(1.2)
+    assert await store.value("a") == 3
+
+
+async def sums(store: Store, name: str) -> dict[str, int]:
+    """Of the latest two buckets: a test may meet the end of one."""
+    return {unit: sum(bucket.value for bucket in await store.series(name, unit, 2)) for unit in UNITS}
+
+
+async def test_series_get_what_the_counter_gets(store: Store) -> None:
+    assert await sums(store, "a") == {"minute": 0, "hour": 0, "day": 0}
+    await asyncio.gather(*(one(store, Increment(name="a", by=2, series=("minute", "day"))) for _ in range(50)))
+    await one(store, Increment(name="a", by=-30, series=("day",)))
+    await add(store, "a", 1000)
+    keyed = Increment(name="a", by=5, series=UNITS, once=once("k", 5))
+    assert told(await store.apply([keyed, keyed])) == [1075, 1075]
+    bounded = Increment(name="a", by=5, maximum=10, series=UNITS)
+    assert told(await store.apply([bounded])) == [CounterBound]
+    assert await sums(store, "a") == {"minute": 105, "hour": 5, "day": 75}
+    assert await store.value("a") == 1075
+    assert await sums(store, "b") == {"minute": 0, "hour": 0, "day": 0}
+
+
+async def test_series_are_of_the_present_and_without_gaps(store: Store) -> None:
+    before = time.time()
+    await one(store, Increment(name="a", by=2, series=UNITS))
+    for unit in UNITS:
+        buckets = await store.series("a", unit, 48)
+        newest = buckets[-1].start
+        assert newest % STEPS[unit] == 0
+        assert before - STEPS[unit] - 1 <= newest <= time.time() + 1
+        assert [bucket.start for bucket in buckets] == [newest - n * STEPS[unit] for n in range(47, -1, -1)]
+        assert sum(bucket.value for bucket in buckets[:-2]) == 0
+
+
+async def test_a_series_that_would_leave_64_bits_refuses_the_increment(store: Store) -> None:
+    hour = Increment(name="a", by=INT64_MAX, series=("hour",))
+    assert told(await store.apply([hour])) == [INT64_MAX]
+    await one(store, Put(name="a", value=0))
+    [refused] = await store.apply([Increment(name="a", by=1, series=("day", "hour"))])
+    assert isinstance(refused, CounterOverflow)
+    assert (refused.detail, refused.members) == (
+        f"The hour's {INT64_MAX} + 1 does not fit into 64 bits; nothing was changed.",
+        {"name": "a", "series": "hour", "current": INT64_MAX},
+    )
+    # Together they do not fit, one by one some do.
+    outcomes = await store.apply([Increment(name="a", by=by, series=("hour",)) for by in (-2, 1, 1, 1)])
+    assert told(outcomes) == [-2, -1, 0, CounterOverflow]
+    assert await sums(store, "a") == {"minute": 0, "hour": INT64_MAX, "day": 0}
+
+
+async def test_deleting_a_counter_deletes_its_series(store: Store) -> None:
+    await one(store, Increment(name="a", by=5, series=UNITS))
+    operations: list[Operation] = [
+        Increment(name="a", by=5, series=("hour",)),
+        Delete(name="a"),
+        Increment(name="a", by=3, series=("hour",)),
+    ]
+    assert told(await store.apply(operations)) == [10, 0, 3]
+    assert await sums(store, "a") == {"minute": 0, "hour": 3, "day": 0}
+    await one(store, Delete(name="a"))
+    assert await sums(store, "a") == {"minute": 0, "hour": 0, "day": 0}
 
 
 async def test_time_to_live_counts_from_the_creation(store: Store) -> None:
@@ -139,7 +264,7 @@ async def test_time_to_live_counts_from_the_creation(store: Store) -> None:
     await asyncio.sleep(0.5)
     # Neither a later ttl nor a put extends it.
     assert await add(store, "a", ttl=100) == Applied(2)
-    assert await store.put(Put(name="a", value=7)) == Applied(7)
+    assert await one(store, Put(name="a", value=7)) == Applied(7)
     assert await add(store, "keeps", ttl=1) == Applied(2)
     await asyncio.sleep(0.7)
     assert (await store.value("a"), await store.value("keeps")) == (None, 2)
@@ -150,24 +275,24 @@ async def test_time_to_live_counts_from_the_creation(store: Store) -> None:
 
 async def test_a_deleted_counter_leaves_its_time_to_live_behind(store: Store) -> None:
     await add(store, "a", ttl=1)
-    await store.delete(Delete(name="a"))
+    await one(store, Delete(name="a"))
     await add(store, "a")
     await asyncio.sleep(1.2)
     assert await store.value("a") == 1
 
 
 async def test_put_compares_and_sets(store: Store) -> None:
-    assert await store.put(Put(name="a", value=INT64_MIN)) == Applied(INT64_MIN)
-    assert await store.put(Put(name="a", value=3, condition=Condition(frozenset({1, INT64_MIN})))) == Applied(3)
-    assert await store.put(Put(name="a", value=4, condition=Condition(None))) == Applied(4)
+    assert await one(store, Put(name="a", value=INT64_MIN)) == Applied(INT64_MIN)
+    assert await one(store, Put(name="a", value=3, condition=Condition(frozenset({1, INT64_MIN})))) == Applied(3)
+    assert await one(store, Put(name="a", value=4, condition=Condition(None))) == Applied(4)
     with pytest.raises(PreconditionFailed) as changed:
-        await store.put(Put(name="a", value=5, condition=Condition(frozenset({3}))))
+        await one(store, Put(name="a", value=5, condition=Condition(frozenset({3}))))
     assert changed.value.members == {"current": 4}
     with pytest.raises(PreconditionFailed):
-        await store.put(Put(name="a", value=5, condition=Condition(frozenset())))
+        await one(store, Put(name="a", value=5, condition=Condition(frozenset())))
     for condition in (Condition(None), Condition(frozenset({0}))):
         with pytest.raises(PreconditionFailed) as absent:
-            await store.put(Put(name="b", value=5, condition=condition))
+            await one(store, Put(name="b", value=5, condition=condition))
         assert absent.value.members == {"current": None}
     assert (await store.value("a"), await store.value("b")) == (4, None)
 
@@ -175,61 +300,61 @@ async def test_put_compares_and_sets(store: Store) -> None:
 async def test_of_concurrent_compare_and_sets_one_wins(store: Store) -> None:
     await add(store, "a", 0)
     puts = [Put(name="a", value=n, condition=Condition(frozenset({0}))) for n in range(1, 51)]
-    outcomes = await asyncio.gather(*map(store.put, puts), return_exceptions=True)
+    outcomes = await asyncio.gather(*(one(store, put) for put in puts), return_exceptions=True)
     assert sorted(type(o).__name__ for o in outcomes) == ["Applied"] + ["PreconditionFailed"] * 49
 
 
 async def test_delete(store: Store) -> None:
     with pytest.raises(NotFound):
-        await store.delete(Delete(name="a"))
+        await one(store, Delete(name="a"))
     # As RFC 9110 13.2.1 has it, a condition is not looked at where the answer is 404 anyway.
     with pytest.raises(NotFound):
-        await store.delete(Delete(name="a", condition=Condition(None)))
+        await one(store, Delete(name="a", condition=Condition(None)))
     await add(store, "a", 4)
     with pytest.raises(PreconditionFailed):
-        await store.delete(Delete(name="a", condition=Condition(frozenset({5}))))
+        await one(store, Delete(name="a", condition=Condition(frozenset({5}))))
     assert await store.value("a") == 4
-    await store.delete(Delete(name="a", condition=Condition(frozenset({4}))))
+    await one(store, Delete(name="a", condition=Condition(frozenset({4}))))
     assert await store.value("a") is None
 
 
 async def test_an_operation_with_a_key_is_applied_once(store: Store) -> None:
     increment = Increment(name="a", by=5, once=once("k", "increment", 5))
-    assert await store.increment([increment, increment]) == [Applied(5), Applied(5, replayed=True)]
+    assert await store.apply([increment, increment]) == [Applied(5), Applied(5, replayed=True)]
     await add(store, "a")
-    assert await store.increment([increment]) == [Applied(5, replayed=True)]
+    assert await store.apply([increment]) == [Applied(5, replayed=True)]
     put = Put(name="a", value=9, condition=Condition(frozenset({6})), once=once("p", "put", 9))
-    assert [await store.put(put), await store.put(put)] == [Applied(9), Applied(9, replayed=True)]
+    assert [await one(store, put), await one(store, put)] == [Applied(9), Applied(9, replayed=True)]
     delete = Delete(name="a", once=once("d", "delete"))
-    assert [await store.delete(delete), await store.delete(delete)] == [Applied(0), Applied(0, replayed=True)]
+    assert [await one(store, delete), await one(store, delete)] == [Applied(0), Applied(0, replayed=True)]
     assert await store.value("a") is None
 
 
 async def test_a_key_belongs_to_one_payload_of_one_counter(store: Store) -> None:
     used = once("k", "increment", 5)
     other = once("k", "increment", 6)
-    await store.increment([Increment(name="a", by=5, once=used)])
-    assert told(await store.increment([Increment(name="a", by=6, once=other)])) == [IdempotencyMismatch]
+    await store.apply([Increment(name="a", by=5, once=used)])
+    assert told(await store.apply([Increment(name="a", by=6, once=other)])) == [IdempotencyMismatch]
     with pytest.raises(IdempotencyMismatch):
-        await store.put(Put(name="a", value=1, once=other))
+        await one(store, Put(name="a", value=1, once=other))
     with pytest.raises(IdempotencyMismatch):
-        await store.delete(Delete(name="a", once=other))
+        await one(store, Delete(name="a", once=other))
     assert await store.value("a") == 5
-    assert told(await store.increment([Increment(name="b", by=6, once=other)])) == [6]
+    assert told(await store.apply([Increment(name="b", by=6, once=other)])) == [6]
 
 
 async def test_a_refused_operation_leaves_its_key_free(store: Store) -> None:
     refused = Increment(name="a", by=5, maximum=4, once=once("k", "increment", 5))
-    assert told(await store.increment([refused])) == [CounterBound]
+    assert told(await store.apply([refused])) == [CounterBound]
     await add(store, "a", -1)
-    assert await store.increment([refused]) == [Applied(4)]
+    assert await store.apply([refused]) == [Applied(4)]
 
 
 async def test_a_key_is_forgotten_after_its_time(store: Store) -> None:
     increment = Increment(name="a", once=once("k", "increment"))
-    await store.increment([increment])
+    await store.apply([increment])
     await asyncio.sleep(2.2)
-    assert await store.increment([increment]) == [Applied(2)]
+    assert await store.apply([increment]) == [Applied(2)]
 
 
 async def test_a_batch_key_belongs_to_one_payload(store: Store) -> None:
@@ -244,7 +369,7 @@ async def test_pages_are_sorted_and_complete(store: Store) -> None:
     names = ["".join(letters) for letters in itertools.product("aB.", "c-", ["", "9", ":z"])]
     assert all(name[0].isalnum() or name[0] == "." for name in names)
     names = [f"n{name}" for name in names]
-    await store.increment([Increment(name=name, by=place) for place, name in enumerate(names)])
+    await store.apply([Increment(name=name, by=place) for place, name in enumerate(names)])
     values = {name: place for place, name in enumerate(names)}
     seen: list[tuple[str, int]] = []
     after = None
@@ -264,7 +389,7 @@ async def test_pages_are_sorted_and_complete(store: Store) -> None:
 
 
 async def test_pages_hide_what_is_no_callers_counter(store: Store) -> None:
-    await store.increment([Increment(name="a", once=once("k", "x")), Increment(name=VISITS)])
+    await store.apply([Increment(name="a", once=once("k", "x")), Increment(name=VISITS)])
     await store.claim(once("k", "x"))
     await store.count_request()
     assert await store.page(prefix="", after=None, limit=10) == Page([("a", 1)], None)

@@ -4,30 +4,37 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 from importlib.metadata import version
-from typing import TypedDict
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
+from starlette.types import ASGIApp
 
+from counter_api import badge
+from counter_api.events import routes as events
+from counter_api.features import Features, open_features
+from counter_api.hot_increments import HotIncrements
 from counter_api.metrics import Metrics
 from counter_api.request_count import RequestCount
 from counter_api.routes import router
 from counter_api.service import Counters
 from counter_api.settings import Settings, is_worker
+from counter_api.storage.encoding import Terms
 from counter_api.storage.memory_store import MemoryStore
+from counter_api.storage.opening import topology_of
 from counter_api.storage.pipeline import RedisPipeline
 from counter_api.storage.protocol import Store
 from counter_api.storage.redis_store import RedisStore
+from counter_api.transfer import routes as transfer
+from counter_api.uniques import routes as uniques
 from evenkeel.application import create_application
 from evenkeel.readiness import Readiness
-from evenkeel.redis_client import connect
 from evenkeel.settings import load
 
 # uvicorn gives up on workers that end with this status; after any other it starts them again, for ever.
 _UVICORN_STARTUP_FAILURE = 3
 
 
-class State(TypedDict):
+class State(Features):
     """What the lifespan opens and every request finds in `request.state`."""
 
     readiness: Readiness
@@ -35,8 +42,11 @@ class State(TypedDict):
     counters: Counters
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Without settings they are read from the environment, for `uvicorn --factory`; wrong ones end the process."""
+def create_app(settings: Settings | None = None, *, hot_increments: bool = True) -> FastAPI:
+    """Without settings they are read from the environment, for `uvicorn --factory`; wrong ones end the process.
+
+    Without `hot_increments` every request goes through FastAPI's routing, which changes nothing but the speed.
+    """
     if settings is None:
         settings = _load()
     registry = CollectorRegistry()
@@ -47,9 +57,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
             store = await stack.enter_async_context(open_store(settings, metrics))
+            features = await stack.enter_async_context(open_features(store, settings))
             readiness = Readiness(store.checks())
             await stack.enter_async_context(readiness.awaited())
-            yield State(readiness=readiness, store=store, counters=Counters(store, metrics))
+            yield State(readiness=readiness, store=store, counters=Counters(store, metrics), **features)
 
     app = create_application(
         title="counter-api",
@@ -58,30 +69,49 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         replica=settings.replica_name,
         registry=registry,
+        ahead=_counted_and_hot if hot_increments else RequestCount,
     )
-    app.add_middleware(RequestCount)
-    app.include_router(router)
+    for part in (router, events.router, badge.router, uniques.router, transfer.router):
+        app.include_router(part)
     return app
+
+
+def _counted_and_hot(app: ASGIApp) -> ASGIApp:
+    return RequestCount(HotIncrements(app))
 
 
 @contextlib.asynccontextmanager
 async def open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Store]:
     """The store that the settings name, closed at the end."""
     if settings.redis_url is None or settings.store == "memory":
-        yield MemoryStore(replica=settings.replica_name, idempotency_ttl=settings.idempotency_ttl)
+        yield MemoryStore(
+            replica=settings.replica_name,
+            idempotency_ttl=settings.idempotency_ttl,
+            series_retention=settings.series_retention,
+        )
         return
-    redis = connect(settings.redis_url.get_secret_value(), name=f"counter-api-{settings.replica_name}", connections=1)
     async with contextlib.AsyncExitStack() as stack:
-        pipeline = RedisPipeline(redis, metrics.redis_errors)
+        pipeline = RedisPipeline(
+            topology_of(settings.redis_url.get_secret_value(), name=f"counter-api-{settings.replica_name}"),
+            metrics.redis_errors,
+            terms=Terms(
+                idempotency_ttl=settings.idempotency_ttl,
+                series_retention=settings.series_retention,
+                replicated=settings.replica_acks > 0,
+            ),
+            replica_acks=settings.replica_acks,
+            most_waiting=settings.max_waiting,
+            patience=settings.patience,
+        )
         stack.push_async_callback(pipeline.close)
         store = RedisStore(
             pipeline,
             replica=settings.replica_name,
             idempotency_ttl=settings.idempotency_ttl,
+            replica_acks=settings.replica_acks,
             allow_unsafe=settings.allow_unsafe_redis,
             metrics=metrics,
         )
-        stack.push_async_callback(store.close)
         yield store
 
 

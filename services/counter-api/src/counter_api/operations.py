@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from counter_api.problems import CounterBound, CounterOverflow
+from counter_api.series import Unit
 from evenkeel.etags import etag
 from evenkeel.problems import NotFound, PreconditionFailed, Problem
 
@@ -37,14 +38,28 @@ def _digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Increment:
-    """Add `by` if the sum lies in [minimum, maximum]; `ttl` is in seconds and counts from the counter's creation."""
+    """Add `by` if the sum lies in [minimum, maximum]; `ttl` is in seconds and counts from the counter's creation.
+
+    What is added to the counter is added to its `series` too, or to none of them.
+    """
 
     name: str
     by: int = 1
     minimum: int | None = None
     maximum: int | None = None
     ttl: int | None = None
+    series: tuple[Unit, ...] = ()
     once: Once | None = None
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether it can be added together with others like it."""
+        return self.once is None and self.minimum is None and self.maximum is None and self.ttl is None
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to it but a number."""
+        return not self.series and self.unconditional
 
     def allowed(self) -> tuple[int, int]:
         """The lowest and highest present value to which `by` may be added; empty when lowest > highest.
@@ -70,6 +85,15 @@ class Increment:
             f"{current} + {self.by} would pass the {bound} of {limit}; nothing was changed.",
             name=self.name,
             current=current,
+        )
+
+    def series_refusal(self, unit: Unit, bucket: int) -> Problem:
+        """Say that `by` cannot be added to the series' present bucket, which holds `bucket`."""
+        return CounterOverflow(
+            f"The {unit}'s {bucket} + {self.by} does not fit into 64 bits; nothing was changed.",
+            name=self.name,
+            series=unit,
+            current=bucket,
         )
 
 
@@ -113,6 +137,7 @@ class Applied:
     replayed: bool = False
 
 
+Operation = Increment | Put | Delete
 Outcome = Applied | Problem
 
 

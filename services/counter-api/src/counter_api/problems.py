@@ -35,5 +35,9 @@ class NothingApplied(Unavailable):
     """Redis did not take the command; that is known, so a retry is safe even without a key."""
 
 
+class Unreachable(NothingApplied):
+    """Redis could not even be told."""
+
+
 class OutcomeUnknown(Unavailable):
     """The command was sent and no answer came back."""

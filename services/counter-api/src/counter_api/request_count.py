@@ -31,10 +31,15 @@ class RequestCount:
         store: Store = scope["state"]["store"]
         count = asyncio.ensure_future(store.count_request())
 
-        async def send_when_counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await _settled(count)
+        async def send_once_counted(message: Message) -> None:
+            await _settled(count)
             await send(message)
+
+        # Not async itself: mostly the count has come back with the answer, and nothing but `send` is left to await.
+        def send_when_counted(message: Message) -> Awaitable[None]:
+            # That no more can wait for Redis is said at once; this count waits for its turn with the others.
+            waits = message["type"] == "http.response.start" and message["status"] != 503 and not _counted(count)
+            return send_once_counted(message) if waits else send(message)
 
         try:
             await self._app(scope, receive, send_when_counted)
@@ -42,6 +47,10 @@ class RequestCount:
             # The answer to an unexpected error is sent further out.
             await _settled(count)
             raise
+
+
+def _counted(count: "asyncio.Future[None]") -> bool:
+    return count.done() and not count.cancelled() and count.exception() is None
 
 
 async def _settled(count: Awaitable[None]) -> None:

@@ -17,9 +17,12 @@ from counter_api.schemas import (
     IncrementRequest,
     ListQuery,
     PutRequest,
+    Series,
+    SeriesQuery,
     Stats,
     Visits,
 )
+from counter_api.series import rfc3339
 from counter_api.service import Counters
 from evenkeel.etags import etag, none_match
 from evenkeel.problems import (
@@ -107,6 +110,19 @@ async def read(counters: Service, name: Name, if_none_match: IfNoneMatch = None)
     if not none_match(if_none_match, value):
         return Response(status_code=304, headers=headers)
     return JSONResponse({"name": name, "value": value}, headers=headers)
+
+
+@router.get(
+    "/v1/counters/{name}/series",
+    summary="What was added to a counter minute by minute, hour by hour or day by day",
+    description="Increments that name the series are in it; whatever else happens to the counter is not.",
+    response_model=Series,
+    responses=responses(InvalidInput, NotACounter, Unavailable),
+)
+async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuery, Query()]) -> Response:
+    buckets = await counters.series(name, query.unit, query.last)
+    data = [{"start": rfc3339(bucket.start), "value": bucket.value} for bucket in buckets]
+    return JSONResponse({"name": name, "unit": query.unit, "data": data}, headers=NO_STORE)
 
 
 @router.put(

@@ -1,6 +1,9 @@
 """What counter-api does, apart from HTTP: requests become operations of a store, and outcomes are counted."""
 
+import collections
 from collections.abc import Sequence
+
+from prometheus_client import Counter
 
 from counter_api.metrics import Metrics
 from counter_api.operations import (
@@ -16,6 +19,7 @@ from counter_api.operations import (
 )
 from counter_api.problems import NothingApplied, OutcomeUnknown
 from counter_api.schemas import BatchOperation, IncrementRequest
+from counter_api.series import UNITS, Bucket, Unit
 from counter_api.storage.protocol import Page, Store
 from evenkeel.etags import parse_if_match
 from evenkeel.problems import Problem
@@ -25,6 +29,7 @@ class Counters:
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
+        self._operations: dict[tuple[str, str], Counter] = {}
 
     async def increment(self, name: str, request: IncrementRequest, key: str | None) -> Applied:
         """Raise the problem if nothing was added."""
@@ -32,6 +37,14 @@ class Counters:
         if isinstance(outcome, Problem):
             raise outcome
         return outcome
+
+    async def increment_by_one(self, name: str) -> int:
+        """The new value; raise the problem if nothing was added."""
+        [outcome] = await self._store.apply((Increment(name=name),))
+        self._count("increment", outcome)
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome.value
 
     async def batch(self, requests: Sequence[BatchOperation], key: str | None) -> list[Outcome]:
         """Judge each operation by itself, in order; raise only if the store could not be reached for any of them.
@@ -51,34 +64,28 @@ class Counters:
 
     async def visit(self) -> int:
         """One more visit of GET /counter; returns how many there were."""
-        return (await self.increment(VISITS, IncrementRequest(), None)).value
+        return await self.increment_by_one(VISITS)
 
     async def _apply(self, operations: Sequence[Increment]) -> list[Outcome]:
-        outcomes = await self._store.increment(operations)
-        for outcome in outcomes:
-            self._count("increment", outcome)
+        outcomes = await self._store.apply(operations)
+        for outcome, times in collections.Counter(map(_label, outcomes)).items():
+            self._counted("increment", outcome).inc(times)
         return outcomes
 
     async def put(self, name: str, value: int, if_match: str | None, key: str | None) -> Applied:
         tag = None if key is None else once(key, "put", value, if_match)
-        operation = Put(name=name, value=value, condition=_condition(if_match), once=tag)
-        try:
-            applied = await self._store.put(operation)
-        except Problem as problem:
-            self._count("put", problem)
-            raise
-        self._count("put", applied)
-        return applied
+        return await self._changed("put", Put(name=name, value=value, condition=_condition(if_match), once=tag))
 
     async def delete(self, name: str, if_match: str | None, key: str | None) -> Applied:
         tag = None if key is None else once(key, "delete", if_match)
-        try:
-            applied = await self._store.delete(Delete(name=name, condition=_condition(if_match), once=tag))
-        except Problem as problem:
-            self._count("delete", problem)
-            raise
-        self._count("delete", applied)
-        return applied
+        return await self._changed("delete", Delete(name=name, condition=_condition(if_match), once=tag))
+
+    async def _changed(self, what: str, operation: Put | Delete) -> Applied:
+        [outcome] = await self._store.apply([operation])
+        self._count(what, outcome)
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
 
     async def value(self, name: str) -> int:
         """Raise NotFound if there is no such counter."""
@@ -86,6 +93,10 @@ class Counters:
         if value is None:
             raise no_such_counter(name)
         return value
+
+    async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
+        """The latest `last` buckets, oldest first; a counter that has none, or does not exist, has zeros."""
+        return await self._store.series(name, unit, last)
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
         return await self._store.page(prefix=prefix, after=after, limit=limit)
@@ -95,15 +106,38 @@ class Counters:
         return await self._store.requests()
 
     def _count(self, operation: str, outcome: Outcome) -> None:
-        success = "replayed" if isinstance(outcome, Applied) and outcome.replayed else "applied"
-        name = outcome.slug if isinstance(outcome, Problem) else success
-        self._metrics.operations.labels(operation, name).inc()
+        self._counted(operation, _label(outcome)).inc()
+
+    def _counted(self, operation: str, outcome: str) -> Counter:
+        # Looking a series up by its labels costs more than counting in it.
+        counter = self._operations.get((operation, outcome))
+        if counter is None:
+            counter = self._operations[operation, outcome] = self._metrics.operations.labels(operation, outcome)
+        return counter
+
+
+def _label(outcome: Outcome) -> str:
+    """The metrics' name of it."""
+    if isinstance(outcome, Applied):
+        return "replayed" if outcome.replayed else "applied"
+    return outcome.slug
 
 
 def _operation(name: str, request: IncrementRequest, key: str | None) -> Increment:
-    payload = (request.by, request.min, request.max, request.ttl)
-    tag = None if key is None else once(key, "increment", *payload)
-    return Increment(name=name, by=request.by, minimum=request.min, maximum=request.max, ttl=request.ttl, once=tag)
+    series = tuple(unit for unit in UNITS if unit in request.series) if request.series else ()
+    tag = None
+    if key is not None:
+        payload = (request.by, request.min, request.max, request.ttl, *series)
+        tag = once(key, "increment", *payload)
+    return Increment(
+        name=name,
+        by=request.by,
+        minimum=request.min,
+        maximum=request.max,
+        ttl=request.ttl,
+        series=series,
+        once=tag,
+    )
 
 
 def _condition(if_match: str | None) -> Condition | None:

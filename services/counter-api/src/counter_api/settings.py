@@ -7,7 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from evenkeel.redis_client import connect
+from counter_api.series import MOST_BUCKETS, Unit
+from counter_api.storage.opening import topology_of
+from counter_api.uniques.members import key_from_text
 from evenkeel.settings import ServiceSettings
 
 DAY = 86_400
@@ -21,9 +23,20 @@ class Settings(ServiceSettings):
         "redis", description="memory is one process's own: gone when it ends, and wrong as soon as there are two"
     )
     redis_url: SecretStr | None = Field(
-        None, description="redis://…, rediss://… or unix://…; required by the redis store"
+        None,
+        description="redis://…, rediss://… or unix://…, redis+sentinel://host:port,…/service or "
+        "redis+cluster://host:port,…; required by the redis store",
     )
     idempotency_ttl: int = Field(DAY, ge=1, le=365 * DAY, description="seconds for which an Idempotency-Key is kept")
+    series_retention_minute: int = Field(DAY, ge=60, le=MOST_BUCKETS * 60, description="seconds, of minutes")
+    series_retention_hour: int = Field(60 * DAY, ge=3600, le=MOST_BUCKETS * 3600, description="seconds, of hours")
+    series_retention_day: int = Field(730 * DAY, ge=DAY, le=MOST_BUCKETS * DAY, description="seconds, of days")
+    max_waiting: int = Field(10_000, ge=1, le=1_000_000, description="operations that may wait for Redis before 503")
+    patience: float = Field(4.0, gt=0, le=60, description="seconds for which a change without an answer is sent again")
+    replica_acks: int = Field(0, ge=0, le=10, description="replicas of Redis that must have a count on disk")
+    uniques_key: SecretStr | None = Field(
+        None, description="32 bytes in base64 under which members of uniques are hashed, the same for all replicas"
+    )
     allow_unsafe_redis: bool = Field(False, description="be ready although Redis is set up to lose counts")
 
     @field_validator("redis_url")
@@ -31,12 +44,27 @@ class Settings(ServiceSettings):
     def _redis_url_is_usable(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
             try:
-                pool = connect(url.get_secret_value(), name="counter-api").connection_pool
-                pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has not typed it
+                topology_of(url.get_secret_value(), name="counter-api")
             except (TypeError, ValueError) as error:
                 # The URL itself stays out of the message: it holds the password.
                 raise ValueError(f"is not a usable Redis URL ({type(error).__name__})") from None
         return url
+
+    @field_validator("uniques_key")
+    @classmethod
+    def _uniques_key_is_one(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            key_from_text(key.get_secret_value())
+        return key
+
+    @property
+    def series_retention(self) -> dict[Unit, int]:
+        """Seconds."""
+        return {
+            "minute": self.series_retention_minute,
+            "hour": self.series_retention_hour,
+            "day": self.series_retention_day,
+        }
 
     @model_validator(mode="after")
     def _store_can_work(self) -> Self:

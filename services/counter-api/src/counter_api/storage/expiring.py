@@ -34,6 +34,12 @@ class ExpiringDict(Generic[K, V]):
             heapq.heappush(self._deadlines, (deadline, key))
         self._entries[key] = (value, deadline)
 
+    def ttl(self, key: K) -> float | None:
+        """Seconds that the entry has left; None if it stays, or is not there."""
+        self._expire()
+        _, deadline = self._entries.get(key, (None, None))
+        return None if deadline is None else deadline - self._clock()
+
     def pop(self, key: K) -> None:
         self._entries.pop(key, None)
 

@@ -8,85 +8,114 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from counter_api.operations import (
+    INT64_MAX,
+    INT64_MIN,
     Applied,
     Delete,
     Increment,
     Once,
+    Operation,
     Outcome,
     Put,
     no_such_counter,
 )
 from counter_api.problems import IdempotencyMismatch
+from counter_api.series import STEPS, Bucket, Unit, bucket_start
 from counter_api.storage.expiring import ExpiringDict
 from counter_api.storage.protocol import Page
 
 
 class MemoryStore:
-    def __init__(self, *, replica: str, idempotency_ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`idempotency_ttl` and `clock` are in seconds."""
+    def __init__(
+        self,
+        *,
+        replica: str,
+        idempotency_ttl: float,
+        series_retention: Mapping[Unit, int],
+        clock: Callable[[], float] = time.monotonic,
+        calendar: Callable[[], float] = time.time,
+    ) -> None:
+        """Times are in seconds; `calendar` gives those since 1970-01-01T00:00Z."""
         self._lock = asyncio.Lock()
         self._replica = replica
         self._idempotency_ttl = idempotency_ttl
+        self._series_retention = series_retention
+        self._calendar = calendar
         self._counters: ExpiringDict[str, int] = ExpiringDict(clock)
+        self._series: dict[tuple[str, Unit], dict[int, int]] = {}
         self._records: ExpiringDict[tuple[str, str], tuple[str, int]] = ExpiringDict(clock)
         self._batches: ExpiringDict[str, str] = ExpiringDict(clock)
         self._requests = 0
 
-    async def increment(self, operations: Sequence[Increment]) -> list[Outcome]:
+    @property
+    def counters(self) -> ExpiringDict[str, int]:
+        return self._counters
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Outcome]:
         async with self._lock:
-            return [self._increment(operation) for operation in operations]
+            return [self._apply(operation) for operation in operations]
 
-    def _increment(self, operation: Increment) -> Outcome:
-        try:
-            replayed = self._replay(operation)
-        except IdempotencyMismatch as mismatch:
-            return mismatch
-        if replayed is not None:
-            return replayed
-        current = self._counters.get(operation.name) or 0
-        lowest, highest = operation.allowed()
-        if not lowest <= current <= highest:
-            return operation.refusal(current)
-        value = current + operation.by
-        self._counters.put(operation.name, value, ttl=operation.ttl)
-        return self._remember(operation, value)
+    def _apply(self, operation: Operation) -> Outcome:
+        if (before := self._replay(operation)) is not None:
+            return before
+        outcome = self._judged(operation, self._counters.get(operation.name))
+        if isinstance(outcome, Applied) and operation.once is not None:
+            record = (operation.once.fingerprint, outcome.value)
+            self._records.put((operation.name, operation.once.record), record, ttl=self._idempotency_ttl)
+        return outcome
 
-    async def put(self, operation: Put) -> Applied:
-        async with self._lock:
-            if replayed := self._replay(operation):
-                return replayed
-            current = self._counters.get(operation.name)
-            if operation.condition is not None and not operation.condition.holds(current):
-                raise operation.condition.unmet(current)
-            self._counters.put(operation.name, operation.value, ttl=None)
-            return self._remember(operation, operation.value)
+    def _judged(self, operation: Operation, current: int | None) -> Outcome:
+        match operation:
+            case Increment():
+                return self._increment(operation, current or 0)
+            case Put():
+                return self._put(operation, current)
+            case Delete():
+                return self._delete(operation, current)
 
-    async def delete(self, operation: Delete) -> Applied:
-        async with self._lock:
-            if replayed := self._replay(operation):
-                return replayed
-            current = self._counters.get(operation.name)
-            if current is None:
-                raise no_such_counter(operation.name)
-            if operation.condition is not None and not operation.condition.holds(current):
-                raise operation.condition.unmet(current)
-            self._counters.pop(operation.name)
-            return self._remember(operation, 0)
-
-    def _replay(self, operation: Increment | Put | Delete) -> Applied | None:
+    def _replay(self, operation: Operation) -> Outcome | None:
         found = operation.once and self._records.get((operation.name, operation.once.record))
         if not operation.once or not found:
             return None
         fingerprint, value = found
-        if fingerprint != operation.once.fingerprint:
-            raise IdempotencyMismatch
-        return Applied(value, replayed=True)
+        return Applied(value, replayed=True) if fingerprint == operation.once.fingerprint else IdempotencyMismatch()
 
-    def _remember(self, operation: Increment | Put | Delete, value: int) -> Applied:
-        if operation.once:
-            record = (operation.once.fingerprint, value)
-            self._records.put((operation.name, operation.once.record), record, ttl=self._idempotency_ttl)
-        return Applied(value)
+    def _increment(self, operation: Increment, current: int) -> Outcome:
+        lowest, highest = operation.allowed()
+        if not lowest <= current <= highest:
+            return operation.refusal(current)
+        now = self._calendar()
+        for unit in operation.series:
+            bucket = self._series.get((operation.name, unit), {}).get(bucket_start(unit, now), 0)
+            if not INT64_MIN <= bucket + operation.by <= INT64_MAX:
+                return operation.series_refusal(unit, bucket)
+        for unit in operation.series:
+            self._add_to_bucket(operation.name, unit, bucket_start(unit, now), operation.by)
+        self._counters.put(operation.name, current + operation.by, ttl=operation.ttl)
+        return Applied(current + operation.by)
+
+    def _add_to_bucket(self, name: str, unit: Unit, start: int, by: int) -> None:
+        buckets = self._series.setdefault((name, unit), {})
+        if start not in buckets:
+            for old in [each for each in buckets if each <= start - self._series_retention[unit]]:
+                del buckets[old]
+        buckets[start] = buckets.get(start, 0) + by
+
+    def _put(self, operation: Put, current: int | None) -> Outcome:
+        if operation.condition is not None and not operation.condition.holds(current):
+            return operation.condition.unmet(current)
+        self._counters.put(operation.name, operation.value, ttl=None)
+        return Applied(operation.value)
+
+    def _delete(self, operation: Delete, current: int | None) -> Outcome:
+        if current is None:
+            return no_such_counter(operation.name)
+        if operation.condition is not None and not operation.condition.holds(current):
+            return operation.condition.unmet(current)
+        self._counters.pop(operation.name)
+        for unit in STEPS:
+            self._series.pop((operation.name, unit), None)
+        return Applied(0)
 
     async def claim(self, batch: Once) -> None:
         async with self._lock:
@@ -97,6 +126,13 @@ class MemoryStore:
     async def value(self, name: str) -> int | None:
         async with self._lock:
             return self._counters.get(name)
+
+    async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
+        async with self._lock:
+            newest = bucket_start(unit, self._calendar())
+            buckets = self._series.get((name, unit), {})
+        starts = range(newest - (last - 1) * STEPS[unit], newest + 1, STEPS[unit])
+        return [Bucket(start, buckets.get(start, 0)) for start in starts]
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
         async with self._lock:

@@ -1,136 +1,142 @@
-"""How this process talks to the counters' Redis: many callers, one connection, one round trip at a time.
+"""How this process talks to the counters' Redis: to each server a lane for changes and another one for reads."""
 
-Calls that come in while a round trip is under way travel together in the next one, so that a hundred callers wait for
-one fsync and not for a hundred. The connection belongs to one task: a caller that is cancelled never leaves its reply
-to the next one. Nothing is ever sent twice unless Redis itself said that it was not executed.
-"""
-
-import logging
-from collections import Counter as Tally
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 from prometheus_client import Counter
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from counter_api.problems import NotACounter, NothingApplied, OutcomeUnknown
-from counter_api.storage.scripts import Script
-from evenkeel.combining import Combiner
+from counter_api.problems import NothingApplied, Unreachable
+from counter_api.storage.batch import Group
+from counter_api.storage.calls import Argument, Call, Sending, sentence
+from counter_api.storage.delivery import Delivery
+from counter_api.storage.encoding import Terms
+from counter_api.storage.lane import Lane
+from counter_api.storage.topology import Topology
 from evenkeel.problems import Problem
 
-log = logging.getLogger(__name__)
+__all__ = ["Argument", "Call", "RedisPipeline"]
 
-Argument = str | bytes | int
+READ_PATIENCE = 1.0
+"""Seconds for which a read that lost its connection is sent again."""
 
+SCAN_COUNT = 1000
+"""Keys that one SCAN step looks at: a fraction of a millisecond of Redis' time."""
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A command, or what follows the script in EVAL and EVALSHA: the number of keys, the keys, the arguments."""
-
-    arguments: tuple[Argument, ...]
-    script: Script | None = None
-
-    def by_name(self) -> tuple[Argument, ...]:
-        return self.arguments if self.script is None else ("EVALSHA", self.script.sha, *self.arguments)
-
-    def in_full(self) -> tuple[Argument, ...]:
-        return self.arguments if self.script is None else ("EVAL", self.script.source, *self.arguments)
+Kind = Literal["changes", "reads"]
 
 
 class RedisPipeline:
-    def __init__(self, redis: Redis, errors: Counter) -> None:
-        """`errors` counts failures by their label `reason`."""
-        self._redis = redis
-        # Replies as Redis gives them: redis-py would make a bool of what SET … GET replies.
-        redis.response_callbacks.clear()
+    def __init__(
+        self,
+        topology: Topology,
+        errors: Counter,
+        *,
+        terms: Terms,
+        replica_acks: int = 0,
+        most_waiting: int = 10_000,
+        patience: float = 4.0,
+    ) -> None:
+        """`errors` counts failures by their label `reason`.
+
+        `patience` is in seconds, `most_waiting` bounds the operations that wait for a server.
+        """
+        self.topology = topology
         self._errors = errors
-        self._calls: Combiner[Call, Any] = Combiner(self._send)
+        self._terms = terms
+        self._replica_acks = replica_acks
+        self._most_waiting = most_waiting
+        self._patience: dict[Kind, float] = {"changes": patience, "reads": min(patience, READ_PATIENCE)}
+        self._lanes: dict[tuple[Kind, str], Lane] = {}
 
     async def close(self) -> None:
-        """Let what was submitted be answered, then close the connection."""
-        await self._calls.close()
-        await self._redis.aclose()
+        """Let what was submitted be answered, then close the connections."""
+        for lane in list(self._lanes.values()):
+            await lane.close()
 
-    async def command(self, *arguments: Argument) -> Any:
-        """Redis' reply; raise NothingApplied, OutcomeUnknown or NotACounter."""
-        [reply] = await self.replies([Call(arguments)])
-        if isinstance(reply, Problem):
-            raise reply
-        return reply
+    def submit(self, item: Group | Sending) -> "asyncio.Future[Any]":
+        """A group's outcomes, or the end of a sending; raise NothingApplied if too much is waiting."""
+        key = item.key if isinstance(item, Sending) else f"{{{item.name}}}"
+        return self._lane("changes", self.topology.address(key)).submit(item)
+
+    async def command(self, *arguments: Argument, repeatable: bool = False) -> Any:
+        """Redis' reply to a command whose first argument is a key.
+
+        Raise NothingApplied, OutcomeUnknown or NotACounter. What is `repeatable` is sent again after a lost connection.
+        """
+        [reply] = await self.replies([Call(arguments, repeatable=repeatable)])
+        return _checked(reply)
 
     async def replies(self, calls: Sequence[Call]) -> list[Any]:
         """Each call's reply, or the problem that came instead, in order."""
-        futures = [self._calls.submit(call) for call in calls]
-        return [await future for future in futures]
+        return await self._results("changes", calls)
 
-    async def _send(self, calls: list[Call]) -> list[Any]:
-        replies = await self._round_trip(_commands(calls))
-        # Redis restarted, failed over or was flushed: it did not run these, so they may be sent again.
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            again = await self._round_trip([calls[place].in_full() for place in unknown])
-            for place, reply in zip(unknown, again, strict=True):
-                replies[place] = reply
-        return [self._refused(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
+    async def read(self, *arguments: Argument) -> Any:
+        """As `command`, for what changes nothing: it waits for no change that is being written to disk."""
+        [reply] = await self.reads([Call(arguments)])
+        return _checked(reply)
 
-    async def _round_trip(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
+    async def reads(self, calls: Sequence[Call]) -> list[Any]:
+        """As `replies`, for what changes nothing."""
+        return await self._results("reads", [replace(call, repeatable=True) for call in calls])
+
+    async def ask_servers(self, *arguments: Argument) -> dict[str, Any]:
+        """What each server replies to a reading command about itself, or the problem that came instead, by address."""
+        addresses = await self._addresses()
+        replies = await self.reads([Call(arguments, at=address) for address in addresses])
+        return dict(zip(addresses, replies, strict=True))
+
+    async def scan(self, pattern: str, *, kind: str = "string") -> AsyncIterator[bytes]:
+        """Keys of all servers, some of them more than once; those that come or go meanwhile may be among them."""
+        async for _, keys in self.scan_steps(pattern, kind=kind):
+            for key in keys:
+                yield key
+
+    async def scan_steps(self, pattern: str, *, kind: str = "string") -> AsyncIterator[tuple[str, list[bytes]]]:
+        """As `scan`, step by step: the address of a server and some of its keys."""
+        for address in await self._addresses():
+            cursor = 0
+            while True:
+                command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", kind)
+                [reply] = await self.reads([Call(command, at=address)])
+                cursor = int(_checked(reply)[0])
+                yield address, reply[1]
+                if cursor == 0:
+                    break
+
+    async def _addresses(self) -> list[str]:
         try:
-            # Connecting is a step of its own, because a failure here means that nothing was sent.
-            pool = self._redis.connection_pool
-            pipeline.connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py has not typed it
-        except (RedisError, OSError) as error:
-            self._failed("not-sent", error, len(commands))
-            return [
-                NothingApplied(f"Redis cannot be reached, so nothing was changed: {_words(error)}") for _ in commands
-            ]
-        for command in commands:
-            pipeline.execute_command(*command)
+            return await self.topology.addresses()
+        except RedisError as error:
+            raise Unreachable(f"Redis cannot be reached, so nothing was changed: {sentence(error)}") from error
+
+    async def _results(self, kind: Kind, calls: Sequence[Call]) -> list[Any]:
+        submitted = [self._submitted(kind, call) for call in calls]
+        return [item if isinstance(item, Problem) else await item for item in submitted]
+
+    def _submitted(self, kind: Kind, call: Call) -> "asyncio.Future[Any] | Problem":
         try:
-            return list(await pipeline.execute(raise_on_error=False))
-        except (RedisError, OSError) as error:
-            self._failed("no-answer", error, len(commands))
-            return [
-                OutcomeUnknown(
-                    f"Redis did not answer, so whether this was applied is unknown: {_words(error)} "
-                    "Retry with the same Idempotency-Key; a retry without one may count twice."
-                )
-                for _ in commands
-            ]
+            return self._lane(kind, call.at or self.topology.address(call.key)).submit(call)
+        except NothingApplied as problem:
+            return problem
 
-    def _refused(self, error: ResponseError) -> Problem:
-        code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
-        if code == "WRONGTYPE":
-            return NotACounter()
-        self._failed(code, error, 1)
-        return NothingApplied(f"Redis refused, so nothing was changed: {code} {_words(error)}")
-
-    def _failed(self, reason: str, error: Exception, calls: int) -> None:
-        self._errors.labels(reason).inc(calls)
-        log.warning("Redis failed", extra={"reason": reason, "error": str(error), "calls": calls})
+    def _lane(self, kind: Kind, address: str) -> Lane:
+        lane = self._lanes.get((kind, address))
+        if lane is None:
+            delivery = Delivery(
+                self.topology,
+                patience=self._patience[kind],
+                replica_acks=self._replica_acks if kind == "changes" else 0,
+                errors=self._errors,
+            )
+            lane = Lane(delivery, terms=self._terms, changes=kind == "changes", most_waiting=self._most_waiting)
+            self._lanes[kind, address] = lane
+        return lane
 
 
-def _commands(calls: list[Call]) -> list[tuple[Argument, ...]]:
-    """Scripts by their digest; where a script runs several times, once in full first.
-
-    So a batch whose operations depend on their order is never found half unknown while another replica loads the
-    script.
-    """
-    uses = Tally(call.script for call in calls if call.script is not None)
-    in_full = {script for script, times in uses.items() if times > 1}
-    commands = []
-    for call in calls:
-        if call.script in in_full:
-            in_full.remove(call.script)
-            commands.append(call.in_full())
-        else:
-            commands.append(call.by_name())
-    return commands
-
-
-def _words(error: Exception) -> str:
-    """The first line of what Redis or the system said, as a sentence; never a URL, so never a password."""
-    text = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
-    return f"{text}."
+def _checked(reply: Any) -> Any:
+    if isinstance(reply, Problem):
+        raise reply
+    return reply

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from counter_api.operations import Applied, Delete, Increment, Once, Outcome, Put
+from counter_api.operations import Once, Operation, Outcome
+from counter_api.series import Bucket, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +22,11 @@ class Store(Protocol):
     A method may raise NothingApplied or OutcomeUnknown when the store cannot be reached.
     """
 
-    async def increment(self, operations: Sequence[Increment]) -> list[Outcome]:
-        """Judge the operations in order, each by itself; every outcome stands at its operation's place."""
-        ...
+    async def apply(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Judge the operations on a counter in order, each by itself; every outcome stands at its operation's place.
 
-    async def put(self, operation: Put) -> Applied:
-        """Raise PreconditionFailed, NotACounter or IdempotencyMismatch when the value stays as it was."""
-        ...
-
-    async def delete(self, operation: Delete) -> Applied:
-        """Raise NotFound, PreconditionFailed, NotACounter or IdempotencyMismatch when nothing is deleted."""
+        What Redis did not answer or could not be told is an outcome too.
+        """
         ...
 
     async def claim(self, batch: Once) -> None:
@@ -39,6 +35,10 @@ class Store(Protocol):
 
     async def value(self, name: str) -> int | None:
         """The value, or None if there is no such counter; raise NotACounter for somebody else's data."""
+        ...
+
+    async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
+        """The latest `last` buckets, oldest first, ending with the present one."""
         ...
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:

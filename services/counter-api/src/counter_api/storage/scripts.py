@@ -11,21 +11,17 @@ class Script:
     sha: str
 
 
-def _load(name: str, flags: str = "") -> Script:
+def _load(*names: str, flags: str = "") -> Script:
     # The first line makes Redis refuse a script that writes before it starts where it could not finish (out of
     # memory, read-only replica, disk failure), instead of at its first write.
     folder = files(__package__)
-    source = "\n".join(
-        [
-            f"#!lua{flags}",
-            folder.joinpath("counter.lua").read_text(encoding="utf-8"),
-            folder.joinpath(name).read_text(encoding="utf-8"),
-        ]
-    )
+    source = "\n".join([f"#!lua{flags}", *(folder.joinpath(name).read_text(encoding="utf-8") for name in names)])
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-INCREMENT = _load("increment.lua")
-PUT = _load("put.lua")
-# Deleting is how memory gets free again.
-DELETE = _load("delete.lua", " flags=allow-oom")
+SUM = _load("receipt.lua", "sum.lua")
+BATCH = _load("receipt.lua", "exact.lua", "batch.lua")
+DELETIONS = _load("receipt.lua", "exact.lua", "batch.lua", flags=" flags=allow-oom")
+"""For batches that only delete: that is how memory gets free again."""
+
+SERIES = _load("series.lua", flags=" flags=no-writes")

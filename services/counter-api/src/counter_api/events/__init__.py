@@ -1,0 +1,1 @@
+"""Changes of counters as they happen, for whoever listens."""

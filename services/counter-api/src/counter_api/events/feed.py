@@ -1,0 +1,127 @@
+"""Who listens to which counter in this replica.
+
+A listener has one slot, which holds the latest state: however slow it is, and however often the counter changes, there
+is never more to remember than that. All listeners of one counter share one topic, which is watched once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from evenkeel.problems import Unavailable
+
+LARGEST = 4096
+"""Listeners of one replica; as many as the gateway opens connections."""
+
+
+@dataclass(eq=False)
+class Topic:
+    """One counter that somebody listens to."""
+
+    name: str
+    value: int | None = None
+    """None: there is no such counter. Means nothing before the first `publish`."""
+    listeners: set["Listener"] = field(default_factory=set)
+
+    def publish(self, value: int | None) -> None:
+        if value != self.value:
+            self.value = value
+            for listener in self.listeners:
+                listener.wake()
+
+
+class Listener:
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+        self._woken = asyncio.Event()
+
+    @property
+    def value(self) -> int | None:
+        """The latest value, None if there is no such counter."""
+        return self._topic.value
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def woken(self, seconds: float) -> bool:
+        """Wait until something has happened since this returned last; False if nothing does for so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+
+class Watch(Protocol):
+    """Publishes the changes of topics, whoever makes them."""
+
+    def add(self, topic: Topic) -> None: ...
+
+    def remove(self, topic: Topic) -> None: ...
+
+    async def read(self, topic: Topic) -> None:
+        """Publish what the counter is now, at the earliest when this was called.
+
+        Raise NotACounter, or Unavailable if that cannot be found out.
+        """
+        ...
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        ...
+
+
+class Feed:
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._topics: dict[str, Topic] = {}
+        self._listeners = 0
+        self.closing = False
+
+    @contextlib.asynccontextmanager
+    async def listening(self, name: str) -> AsyncIterator[Listener]:
+        """A listener that knows the present state.
+
+        Raise what `Watch.read` raises, or Unavailable if there are too many listeners.
+        """
+        if self._listeners >= LARGEST:
+            raise Unavailable(f"This replica serves {LARGEST} event streams already.")
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = Topic(name)
+            self._watch.add(topic)
+        listener = Listener(topic)
+        topic.listeners.add(listener)
+        self._listeners += 1
+        try:
+            # Also where others listen already: what they were told last may be older than this request.
+            await self._watch.read(topic)
+            yield listener
+        finally:
+            self._listeners -= 1
+            topic.listeners.remove(listener)
+            if not topic.listeners:
+                del self._topics[name]
+                self._watch.remove(topic)
+
+    @contextlib.asynccontextmanager
+    async def running(self, closing: asyncio.Event) -> AsyncIterator[None]:
+        """Watch as long as the block lasts; listeners are sent away once `closing` is set."""
+        tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._close_after(closing))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _close_after(self, closing: asyncio.Event) -> None:
+        await closing.wait()
+        self.closing = True
+        for topic in self._topics.values():
+            for listener in topic.listeners:
+                listener.wake()

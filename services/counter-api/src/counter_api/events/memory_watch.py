@@ -1,0 +1,30 @@
+"""Changes of counters in the memory of this process: looked for ten times a second, while somebody listens."""
+
+import asyncio
+
+from counter_api.events.feed import Topic
+from counter_api.storage.protocol import Store
+
+LOOK_INTERVAL = 0.1
+"""Seconds between two looks."""
+
+
+class MemoryWatch:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._topics: set[Topic] = set()
+
+    def add(self, topic: Topic) -> None:
+        self._topics.add(topic)
+
+    def remove(self, topic: Topic) -> None:
+        self._topics.remove(topic)
+
+    async def read(self, topic: Topic) -> None:
+        topic.publish(await self._store.value(topic.name))
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            for topic in list(self._topics):
+                await self.read(topic)

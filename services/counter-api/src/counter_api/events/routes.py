@@ -1,0 +1,49 @@
+"""The HTTP contract of events."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request
+from starlette.responses import Response
+
+from counter_api.events.feed import Feed
+from counter_api.events.stream import EventStream
+from counter_api.problems import NotACounter
+from counter_api.routes import Name, strict
+from evenkeel.problems import InvalidInput, Unavailable, responses
+
+
+async def feed_of(request: Request) -> Feed:
+    feed: Feed = request.state.feed
+    return feed
+
+
+LastEventId = Annotated[
+    str | None, Header(description="`id` of the last message received: nothing is sent while that is still the state")
+]
+
+router = APIRouter(tags=["counters"])
+
+EXAMPLE = 'id: 42\nevent: value\ndata: {"name":"downloads","value":42}\n\n'
+
+
+@router.get(
+    "/v1/counters/{name}/events",
+    summary="Be told of changes, made through any replica, as server-sent events",
+    description="""First the present value, then the latest one whenever it has changed, at most ten times a second:
+`event: value` with a counter as data, `event: deleted` once it is gone (deleted or expired) or no counter any more.
+A counter that does not exist yet is waited for. Values in between may be left out, the last one never is. A comment
+every 15 seconds shows that the connection lives. When a replica ends, so do its streams; the client connects again,
+as browsers do by themselves, and is told what it has missed.""",
+    response_class=EventStream,
+    status_code=200,
+    responses={
+        200: {
+            "description": "messages until one side closes the connection",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
+        },
+        **responses(NotACounter, InvalidInput, Unavailable),
+    },
+    dependencies=strict,
+)
+async def events(feed: Annotated[Feed, Depends(feed_of)], name: Name, last_event_id: LastEventId = None) -> Response:
+    return EventStream(feed, name, last_event_id)

@@ -1,0 +1,217 @@
+"""Changes of the counters in one Redis server, whoever makes them, told by Redis itself.
+
+One RESP3 connection with client-side caching in its default mode
+(https://redis.io/docs/latest/develop/reference/client-side-caching/): to GET a counter on it makes Redis push one
+invalidation when that counter next changes by whatever command, expires or is flushed; then it is read again, which
+asks for the next push. Counting costs nothing more for it, and however often a counter changes, it is read ten times a
+second. A push can be lost only together with the connection, and a connection that is dead without anybody knowing is
+found by questions that are not answered; on the next one everything is read again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
+
+from counter_api.events.feed import Topic
+from counter_api.problems import NotACounter
+from counter_api.storage.integers import integer
+from counter_api.storage.topology import Topology
+
+log = logging.getLogger(__name__)
+
+READ_PAUSE = 0.1
+"""Seconds at least between two reads of one counter that changes."""
+
+PING_INTERVAL = 0.5
+"""Seconds between two questions while there is nothing to read."""
+
+ANSWER_WITHIN = 2.0
+"""Seconds until a question without an answer means that the connection is dead."""
+
+RECONNECT_PAUSE = 0.2
+"""Seconds before a lost connection is made again."""
+
+READ_ANYWAY = 5.0
+"""Seconds after which a counter that may have moved to another server is read without a push: a server that has given
+it away need not say so."""
+
+
+@dataclass(eq=False, slots=True)
+class Watched:
+    topic: Topic
+    key: bytes
+    asked_at: float = -math.inf
+    scheduled: bool = False
+    waiting: list["asyncio.Future[None]"] = field(default_factory=list)
+    """Who needs an answer to a question that has not been sent yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    sent_at: float
+    watched: Watched | None
+    """None: a PING."""
+    waiting: list["asyncio.Future[None]"]
+
+
+class ServerWatch:
+    """Connected as long as there is something to watch."""
+
+    def __init__(self, topology: Topology, address: str, on_elsewhere: Callable[[Watched], None]) -> None:
+        """`on_elsewhere` is called with what this server may not have any more."""
+        self._topology = topology
+        self._address = address
+        self._on_elsewhere = on_elsewhere
+        self._watched: dict[bytes, Watched] = {}
+        self._to_ask: dict[Watched, None] = {}
+        self._wanted = asyncio.Event()
+        self._unanswered: deque[_Question] = deque()
+        self._failing = False
+
+    def ask(self, watched: Watched) -> None:
+        """Watch it, if it was not yet, and read it as soon as possible."""
+        self._watched[watched.key] = watched
+        self._to_ask[watched] = None
+        self._wanted.set()
+
+    def leave(self, watched: Watched) -> None:
+        """Watch it no longer."""
+        self._watched.pop(watched.key, None)
+        self._to_ask.pop(watched, None)
+
+    async def run(self) -> None:
+        """Return when there is nothing left to watch."""
+        while self._watched:
+            try:
+                await self._follow()
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next connection may work)
+                if not self._failing:
+                    log.warning("changes of counters are not heard", extra={"reason": repr(error)})
+                self._failing = True
+                await self._topology.lost()
+                await asyncio.sleep(RECONNECT_PAUSE)
+            # Whatever has changed meanwhile, nobody has said so.
+            for watched in list(self._watched.values()):
+                self._on_elsewhere(watched)
+
+    async def _follow(self) -> None:
+        connection: Any = await self._topology.connect(self._address)
+        try:
+            connection._parser.set_invalidation_push_handler(_as_it_is)  # noqa: SLF001 (redis-py has no public way)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await connection.send_command("CLIENT", "TRACKING", "ON")
+                await connection.read_response()
+            self._failing = False
+            asking = asyncio.create_task(self._send(connection))
+            reading = asyncio.create_task(self._receive(connection))
+            try:
+                done, _ = await asyncio.wait({asking, reading}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (asking, reading):
+                    task.cancel()
+                await asyncio.gather(asking, reading, return_exceptions=True)
+            for task in done:
+                task.result()
+        finally:
+            # What this connection did not answer is a question for the next one.
+            for question in self._unanswered:
+                if question.watched is not None:
+                    question.watched.waiting.extend(question.waiting)
+            self._unanswered.clear()
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+
+    async def _send(self, connection: Any) -> None:
+        while self._watched:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_INTERVAL):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            now = time.monotonic()
+            if self._unanswered and self._unanswered[0].sent_at < now - ANSWER_WITHIN:
+                raise ConnectionError(f"no answer within {ANSWER_WITHIN:g} s")
+            if self._topology.movable:
+                self._to_ask |= {each: None for each in self._watched.values() if each.asked_at < now - READ_ANYWAY}
+            questions = [_question(watched, now) for watched in self._to_ask] or [_Question(now, None, [])]
+            self._to_ask.clear()
+            self._unanswered.extend(questions)
+            commands = [("PING",) if q.watched is None else ("GET", q.watched.key) for q in questions]
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+    async def _receive(self, connection: Any) -> None:
+        while True:
+            try:
+                message = await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)
+            except ResponseError as error:
+                message = error
+            # A push is a list; a reply to GET or PING never is.
+            if isinstance(message, list):
+                self._pushed(message[1])
+            elif isinstance(message, ResponseError):
+                await self._refused(message)
+            else:
+                _answer(self._unanswered.popleft(), message)
+
+    async def _refused(self, error: ResponseError) -> None:
+        question = self._unanswered[0]
+        if question.watched is not None and isinstance(error, AskError):  # of which MovedError is one
+            self._unanswered.popleft()
+            question.watched.waiting.extend(question.waiting)
+            if isinstance(error, MovedError):
+                await self._topology.redirected(error.slot_id, f"{error.host}:{error.port}")
+                self._on_elsewhere(question.watched)
+            else:
+                self._schedule(question.watched)  # it is being moved, and soon will have been
+        elif str(error).startswith("WRONGTYPE"):
+            _answer(self._unanswered.popleft(), error)
+        else:
+            raise error
+
+    def _pushed(self, keys: list[bytes] | None) -> None:
+        """None: the whole database was flushed."""
+        for key in list(self._watched) if keys is None else keys:
+            if (watched := self._watched.get(key)) is not None:
+                self._schedule(watched)
+
+    def _schedule(self, watched: Watched) -> None:
+        if not watched.scheduled:
+            watched.scheduled = True
+            wait = max(0.0, watched.asked_at + READ_PAUSE - time.monotonic())
+            asyncio.get_running_loop().call_later(wait, self._ask_if_watched, watched)
+
+    def _ask_if_watched(self, watched: Watched) -> None:
+        if self._watched.get(watched.key) is watched:
+            self.ask(watched)
+
+
+def _question(watched: Watched, now: float) -> _Question:
+    waiting, watched.waiting = watched.waiting, []
+    watched.asked_at, watched.scheduled = now, False
+    return _Question(now, watched, waiting)
+
+
+def _answer(question: _Question, reply: bytes | ResponseError | None) -> None:
+    if question.watched is None:
+        return
+    value = None if isinstance(reply, ResponseError) else integer(reply)
+    question.watched.topic.publish(value)
+    for future in question.waiting:
+        if future.done():
+            continue
+        if value is None and reply is not None:
+            future.set_exception(NotACounter())
+        else:
+            future.set_result(None)
+
+
+async def _as_it_is(message: Any) -> Any:
+    return message

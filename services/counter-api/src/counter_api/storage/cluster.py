@@ -1,0 +1,92 @@
+"""Redis Cluster: each of 16,384 slots is on one node, and what belongs to one counter is in one slot."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio.connection import AbstractConnection
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import RedisError
+
+from counter_api.storage.topology import addresses_in, new_connection, opened, url_at
+
+SLOTS = 16384
+
+ANSWER_WITHIN = 1.0
+"""Seconds that a node has to say where the slots are, before the next one is asked."""
+
+REFRESH_PAUSE = 0.1
+"""Seconds between two such questions, however many callers want to know."""
+
+
+class Cluster:
+    """redis+cluster://[user:password@]host:port[,host:port…]: some of the nodes, which know the others."""
+
+    movable = True
+
+    def __init__(self, url: str, *, name: str) -> None:
+        """`name` is the connections' in CLIENT LIST; raise ValueError or TypeError for an unusable URL."""
+        if urlsplit(url).path not in {"", "/", "/0"}:
+            raise ValueError("a cluster has no other database than 0")
+        self._url = url
+        self._name = name
+        self._seeds = addresses_in(url)
+        new_connection(url_at(url, self._seeds[0]), name=name)
+        # Until a node has been asked: it redirects what is not its own.
+        self._slots = [self._seeds[0]] * SLOTS
+        self._known = False
+        self._refreshing = asyncio.Lock()
+        self._refreshed = -REFRESH_PAUSE
+
+    def address(self, key: str) -> str:
+        return self._slots[key_slot(key.encode())]
+
+    async def addresses(self) -> list[str]:
+        if not self._known:
+            await self.lost()
+        if not self._known:
+            raise NotConnected("no node says where the slots are")
+        return sorted(set(self._slots))
+
+    async def connect(self, address: str) -> AbstractConnection:
+        return await opened(new_connection(url_at(self._url, address), name=self._name))
+
+    async def redirected(self, slot: int, address: str) -> None:
+        self._slots[slot] = address
+        await self.lost()
+
+    async def lost(self) -> None:
+        """Ask where the slots are; whatever comes of it is to be seen in `address`."""
+        asked = time.monotonic()
+        async with self._refreshing:
+            # Somebody else's question, after this one came up, has answered it.
+            if self._refreshed > asked - REFRESH_PAUSE:
+                return
+            for address in dict.fromkeys([*self._slots, *self._seeds]):
+                try:
+                    async with asyncio.timeout(ANSWER_WITHIN):
+                        self._take(await self._ask(address), address)
+                except (RedisError, OSError, TimeoutError):
+                    continue
+                break
+            self._refreshed = time.monotonic()
+
+    async def _ask(self, address: str) -> Any:
+        connection = await self.connect(address)
+        try:
+            await connection.send_command("CLUSTER", "SLOTS")
+            return await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)
+
+    def _take(self, ranges: Iterable[Any], asked: str) -> None:
+        own_host = urlsplit(f"redis://{asked}").hostname or ""
+        for first, last, (host, port, *_), *_ in ranges:
+            # A node that does not know its own address leaves it out.
+            named = host.decode() if host and host != b"?" else own_host
+            address = f"[{named}]:{port}" if ":" in named else f"{named}:{port}"
+            self._slots[first : last + 1] = [address] * (last + 1 - first)
+            self._known = True

@@ -1,0 +1,96 @@
+"""Which server holds a key: the only one there is, the primary that Sentinel names, or a node of a cluster."""
+
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio.connection import AbstractConnection
+
+from evenkeel.redis_client import connect
+
+
+class Topology(Protocol):
+    """Addresses are `host:port`, or "" where there is only one server at a time."""
+
+    movable: bool
+    """Whether another server may be the right one tomorrow."""
+
+    def address(self, key: str) -> str:
+        """Where the key is, as far as is known."""
+        ...
+
+    async def addresses(self) -> list[str]:
+        """All servers that hold keys of their own."""
+        ...
+
+    async def connect(self, address: str) -> AbstractConnection:
+        """A new connection, ready for commands; raise RedisError, OSError or TimeoutError."""
+        ...
+
+    async def redirected(self, slot: int, address: str) -> None:
+        """A server said that the slot is elsewhere now."""
+        ...
+
+    async def lost(self) -> None:
+        """A server did not answer, or not as one that is in charge: look whether another one is."""
+        ...
+
+
+class SingleServer:
+    """redis://, rediss:// or unix://, as redis-py has them."""
+
+    movable = False
+
+    def __init__(self, url: str, *, name: str) -> None:
+        """`name` is the connections' in CLIENT LIST; raise ValueError or TypeError for an unusable URL."""
+        self._url = url
+        self._name = name
+        new_connection(url, name=name)
+
+    def address(self, key: str) -> str:  # noqa: ARG002 (all of them)
+        return ""
+
+    async def addresses(self) -> list[str]:
+        return [""]
+
+    async def connect(self, address: str) -> AbstractConnection:  # noqa: ARG002 (the only one)
+        return await opened(new_connection(self._url, name=self._name))
+
+    async def redirected(self, slot: int, address: str) -> None:
+        pass
+
+    async def lost(self) -> None:
+        pass
+
+
+def new_connection(url: str, *, name: str) -> AbstractConnection:
+    """Not connected yet; raise ValueError or TypeError for an unusable URL."""
+    connection: AbstractConnection = connect(url, name=name, connections=1).connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has not typed it
+    return connection
+
+
+async def opened(connection: AbstractConnection) -> AbstractConnection:
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]  # as above
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    # A round trip has a time limit of its own.
+    connection.socket_timeout = None
+    return connection
+
+
+def addresses_in(url: str) -> list[str]:
+    """The `host:port`s of a URL that has several; raise ValueError unless each has both."""
+    addresses = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    for address in addresses:
+        one = urlsplit(f"redis://{address}")
+        if not one.hostname or not one.port or one.path or one.query:
+            raise ValueError("a host or its port is missing")
+    return addresses
+
+
+def url_at(url: str, address: str, *, path: str = "") -> str:
+    """The URL of one server of those in a redis+…:// URL, with the same credentials and options."""
+    parts = urlsplit(url)
+    credentials, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit((parts.scheme.partition("+")[0], f"{credentials}{at}{address}", path, parts.query, ""))

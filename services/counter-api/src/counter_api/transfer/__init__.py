@@ -1,0 +1,1 @@
+"""All counters out of a store, and into one, as a stream of lines."""

@@ -1,0 +1,57 @@
+"""Import into a cluster, where no script can set the counters of a batch and the record of the import together.
+
+So each slot has a record of its own, which says up to where the counters in it have been set. The import's record moves
+when all slots of a batch are done; a retry does the batch again that was under way, and finds what is done of it.
+"""
+
+import itertools
+from collections.abc import Sequence
+from functools import cache
+
+from redis.crc import key_slot
+
+from counter_api.storage.cluster import SLOTS
+from counter_api.transfer.entries import Entry
+from counter_api.transfer.redis_transfer import RedisTransfer, checked, import_call, load
+from counter_api.transfer.storage import EntryIsForeign, Progress
+
+IMPORT_SLOT = load("counters.lua", "import_slot.lua")
+
+
+class ClusterTransfer(RedisTransfer):
+    async def apply(
+        self, record: str, before: Progress, after: Progress, entries: Sequence[Entry], *, keep: int
+    ) -> Progress:
+        known = await self.progress(record)
+        if known != before:
+            return known
+        slots: dict[int, list[int]] = {}
+        for place, entry in enumerate(entries):
+            slots.setdefault(key_slot(f"{{{entry.name}}}".encode()), []).append(place)
+        head = (before.applied, after.digest, keep)
+        replies = await self._pipeline.replies(
+            [
+                import_call(IMPORT_SLOT, _slot_record(slot, record), head, [entries[place] for place in places])
+                for slot, places in slots.items()
+            ]
+        )
+        for places, reply in zip(slots.values(), replies, strict=True):
+            if isinstance(checked(reply), int):
+                raise EntryIsForeign(places[reply])
+        return await super().apply(record, before, after, (), keep=keep)
+
+
+def _slot_record(slot: int, record: str) -> str:
+    # No caller's counter starts with an underscore.
+    return f"{{_{_tags()[slot]}}}:import:{record}"
+
+
+@cache
+def _tags() -> dict[int, int]:
+    """For each slot a number by which `_number` is in it."""
+    tags: dict[int, int] = {}
+    for number in itertools.count():
+        tags.setdefault(key_slot(f"_{number}".encode()), number)
+        if len(tags) == SLOTS:
+            return tags
+    raise AssertionError("unreachable")  # pragma: no cover

@@ -1,0 +1,20 @@
+-- Prepended to import.lua and import_slot.lua: counters are KEYS[2..], each with two of ARGV[4..].
+
+-- The place, from 0, of the first counter whose key holds somebody else's data, or nil.
+local function first_foreign()
+  for i = 2, #KEYS do
+    local found = redis.pcall('GET', KEYS[i])
+    if type(found) == 'table' or (found and found ~= '0' and not found:find('^-?[1-9]%d*$')) then return i - 2 end
+  end
+end
+
+local function set_counters()
+  for i = 2, #KEYS do
+    local value, ttl = ARGV[2 * i], ARGV[2 * i + 1]
+    if ttl == '' then
+      redis.call('SET', KEYS[i], value)
+    else
+      redis.call('SET', KEYS[i], value, 'EX', ttl)
+    end
+  end
+end

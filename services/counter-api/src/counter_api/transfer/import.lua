@@ -1,0 +1,18 @@
+-- Sets counters, and the record of how far their import has come.
+--
+-- KEYS[1]   the record
+-- KEYS[2..] the counters
+-- ARGV[1]   what the record must say for anything to be done, '' if there must be none
+-- ARGV[2]   what it shall say then
+-- ARGV[3]   seconds to keep it
+-- ARGV[4..] value and time to live in seconds ('' for none) of each counter
+-- Replies   what the record says in the end | place of the first counter, from 0, whose key holds somebody else's data
+
+local before = redis.call('GET', KEYS[1]) or ''
+if before ~= ARGV[1] then return before end
+
+local foreign = first_foreign()
+if foreign then return foreign end
+set_counters()
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return ARGV[2]

@@ -1,0 +1,23 @@
+-- Sets counters of one slot of a cluster, and the slot's record of what has been set there.
+--
+-- KEYS[1]   the record of this import in this slot
+-- KEYS[2..] the counters
+-- ARGV[1]   how many counters of the import precede this batch
+-- ARGV[2]   digest of all lines up to the end of this batch
+-- ARGV[3]   seconds to keep the record
+-- ARGV[4..] value and time to live in seconds ('' for none) of each counter
+-- Replies   'set', now or before | place of the first counter, from 0, whose key holds somebody else's data
+
+-- A batch that begins later is only begun when all slots of this one are done. One that begins here with other lines
+-- was never acknowledged, so this one takes its place.
+local seen = redis.call('GET', KEYS[1])
+if seen then
+  local begin, digest = seen:match('^(%d+) (%x+)$')
+  if tonumber(begin) > tonumber(ARGV[1]) or (begin == ARGV[1] and digest == ARGV[2]) then return 'set' end
+end
+
+local foreign = first_foreign()
+if foreign then return foreign end
+set_counters()
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'EX', ARGV[3])
+return 'set'

@@ -1,0 +1,105 @@
+"""The HTTP contract of export and import."""
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from counter_api.problems import IdempotencyMismatch, NotACounter
+from counter_api.routes import NO_STORE, IdempotencyKey, strict
+from counter_api.schemas import NAME_PATTERN
+from counter_api.transfer.entries import LONGEST_LINE, Entry, render
+from counter_api.transfer.importing import Importer
+from counter_api.transfer.storage import TransferStore
+from evenkeel.problems import InvalidInput, MalformedJson, Unavailable, responses
+
+NDJSON = "application/x-ndjson"
+EXAMPLE = '{"name":"downloads","value":42}\n{"name":"session:1","value":1,"ttl":60}\n'
+_CONTENT = {NDJSON: {"schema": {"type": "string"}, "example": EXAMPLE}}
+
+
+class ExportQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    prefix: Annotated[str, StringConstraints(pattern=rf"^$|{NAME_PATTERN}")] = ""
+
+
+class ImportResult(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"imported": 2}]})
+
+    imported: int
+
+
+class Lines(StreamingResponse):
+    media_type = NDJSON
+
+
+async def transfer_store_of(request: Request) -> TransferStore:
+    store: TransferStore = request.state.transfer_store
+    return store
+
+
+async def importer_of(request: Request) -> Importer:
+    importer: Importer = request.state.importer
+    return importer
+
+
+router = APIRouter(tags=["counters"])
+
+
+@router.get(
+    "/v1/counters:export",
+    summary="All counters, a line of JSON each",
+    description="""In no order. Each counter that exists all the while is there with some value that it had meanwhile;
+rarely, when Redis reorganises its keys, it comes twice, the newer value last, which is how import takes it. `ttl` is
+what is left of a time to live, in seconds. An export that fails on the way ends without the end of its body (the last
+chunk, or an HTTP/2 reset), which every client reports.""",
+    response_class=Lines,
+    responses={200: {"description": "the counters", "content": _CONTENT}, **responses(InvalidInput, Unavailable)},
+)
+async def export_counters(
+    store: Annotated[TransferStore, Depends(transfer_store_of)], query: Annotated[ExportQuery, Query()]
+) -> Response:
+    batches = store.export(query.prefix)
+    # Before the answer begins, so that Redis being away is a 503.
+    first: list[Entry] = await anext(batches, [])
+    return Lines(_rendered(first, batches), headers=NO_STORE)
+
+
+async def _rendered(first: list[Entry], others: AsyncIterator[list[Entry]]) -> AsyncIterator[bytes]:
+    yield "".join(map(render, first)).encode()
+    async for batch in others:
+        yield "".join(map(render, batch)).encode()
+
+
+@router.post(
+    "/v1/counters:import",
+    summary="Set counters from lines of JSON, as export gives them",
+    description=f"""As many as you like, lines of at most {LONGEST_LINE} bytes; blank lines are skipped. A counter that
+exists is overwritten together with its time to live; of several lines for one counter the last one holds.
+
+The body is applied while it arrives. When a line is wrong, the problem names it in `line`, and `applied` counts the
+counters that were set before it. With an Idempotency-Key a retry goes on behind what was set before, and answers
+`Idempotency-Replayed: true` if that was everything; counts made between the attempts stay. What is behind that point
+may differ from the first attempt, what is before it may not (422).""",
+    response_model=ImportResult,
+    responses=responses(NotACounter, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable),
+    dependencies=strict,
+    openapi_extra={"requestBody": {"required": False, "content": _CONTENT}},
+    max_body_size=sys.maxsize,  # it never is in memory as a whole
+)
+async def import_counters(
+    request: Request,
+    importer: Annotated[Importer, Depends(importer_of)],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    try:
+        imported = await importer.run(request.stream(), idempotency_key)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody is there to read it
+    headers = {"Idempotency-Replayed": "true"} if imported.replayed else {}
+    return JSONResponse({"imported": imported.count}, headers=headers)

@@ -1,0 +1,50 @@
+"""What a store has to do for export and import."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from counter_api.transfer.entries import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import has come: counters set, a digest of their lines, and whether these were all."""
+
+    applied: int = 0
+    digest: str = ""
+    done: bool = False
+
+
+class EntryIsForeign(Exception):
+    """Under the key of the entry at this place is somebody else's data; the batch was not, or not wholly, applied."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+class TransferStore(Protocol):
+    """A method may raise NothingApplied or OutcomeUnknown when the store cannot be reached."""
+
+    def export(self, prefix: str) -> AsyncIterator[list[Entry]]:
+        """Batches of counters whose name starts with `prefix`, in no order.
+
+        A counter that exists all the time comes once, or, if Redis reorganises its keys meanwhile, more than once, the
+        newest last.
+        """
+        ...
+
+    async def progress(self, record: str) -> Progress:
+        """What the record says; as if nothing had been applied if there is none."""
+        ...
+
+    async def apply(
+        self, record: str, before: Progress, after: Progress, entries: Sequence[Entry], *, keep: int
+    ) -> Progress:
+        """Set the counters and move the record, which is kept for `keep` seconds more, both or neither.
+
+        Nothing is done unless the record says `before`. What it says in the end is returned: `after` if this call did
+        its work, now or when it was sent before.
+        """
+        ...

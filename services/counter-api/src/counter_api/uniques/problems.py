@@ -1,0 +1,24 @@
+"""What requests about uniques are answered besides success."""
+
+from evenkeel.problems import Problem
+
+
+class NotUniques(Problem):
+    """Somebody else wrote something under the key."""
+
+    slug, title, status = "not-uniques", "What is stored there counts no unique members", 409
+
+    def __init__(self) -> None:
+        super().__init__("The key holds data that is no HyperLogLog; nothing was changed.")
+
+
+class UniquesOff(Problem):
+    """Members have to be hashed under a key that all replicas share, and nobody gave one."""
+
+    slug, title, status = "uniques-off", "Unique members are not counted here", 501
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Set COUNTER_API_UNIQUES_KEY to the same 32 random bytes in base64 for every replica; members are hashed "
+            "under it."
+        )

@@ -1,0 +1,65 @@
+"""The HTTP contract of uniques."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from counter_api.routes import Name, strict
+from counter_api.uniques.problems import NotUniques, UniquesOff
+from counter_api.uniques.schemas import AddMember, UniqueCount
+from counter_api.uniques.service import Uniques
+from counter_api.uniques.storage import Estimate
+from evenkeel.problems import ContentTooLarge, InvalidInput, MalformedJson, NotFound, Unavailable, responses
+
+
+async def uniques_of(request: Request) -> Uniques:
+    uniques: Uniques = request.state.uniques
+    return uniques
+
+
+Service = Annotated[Uniques, Depends(uniques_of)]
+
+router = APIRouter(tags=["uniques"])
+
+
+@router.post(
+    "/v1/uniques/{name}",
+    summary="Count a member, if it was not counted before",
+    description="Safe to send again: a member counts once, however often it is added. The names are apart from those "
+    "of counters.",
+    response_model=UniqueCount,
+    responses=responses(NotUniques, InvalidInput, MalformedJson, ContentTooLarge, UniquesOff, Unavailable),
+    dependencies=strict,
+)
+async def add_member(uniques: Service, name: Name, body: AddMember) -> Response:
+    return _answer(name, await uniques.add(name, body.member))
+
+
+@router.get(
+    "/v1/uniques/{name}",
+    summary="How many different members there were",
+    response_model=UniqueCount,
+    responses=responses(NotFound, NotUniques, InvalidInput, UniquesOff, Unavailable),
+    dependencies=strict,
+)
+async def count_members(uniques: Service, name: Name) -> Response:
+    return _answer(name, await uniques.count(name))
+
+
+@router.delete(
+    "/v1/uniques/{name}",
+    summary="Forget all members",
+    status_code=204,
+    responses=responses(NotFound, NotUniques, InvalidInput, UniquesOff, Unavailable),
+    dependencies=strict,
+)
+async def delete_members(uniques: Service, name: Name) -> Response:
+    await uniques.delete(name)
+    return Response(status_code=204)
+
+
+def _answer(name: str, estimate: Estimate) -> Response:
+    return JSONResponse(
+        {"name": name, "value": estimate.value, "approximate": estimate.error > 0, "error": estimate.error}
+    )

@@ -1,0 +1,172 @@
+"""Counters on a Redis Cluster of three nodes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from redis.crc import key_slot
+from tests.counters_redis import Cluster, CountersServer, counters_cluster
+from tests.serving import Serve
+
+pytestmark = pytest.mark.anyio
+
+NAMES = [f"n{number:02}" for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    async with counters_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def emptied(cluster: Cluster) -> Cluster:
+    for node in cluster.nodes:
+        await cluster.call(node, "FLUSHALL")
+    return cluster
+
+
+async def add(client: httpx.AsyncClient, name: str, **headers: str) -> int:
+    answer = await client.post(f"/v1/counters/{name}/increment", headers=headers)
+    assert answer.status_code == 200, answer.text
+    value: int = answer.json()["value"]
+    return value
+
+
+async def test_counting_over_all_nodes(serve: Serve, emptied: Cluster) -> None:
+    async with serve(redis_url=emptied.url) as one, serve(redis_url=emptied.url, replica_name="replica-b") as two:
+        assert (await one.get("/readyz")).json() == {"status": "ready"}
+        values = await asyncio.gather(*(add(client, name) for _ in range(5) for name in NAMES for client in (one, two)))
+        assert sorted(values) == sorted([*range(1, 11)] * len(NAMES))
+        sizes = [await emptied.call(node, "DBSIZE") for node in emptied.nodes]
+        assert min(sizes) > 0
+        assert (await one.get("/stats")).json() == {
+            "total_requests": 401,
+            "replicas": {"replica-a": 201, "replica-b": 200},
+        }
+        assert (await two.get("/v1/counters/n07")).json() == {"name": "n07", "value": 10}
+        pages = []
+        url: str | None = "/v1/counters?prefix=n&limit=17"
+        while url:
+            page = await one.get(url)
+            pages.append([counter["name"] for counter in page.json()["data"]])
+            url = page.links.get("next", {}).get("url")
+        assert pages == [NAMES[:17], NAMES[17:34], NAMES[34:]]
+
+
+async def test_every_kind_of_operation(serve: Serve, emptied: Cluster) -> None:
+    async with serve(redis_url=emptied.url) as client:
+        operations = [{"name": name, "by": place, "series": ["day"]} for place, name in enumerate(NAMES)]
+        body = {"operations": [*operations, *operations]}
+        first = await client.post("/v1/counters:batch", json=body, headers={"Idempotency-Key": "k"})
+        values = [result["value"] for result in first.json()["results"]]
+        assert values == [*range(40), *(2 * place for place in range(40))]
+        again = await client.post("/v1/counters:batch", json=body, headers={"Idempotency-Key": "k"})
+        assert again.json() == first.json()
+        for place, name in enumerate(NAMES[:9], 1):
+            path = f"/v1/counters/{name}"
+            swapped = await client.put(path, json={"value": 7}, headers={"If-Match": f'"{2 * place - 2}"'})
+            assert swapped.json() == {"name": name, "value": 7}
+            series = await client.get(f"{path}/series?unit=day&last=2")
+            assert sum(bucket["value"] for bucket in series.json()["data"]) == 2 * place - 2
+            assert (await client.delete(path)).status_code == 204
+            assert (await client.get(path)).status_code == 404
+
+
+@asynccontextmanager
+async def counting(client: httpx.AsyncClient, name: str) -> AsyncIterator[list[int]]:
+    """All the while, by several callers who retry with their keys; what they were told."""
+    told: list[int] = []
+    stop = asyncio.Event()
+
+    async def work(worker: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            headers = {"Idempotency-Key": f"{worker}-{number}"} if worker % 2 else {}
+            answer = await client.post(f"/v1/counters/{name}/increment", headers=headers)
+            while answer.status_code == 503:
+                # Without a key only what is known not to have been applied may be repeated.
+                assert headers or "nothing was changed" in answer.text
+                await asyncio.sleep(0.02)
+                answer = await client.post(f"/v1/counters/{name}/increment", headers=headers)
+            told.append(answer.json()["value"])
+
+    async with asyncio.TaskGroup() as workers:
+        for worker in range(6):
+            workers.create_task(work(worker))
+        yield told
+        stop.set()
+    assert sorted(told) == [*range(1, len(told) + 1)]
+
+
+def node_of(cluster: Cluster, name: str) -> CountersServer:
+    return cluster.nodes[key_slot(f"{{{name}}}".encode()) * 3 // 16384]
+
+
+async def test_a_slot_that_moves_under_load(serve: Serve, emptied: Cluster) -> None:
+    slot, source = key_slot(b"{moving}"), node_of(emptied, "moving")
+    target = next(node for node in emptied.nodes if node is not source)
+    async with serve(redis_url=emptied.url) as client:
+        async with counting(client, "moving") as told:
+            for before, after in ((source, target), (target, source)):
+                await asyncio.sleep(0.2)
+                async with emptied.moving(slot, before, after):
+                    await asyncio.sleep(0.1)
+                moved = len(told)
+                async with asyncio.timeout(10):
+                    while len(told) < moved + 20:  # noqa: ASYNC110 (nobody tells)
+                        await asyncio.sleep(0.02)
+        assert (await client.get("/v1/counters/moving")).json()["value"] == len(told)
+
+
+async def test_between_two_nodes(serve: Serve, emptied: Cluster) -> None:
+    """Its keys have moved, but not yet the slot: who asks the one node is sent to the other, for this once."""
+    slot, source = key_slot(b"{moving}"), node_of(emptied, "moving")
+    target = next(node for node in emptied.nodes if node is not source)
+    async with serve(redis_url=emptied.url) as client:
+        assert await add(client, "moving") == 1
+        async with emptied.moving(slot, source, target):
+            assert (await client.get("/v1/counters/moving")).json()["value"] == 1
+            assert await add(client, "moving") == 2
+            assert await add(client, "moving") == 3
+        assert await add(client, "moving") == 4
+        async with emptied.moving(slot, target, source):
+            pass
+        assert await add(client, "moving") == 5
+
+
+async def test_a_node_that_dies_and_comes_back(serve: Serve, emptied: Cluster) -> None:
+    node = node_of(emptied, "n00")
+    others = [name for name in NAMES if node_of(emptied, name) is not node]
+    # A cluster refuses everything else too while a slot is on no node, unless told otherwise.
+    for each in emptied.nodes:
+        await emptied.call(each, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+    async with serve(redis_url=emptied.url) as client:
+        assert await add(client, "n00") == 1
+        assert await add(client, others[0]) == 1
+        await node.kill()
+        refused = await client.post("/v1/counters/n00/increment")
+        assert refused.status_code == 503
+        assert "nothing was changed" in refused.json()["detail"]
+        assert [await add(client, name) for name in others] == [2] + [1] * (len(others) - 1)
+        assert (await client.get("/v1/counters/n00")).status_code == 503
+        # Whoever asks for other counters is still served here.
+        assert (await client.get("/readyz")).status_code == 200
+        await node.start()
+        while not await emptied.agrees():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.05)
+        assert await add(client, "n00") == 2
+
+
+async def test_one_unsafe_node_is_enough_to_be_not_ready(serve: Serve, emptied: Cluster) -> None:
+    await emptied.call(emptied.nodes[1], "CONFIG", "SET", "appendfsync", "everysec")
+    try:
+        async with serve(redis_url=emptied.url) as client:
+            ready = await client.get("/readyz")
+        assert (ready.status_code, list(ready.json()["checks"])) == (503, ["redis-settings"])
+        assert "appendfsync is everysec and must be always" in ready.json()["detail"]
+    finally:
+        await emptied.call(emptied.nodes[1], "CONFIG", "SET", "appendfsync", "always")

@@ -1,0 +1,57 @@
+"""A replica's memory does not grow with what it has done."""
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from counter_api.main import open_store
+from counter_api.metrics import Metrics
+from counter_api.operations import Increment, once
+from counter_api.settings import Settings
+from counter_api.storage.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+async def work(store: Store, start: int, operations: int) -> None:
+    """Plain, with keys, with series, on many counters, some of it cancelled."""
+
+    async def one(number: int) -> None:
+        name = f"n{number % 5000}"
+        kinds = [
+            Increment(name=name),
+            Increment(name="hot", by=2),
+            Increment(name=name, series=("hour",), maximum=10**6),
+            Increment(name=name, once=once(str(number), 1)),
+        ]
+        counted = store.count_request()
+        await store.apply([kinds[number % 4]])
+        await counted
+
+    for first in range(start, start + operations, 500):
+        tasks = [asyncio.create_task(one(number)) for number in range(first, first + 500)]
+        await asyncio.sleep(0)
+        for task in tasks[::50]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_memory_is_flat_over_many_operations(make_settings: Callable[..., Settings]) -> None:
+    async with open_store(make_settings(), Metrics(CollectorRegistry())) as store:
+        await work(store, 0, 10_000)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            await work(store, 10_000, 5_000)
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            await work(store, 20_000, 20_000)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert after - before < 100_000, "bytes kept after 20,000 operations"

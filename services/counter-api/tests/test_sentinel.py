@@ -1,0 +1,125 @@
+"""A failover by Redis Sentinel, with replica acks: nothing acknowledged is lost, nothing is counted twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.counters_redis import PASSWORD, CountersPair, Sentinel, counters_pair
+from tests.serving import Serve
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[CountersPair]:
+    async with counters_pair(tmp_path, direct=True) as pair:
+        while not await pair.in_step():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.02)
+        yield pair
+
+
+@pytest.fixture
+async def sentinel(pair: CountersPair, tmp_path: Path) -> AsyncIterator[Sentinel]:
+    async with Sentinel(tmp_path, pair.primary) as sentinel:
+        while not await sentinel.knows_replica():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.05)
+        yield sentinel
+
+
+@asynccontextmanager
+async def counting(clients: list[httpx.AsyncClient]) -> AsyncIterator[list[int]]:
+    """All the while, by callers who retry with their keys until they are told."""
+    told: list[int] = []
+    stop = asyncio.Event()
+
+    async def work(worker: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            while True:
+                headers = {"Idempotency-Key": f"{worker}-{number}"}
+                client = clients[worker % len(clients)]
+                answer = await client.post("/v1/counters/a/increment", headers=headers)
+                if answer.status_code == 200:
+                    told.append(answer.json()["value"])
+                    break
+                assert answer.status_code == 503, answer.text
+                await asyncio.sleep(0.05)
+
+    async with asyncio.TaskGroup() as workers:
+        for worker in range(8):
+            workers.create_task(work(worker))
+        yield told
+        stop.set()
+
+
+async def more(told: list[int], by: int) -> None:
+    wanted = len(told) + by
+    async with asyncio.timeout(60):
+        while len(told) < wanted:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+async def test_failover(serve: Serve, pair: CountersPair, sentinel: Sentinel, how: str) -> None:
+    options = {"redis_url": sentinel.url, "replica_acks": 1}
+    async with serve(**options) as one, serve(**options, replica_name="replica-b") as two:
+        async with counting([one, two]) as told:
+            await more(told, 100)
+            if how == "kill":
+                await pair.primary.kill()
+            else:
+                pair.primary.freeze()
+            async with asyncio.timeout(30):
+                while await sentinel.primary_port() != pair.replica.port:  # noqa: ASYNC110 (nobody tells)
+                    await asyncio.sleep(0.05)
+            # The old primary comes back as the replica of the new one, without which nothing is acknowledged.
+            if how == "kill":
+                await pair.primary.start()
+            else:
+                pair.primary.thaw()
+            await more(told, 100)
+        assert sorted(told) == [*range(1, len(told) + 1)]
+        final = await one.get("/v1/counters/a")
+        assert final.json()["value"] == len(told)
+        async with pair.replica.client() as promoted:
+            assert int(await promoted.get("{a}") or 0) == len(told)
+
+
+async def test_the_sentinels_may_be_several_and_some_of_them_gone(serve: Serve, sentinel: Sentinel) -> None:
+    url = sentinel.url.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
+    async with serve(redis_url=url) as client:
+        assert (await client.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 1}
+        assert (await client.get("/readyz")).status_code == 200
+    async with serve(redis_url=f"{sentinel.url}-unknown") as client:
+        refused = await client.post("/v1/counters/a/increment")
+        assert refused.status_code == 503
+        assert "no Sentinel leads to a primary of counters-unknown" in refused.json()["detail"]
+
+
+async def test_a_sentinel_that_names_a_replica_is_not_believed(serve: Serve, pair: CountersPair) -> None:
+    """It would refuse changes, but answer reads with what was true some time ago."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while header := await reader.readline():
+            command = []
+            for _ in range(int(header[1:])):
+                length = int((await reader.readline())[1:])
+                command.append((await reader.readexactly(length)).upper())
+                await reader.readline()
+            port = str(pair.replica.port).encode()
+            named = b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%b\r\n" % (len(port), port)
+            greeting = b"%1\r\n+proto\r\n:3\r\n"
+            writer.write({b"SENTINEL": named, b"HELLO": greeting}.get(command[0], b"+OK\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, serve(redis_url=f"redis+sentinel://:{PASSWORD}@127.0.0.1:{port}/counters") as client:
+        for method, path in (("POST", "/v1/counters/a/increment"), ("GET", "/v1/counters/a")):
+            refused = await client.request(method, path)
+            assert refused.status_code == 503
+            assert f"127.0.0.1:{pair.replica.port} is not the primary yet" in refused.json()["detail"]
