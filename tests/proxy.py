@@ -1,9 +1,12 @@
-"""A TCP connection that a test can cut, delay or bring into being."""
+"""A TCP connection that a test can cut, hold up, half-open or bring into being."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Literal
 from urllib.parse import urlsplit
+
+Direction = Literal["to server", "to client"]
 
 
 class Proxy:
@@ -14,7 +17,10 @@ class Proxy:
         self._target = urlsplit(target)
         self._port = port
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, bytearray] = {}
+        self._swallows: dict[Direction, bytes] = {}
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     @property
     def url(self) -> str:
@@ -30,24 +36,62 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
+        self.reset()
+
+    def reset(self, *, mark: bytes = b"") -> None:
+        """Reset the connections that exist, with a mark only those whose client has sent it; swallow nothing more."""
+        for writer, sent in list(self._writers.items()):
+            if mark in sent:
+                writer.transport.abort()
+                del self._writers[writer]
+        self._swallows.clear()
+
+    def switch(self, target: str) -> None:
+        """Forward new connections to another server; those that exist stay."""
+        self._target = urlsplit(target)
+
+    def swallow(self, direction: Direction, *, mark: bytes = b"") -> None:
+        """Take what is sent that way and pass it on to nobody; connections stay open, as if the other end were there.
+
+        With a mark only on connections whose client has sent it, in one piece.
+        """
+        self._swallows[direction] = mark
+
+    def hold(self) -> None:
+        """Keep everything back, both ways, until `release`."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        self._flowing.set()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
-        self._writers |= {writer, there_writer}
+        try:
+            there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        sent = bytearray()
+        self._writers |= {writer: sent, there_writer: sent}
         with contextlib.suppress(ConnectionError):
-            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+            await asyncio.gather(
+                self._copy(reader, there_writer, "to server", sent), self._copy(there_reader, writer, "to client", sent)
+            )
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction, sent: bytearray
+    ) -> None:
+        """`sent` holds how the client has begun, which is where a mark is looked for."""
+        try:
+            while data := await reader.read(65536):
+                if direction == "to server" and len(sent) < 65536:
+                    sent += data
+                await self._flowing.wait()
+                mark = self._swallows.get(direction)
+                if mark is None or mark not in sent:
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -56,4 +100,5 @@ async def proxied(target: str, port: int) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
+        proxy.release()
         await proxy.cut()

@@ -28,10 +28,21 @@ def _run(directory: Path, *arguments: str, **environment: str) -> subprocess.Com
         (["up"], {"PORT": "0"}),
         (["up"], {"USER_API_REPLICAS": "two"}),
         (["up", "--cache-url", "localhost"], {}),
+        (["up", "--sidecars"], {"STACK_SIDECARS": "1", "PORT": "0"}),
+        (["up"], {"STACK_SIDECARS": "maybe"}),
         (["scale", "user-api", "-1"], {}),
         (["scale", "order-api", "1"], {}),
         (["restart", "postgres"], {}),
         (["logs", "nobody"], {}),
+        (["verify-cache", "--seconds", "0"], {}),
+        (["verify-cache", "--faults", "flood"], {}),
+        (["verify-cache", "--target", "http://127.0.0.1:1", "--faults", "kill-redis"], {}),
+        (["verify-cache", "--target", "127.0.0.1:80"], {}),
+        (["verify-counters", "--operations", "many"], {}),
+        (["verify-counters", "--clients", "0"], {}),
+        (["verify-counters", "--faults", "kill-postgres"], {}),
+        (["verify-counters", "--target", "http://127.0.0.1:1", "--faults", "kill-redis"], {}),
+        (["verify-counters", "--target", "https://127.0.0.1:1"], {}),
         (["dance"], {}),
         ([], {}),
     ],
@@ -48,6 +59,8 @@ def test_wrong_usage_is_one_line_and_status_2(
 def test_nothing_runs(tmp_path: Path) -> None:
     status = _run(tmp_path, "status")
     assert (status.returncode, status.stderr) == (1, "stack: the stack is not running: `make up` starts it\n")
+    verification = _run(tmp_path, "verify-cache")
+    assert (verification.returncode, verification.stderr) == (1, status.stderr)
     status = _run(tmp_path, "status", "--json")
     assert (status.returncode, status.stdout) == (1, '{"gateway": null, "processes": []}\n')
     assert _run(tmp_path, "down").returncode == 0

@@ -1,4 +1,6 @@
 import base64
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,19 @@ def test_they_are_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
     assert Credentials.load_or_create(path) == made
 
 
-def test_the_cache_key_is_for_aes_256() -> None:
-    assert len(base64.b64decode(Credentials().cache_key, validate=True)) == 32
+def test_what_an_older_file_lacks_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    made = Credentials.load_or_create(path)
+    path.write_text(json.dumps({name: value for name, value in asdict(made).items() if name != "uniques_key"}))
+    completed = Credentials.load_or_create(path)
+    assert completed == replace(made, uniques_key=completed.uniques_key) == Credentials.load_or_create(path)
+
+
+def test_keys_have_32_bytes() -> None:
+    credentials = Credentials()
+    keys = [base64.b64decode(key, validate=True) for key in (credentials.cache_key, credentials.uniques_key)]
+    assert [len(key) for key in keys] == [32, 32]
+    assert keys[0] != keys[1]
 
 
 def test_they_do_not_show_in_tracebacks() -> None:

@@ -28,6 +28,27 @@ def test_given_servers() -> None:
     assert Options.read(urls, {}) == Options(**urls)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("text", "sidecars"), [("true", True), ("1", True), ("false", False), ("0", False), ("", None)]
+)
+def test_sidecars_are_a_switch(text: str, sidecars: object) -> None:
+    assert Options.read({}, {"STACK_SIDECARS": text}).sidecars is sidecars
+
+
+def test_the_argument_switches_off_what_the_environment_switches_on() -> None:
+    assert Options.read({"sidecars": "false"}, {"STACK_SIDECARS": "true"}).sidecars is False
+
+
+def test_a_switch_has_two_positions() -> None:
+    with pytest.raises(UsageError, match=r"^STACK_SIDECARS must be true or false, not 'yes'$"):
+        Options.read({}, {"STACK_SIDECARS": "yes"})
+
+
+def test_sidecars_of_a_cache_behind_tls_are_refused() -> None:
+    with pytest.raises(UsageError, match="speaks no TLS"):
+        Options.read({"cache_url": "rediss://:secret@127.0.0.1:6379/0", "sidecars": "true"}, {})
+
+
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "x", "8080.0", " 80", "٣"])
 def test_a_port_is_a_number_in_range(text: str) -> None:
     with pytest.raises(UsageError, match=r"^PORT must be a whole number from 1 to 65535, not"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +26,10 @@ KEY = {"Idempotency-Key": "k"}
 
 @dataclass
 class Upstream:
-    """A replica that answers 200, except to the path /v1/users/<behaviour>, where only the first request counts."""
+    """A replica that answers 200, unless the path ends in /<behaviour> or ?<behaviour>.
+
+    Of what it does once only the first request counts. What it does slowly takes two seconds, in ten pieces.
+    """
 
     port: int
     received: collections.Counter[str]
@@ -44,20 +48,36 @@ class Upstream:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path, _ = head.split(" ", 2)
         headers = httpx.Headers([(name, value) for name, _, value in _fields(head)])
-        await reader.readexactly(int(headers.get("content-length", "0")))
-        behaviour = path.rpartition("/")[2]
         if path != "/readyz":
             self.received[f"{method} {path}"] += 1
+        await _read_body(reader, headers)
+        behaviour = re.split("[/?]", path)[-1]
         status = "200 OK"
         if behaviour in {"reset-once", "fail-once"} and behaviour not in self.misbehaved:
             self.misbehaved.add(behaviour)
             if behaviour == "reset-once":
                 return False
             status = "503 Service Unavailable"
+        if behaviour == "slowly":
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 10\r\n\r\n".encode())
+            for _ in range(10):
+                await asyncio.sleep(0.2)
+                writer.write(b"x")
+            return True
         body = f"{headers.get('x-request-id')} {headers.get('x-envoy-retry-on')}"
         writer.write(f"HTTP/1.1 {status}\r\nServer: secret\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
         await writer.drain()
         return True
+
+
+async def _read_body(reader: asyncio.StreamReader, headers: httpx.Headers) -> None:
+    if headers.get("transfer-encoding") != "chunked":
+        await reader.readexactly(int(headers.get("content-length", "0")))
+        return
+    size = 1
+    while size:
+        size = int(await reader.readuntil(b"\r\n"), 16)
+        await reader.readexactly(size + 2)
 
 
 def _fields(head: str) -> list[tuple[str, str, str]]:
@@ -94,6 +114,20 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """The gateway before two replicas of user-api that misbehave once between them, and none of counter-api."""
+    async with _bench(tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def hasty_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """As `bench`, with every limit of 5 to 60 seconds shortened to one."""
+    async with _bench(tmp_path, (r'"(5|15|30|60)s"', '"1s"')) as bench:
+        await bench.publish(bench.ports, "counter-api")
+        yield bench
+
+
+@asynccontextmanager
+async def _bench(tmp_path: Path, *changes: tuple[str, str]) -> AsyncIterator[Bench]:
     layout = Layout(tmp_path / "stack", repository_root())
     layout.make()
     received: collections.Counter[str] = collections.Counter()
@@ -105,6 +139,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         gateway.publish("user-api", [])
         gateway.publish("counter-api", [])
         gateway.prepare()
+        for pattern, replacement in changes:
+            gateway._configuration.write_text(re.sub(pattern, replacement, gateway._configuration.read_text()))
         process = Process(gateway.program(), log_file=layout.log("gateway"), state=State(layout.state))
         await process.start()
         stack.push_async_callback(process.stop)
@@ -176,6 +212,90 @@ async def test_a_body_may_have_64_kib(bench: Bench) -> None:
     assert (await bench.client.post("/v1/users", content=b"x" * 65536)).status_code == 200
     assert _problem(await bench.client.post("/v1/users", content=b"x" * 65537)) == (413, "content-too-large")
     assert bench.received["POST /v1/users"] == 1
+
+
+async def test_an_import_may_have_any_length(bench: Bench) -> None:
+    await bench.publish(bench.ports, "counter-api")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 10_000
+
+    for content in (b"x" * 1_000_000, chunks()):
+        for headers in ({}, KEY):
+            response = await bench.client.post("/v1/counters:import", content=content, headers=headers)
+            assert response.status_code == 200
+            content = chunks()  # noqa: PLW2901 (an iterator is used up)
+    assert _problem(await bench.client.post("/v1/counters:batch", content=chunks())) == (413, "content-too-large")
+
+
+async def test_an_import_is_repeated_if_it_carries_a_key(bench: Bench) -> None:
+    await bench.publish(bench.ports, "counter-api")
+    for behaviour in ("reset-once", "fail-once"):
+        path = f"/v1/counters:import?{behaviour}"
+        assert (await bench.client.post(path, headers=KEY, content=b"x" * 100_000)).status_code == 200
+        assert bench.received[f"POST {path}"] == 2
+    assert (await bench.client.post("/v1/counters:import?fail-once")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/counters:import?fail-once"),
+        ("GET", "/v1/counters:export?fail-once"),
+        ("GET", "/v1/counters/a/badge.svg?hit=true&fail-once"),
+        ("GET", "/counter?fail-once"),
+        ("DELETE", "/v1/uniques/fail-once"),
+    ],
+)
+async def test_what_is_sent_once(bench: Bench, method: str, path: str) -> None:
+    await bench.publish(bench.ports, "counter-api")
+    path = path.replace("&", "&x=?")  # where the upstream looks for what it is to do
+    assert (await bench.client.request(method, path)).status_code == 503
+    assert bench.received[f"{method} {path}"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/counters/a/events?reset-once"),
+        ("GET", "/v1/counters/a/badge.svg?fail-once"),
+        ("POST", "/v1/uniques/fail-once"),
+        ("GET", "/v1/uniques/reset-once"),
+    ],
+)
+async def test_what_changes_nothing_when_repeated_is_repeated(bench: Bench, method: str, path: str) -> None:
+    await bench.publish(bench.ports, "counter-api")
+    assert (await bench.client.request(method, path)).status_code == 200
+    assert bench.received[f"{method} {path}"] == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/counters/a/events?slowly", "/v1/counters:export?slowly"])
+async def test_no_limit_cuts_an_answer_that_goes_on(hasty_bench: Bench, path: str) -> None:
+    response = await hasty_bench.client.get(path)
+    assert (response.status_code, response.content) == (200, b"x" * 10)
+
+
+async def test_no_limit_cuts_an_import_that_goes_on(hasty_bench: Bench) -> None:
+    for headers in ({}, KEY):
+        response = await hasty_bench.client.post("/v1/counters:import", content=_slowly(), headers=headers)
+        assert response.status_code == 200
+
+
+async def test_everything_else_has_its_time(hasty_bench: Bench) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        await hasty_bench.client.get("/v1/users/slowly")
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty_bench.gateway.port)
+    writer.write(b"POST /v1/counters:batch HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nx")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def _slowly() -> AsyncIterator[bytes]:
+    """A body that takes two seconds."""
+    for _ in range(10):
+        await asyncio.sleep(0.2)
+        yield b"x"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_it_starts_without_an_env_file() -> None:
     variables = list(VARIABLE.finditer(TEXT))
     assert {match["name"] for match in variables} == {
         *("PORT", "POSTGRES_PASSWORD", "USER_API_DATABASE_PASSWORD", "CACHE_PASSWORD", "COUNTERS_PASSWORD"),
-        "USER_API_CACHE_KEYS",
+        *("USER_API_CACHE_KEYS", "COUNTER_API_UNIQUES_KEY"),
     }
     assert all(match["default"] for match in variables), "an empty password is no password"
     assert "env_file" not in TEXT

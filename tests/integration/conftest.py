@@ -1,4 +1,7 @@
-"""The whole system: three replicas of each service and the gateway, on the session's PostgreSQL and Redis."""
+"""The whole system: three replicas of each service and the gateway, on the session's PostgreSQL and Redis.
+
+What concerns the cache runs a second time with a sidecar beside each replica of user-api.
+"""
 
 import asyncio
 import json
@@ -21,6 +24,7 @@ from stack.layout import free_port
 
 STACK = str(Path(sys.executable).with_name("stack"))
 REPLICAS = 3
+WITH_SIDECARS_TOO = {"test_smoke", "test_replicas"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,11 @@ class Stack:
     def run(self, *arguments: str) -> str:
         ended = subprocess.run(
             [STACK, "--directory", str(self.directory), *arguments],
-            env={name: value for name, value in os.environ.items() if name not in {"PORT", "STACK_DIRECTORY"}},
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if name not in {"PORT", "STACK_DIRECTORY", "STACK_SIDECARS"}
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -53,33 +61,53 @@ class Stack:
         return str(self.status()["gateway"])
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The stack costs seconds to start: pytest runs all tests without sidecars first, then those with."""
+    if "sidecars" in metafunc.fixturenames:
+        module = metafunc.module.__name__.rpartition(".")[2]
+        ways = (
+            ["plain", "sidecars"] if module in WITH_SIDECARS_TOO and not metafunc.config.option.gateway else ["plain"]
+        )
+        metafunc.parametrize("sidecars", ways, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    asyncio.run(_create_database(servers.postgres))
+def sidecars(request: pytest.FixtureRequest) -> bool:
+    """Whether the stack has them; pytest_generate_tests decides."""
+    return str(request.param) == "sidecars"
+
+
+@pytest.fixture(scope="session")
+def stack(servers: Servers, sidecars: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:  # noqa: FBT001 (a fixture)
+    database = f"integration_{uuid.uuid4().hex[:8]}"
+    asyncio.run(_create_database(servers.postgres, database))
     stack = Stack(tmp_path_factory.mktemp("stack"))
+    # A sidecar is a Valkey 9, which cannot read the snapshots of the Redis 8 in the containers: with sidecars the stack
+    # runs its own cache.
+    cache = ["--sidecars"] if sidecars else ["--cache-url", servers.redis_cache]
     try:
         stack.run(
             "up",
             *("--port", str(free_port())),
             *("--user-api-replicas", str(REPLICAS), "--counter-api-replicas", str(REPLICAS)),
-            *("--postgres-url", urlsplit(servers.postgres)._replace(path="/integration").geturl()),
-            *("--cache-url", servers.redis_cache, "--counters-url", servers.redis_counters),
+            *("--postgres-url", urlsplit(servers.postgres)._replace(path=f"/{database}").geturl()),
+            *(*cache, "--counters-url", servers.redis_counters),
         )
         yield stack
     finally:
         stack.run("down")
 
 
-async def _create_database(url: str) -> None:
+async def _create_database(url: str, name: str) -> None:
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute("CREATE DATABASE integration")
+        await connection.execute(f"CREATE DATABASE {name}")
     finally:
         await connection.close()
 
 
 @pytest.fixture(scope="session")
-def gateway(request: pytest.FixtureRequest) -> str:
+def gateway(request: pytest.FixtureRequest, sidecars: bool) -> str:  # noqa: ARG001, FBT001 (a fixture; another stack, another gateway)
     """The URL of the gateway under test: the one of --gateway, or that of a stack of our own."""
     given: str | None = request.config.option.gateway
     if given:

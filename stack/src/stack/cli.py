@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
@@ -84,6 +84,18 @@ def restart(layout: Layout, arguments: argparse.Namespace) -> int:
     request = {"command": "restart", "service": arguments.service}
     _print(status.table(control.ask(_control_socket(layout), request)))
     return 0
+
+
+def verify_cache(layout: Layout, arguments: argparse.Namespace) -> int:
+    from stack.verify import command  # noqa: PLC0415 (brings a PostgreSQL client along, which no other command needs)
+
+    return command.run(_control_socket(layout), arguments)
+
+
+def verify_counters(layout: Layout, arguments: argparse.Namespace) -> int:
+    from stack.verify_counters import command  # noqa: PLC0415 (as above)
+
+    return command.run(_control_socket(layout), arguments)
 
 
 def show_logs(layout: Layout, arguments: argparse.Namespace) -> int:
@@ -191,6 +203,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--postgres-url", metavar="URL", help="use this PostgreSQL instead of an embedded one")
     command.add_argument("--cache-url", metavar="URL", help="use this Redis for the cache")
     command.add_argument("--counters-url", metavar="URL", help="use this Redis for the counters")
+    switch: dict[str, Any] = {"dest": "sidecars", "action": "store_const"}
+    command.add_argument(
+        "--sidecars",
+        const="true",
+        **switch,
+        help="a replica of the cache beside each user-api, to read from (STACK_SIDECARS=true)",
+    )
+    command.add_argument("--no-sidecars", const="false", **switch, help="none; the default")
     command.set_defaults(run=up)
 
     command = commands.add_parser("down", help="stop everything; data is kept")
@@ -209,6 +229,34 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("restart", help="replace the replicas one by one; no request fails")
     command.add_argument("service", choices=SERVICES)
     command.set_defaults(run=restart)
+
+    command = commands.add_parser(
+        "verify-cache",
+        help="read and write users through all replicas, break things meanwhile, and say how stale answers were",
+    )
+    command.add_argument(
+        "--target", metavar="URL", action="append", default=[], help="verify this deployment instead, breaking nothing"
+    )
+    command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
+    command.add_argument("--seconds", default="5", help="that a phase lasts at least (5)")
+    command.add_argument("--users", default="300", help="how many are made, and deleted at the end (300)")
+    command.add_argument("--reads", default="150", help="that begin in a second (150)")
+    command.add_argument("--writes", default="20", help="that begin in a second (20)")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=verify_cache)
+
+    command = commands.add_parser(
+        "verify-counters",
+        help="count and read through all replicas, break things meanwhile, and check that nothing is lost or doubled",
+    )
+    command.add_argument(
+        "--target", metavar="URL", action="append", default=[], help="verify this deployment instead, breaking nothing"
+    )
+    command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
+    command.add_argument("--operations", default="5000", help="that each phase has at least (5000)")
+    command.add_argument("--clients", default="32", help="that ask at the same time (32)")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=verify_counters)
 
     command = commands.add_parser("logs", help="what a process has written")
     command.add_argument("name", help="of a process, or a service for all its replicas")

@@ -14,7 +14,8 @@ def _password() -> str:
     return secrets.token_hex(24)
 
 
-def _cache_key() -> str:
+def _key() -> str:
+    """32 bytes in base64."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -24,17 +25,23 @@ class Credentials:
     postgres: str = field(default_factory=_password, repr=False)
     redis_cache: str = field(default_factory=_password, repr=False)
     redis_counters: str = field(default_factory=_password, repr=False)
-    cache_key: str = field(default_factory=_cache_key, repr=False)
-    """AES-256: 32 bytes in base64."""
+    cache_key: str = field(default_factory=_key, repr=False)
+    """For AES-256."""
+    uniques_key: str = field(default_factory=_key, repr=False)
+    """For the hashes of unique members."""
 
     @classmethod
     def load_or_create(cls, path: Path) -> "Credentials":
-        """Those in the file, which is written (for the owner only) when it is missing."""
+        """Those in the file, which is written (for the owner only) when it or some of them are missing."""
         if path.exists():
             try:
-                return cls(**json.loads(path.read_text()))
+                found = json.loads(path.read_text())
+                credentials = cls(**found)
             except (ValueError, TypeError) as error:
                 raise StackError(f"{path} is damaged; `stack down --delete-data` starts afresh") from error
-        created = cls()
-        write_json(path, asdict(created))
-        return created
+            if found == asdict(credentials):
+                return credentials
+        else:
+            credentials = cls()
+        write_json(path, asdict(credentials))
+        return credentials

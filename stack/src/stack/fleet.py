@@ -9,6 +9,7 @@ from stack.gateway import Gateway
 from stack.layout import free_port
 from stack.process import MakeProcess, Process
 from stack.services import Service
+from stack.sidecar import Sidecars
 from stack.together import together
 
 # How long Envoy may take to find a new replica ready, or one gone; it asks every second.
@@ -21,23 +22,45 @@ WORKERS_LAG = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Replica:
+    """One replica, with the sidecar that comes and goes with it; while that is down, it does without."""
+
     number: int
     port: int
     process: Process
+    sidecar: Process | None
 
     @property
     def retiring(self) -> bool:
         return self.process.phase == "draining"
 
+    @property
+    def processes(self) -> list[Process]:
+        return [self.process, self.sidecar] if self.sidecar else [self.process]
+
+    async def start(self) -> None:
+        if self.sidecar:
+            await self.sidecar.start()
+        await self.process.start()
+
+    async def heal(self) -> None:
+        await together(process.heal() for process in self.processes)
+
+    async def stop(self) -> None:
+        for process in self.processes:
+            await process.stop()
+
 
 class Fleet:
     """Replicas numbered from 1, each on its own port. The gateway knows those that are ready."""
 
-    def __init__(self, service: Service, gateway: Gateway, make_process: MakeProcess) -> None:
+    def __init__(
+        self, service: Service, gateway: Gateway, make_process: MakeProcess, sidecars: Sidecars | None = None
+    ) -> None:
         self.name = service.name
         self._service = service
         self._gateway = gateway
         self._make_process = make_process
+        self._sidecars = sidecars
         self._replicas: list[Replica] = []
         self._published: set[int] | None = None
 
@@ -48,7 +71,8 @@ class Fleet:
     @property
     def processes(self) -> list[Process]:
         """All that run, by number; also those that are being replaced."""
-        return [replica.process for replica in sorted(self._replicas, key=lambda replica: replica.number)]
+        in_order = sorted(self._replicas, key=lambda replica: replica.number)
+        return [process for replica in in_order for process in replica.processes]
 
     def publish(self) -> None:
         """Tell the gateway which replicas are ready, if that has changed."""
@@ -78,25 +102,28 @@ class Fleet:
 
     async def heal(self) -> None:
         """Return when all replicas are ready and the gateway knows."""
-        await together(replica.process.heal() for replica in self._replicas)
+        await together(replica.heal() for replica in self._replicas)
         await self._until_gateway_agrees()
 
     async def stop(self) -> None:
-        await together(replica.process.stop() for replica in self._replicas)
+        await together(replica.stop() for replica in self._replicas)
         self._replicas.clear()
 
     async def _start(self, numbers: Iterable[int]) -> None:
         new = [self._new(number) for number in numbers]
         self._replicas += new
         try:
-            await together(replica.process.start() for replica in new)
+            await together(replica.start() for replica in new)
         except BaseException:
             await self._retire(new)
             raise
 
     def _new(self, number: int) -> Replica:
         port = free_port()
-        return Replica(number, port, self._make_process(self._service.replica(number, port), self.publish))
+        read_url = self._sidecars.url(port) if self._sidecars else None
+        program = self._service.replica(number, port, cache_read_url=read_url)
+        sidecar = self._make_process(self._sidecars.program(number, port)) if self._sidecars else None
+        return Replica(number, port, self._make_process(program, self.publish), sidecar)
 
     async def _retire(self, replicas: list[Replica]) -> None:
         """Take replicas out of the gateway, let them finish what they have, and stop them."""
@@ -105,7 +132,7 @@ class Fleet:
         if replicas:
             await self._until_gateway_agrees()
             await asyncio.sleep(WORKERS_LAG)
-        await together(replica.process.stop() for replica in replicas)
+        await together(replica.stop() for replica in replicas)
         self._replicas = [replica for replica in self._replicas if replica not in replicas]
 
     async def _until_gateway_agrees(self) -> None:

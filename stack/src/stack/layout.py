@@ -60,7 +60,7 @@ class Layout:
         """A short private directory: paths of sockets must be short, and the stack's own may be long."""
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
         directory = Path(tempfile.gettempdir()) / f"evenkeel-{os.getuid()}-{digest}"
-        if len(os.fsencode(directory / "control.sock")) > SOCKET_PATH_MAX:
+        if len(os.fsencode(directory / "cache-20000.sock")) > SOCKET_PATH_MAX:  # the longest of their names
             directory = Path("/tmp") / directory.name  # noqa: S108 (made_private checks whose it is)
         return directory
 
@@ -71,6 +71,10 @@ class Layout:
     @property
     def admin_socket(self) -> Path:
         return self.sockets / "envoy.sock"
+
+    def sidecar_socket(self, port: int) -> Path:
+        """Of the cache sidecar that belongs to the replica on that port."""
+        return self.sockets / f"cache-{port}.sock"
 
     def make(self) -> None:
         """Create the directories that are missing."""

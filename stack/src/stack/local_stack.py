@@ -14,6 +14,7 @@ from stack.gateway import Gateway
 from stack.layout import Layout, port_is_free
 from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, Options
 from stack.process import Process, Program
+from stack.sidecar import Sidecars
 from stack.state import State
 from stack.together import together
 
@@ -36,9 +37,13 @@ class LocalStack:
             cache_url=self._backends.cache.url,
             cache_key=credentials.cache_key,
         )
-        counter_api = services.counter_api(redis_url=self._backends.counters.url)
+        self._sidecars: Sidecars | None = None
+        if options.sidecars:
+            self._sidecars = Sidecars(self._backends.cache.url, credentials.redis_cache, layout)
+        counter_api = services.counter_api(redis_url=self._backends.counters.url, uniques_key=credentials.uniques_key)
         self._fleets = {
-            service.name: Fleet(service, self._gateway, make_process) for service in (self._user_api, counter_api)
+            "user-api": Fleet(self._user_api, self._gateway, make_process, self._sidecars),
+            "counter-api": Fleet(counter_api, self._gateway, make_process),
         }
 
     async def start(self) -> None:
@@ -54,6 +59,8 @@ class LocalStack:
         for fleet in self._fleets.values():
             fleet.publish()
         self._gateway.prepare()
+        if self._sidecars:
+            self._sidecars.make()
         await together(
             [
                 self._gateway_process.start(),
@@ -121,6 +128,7 @@ class LocalStack:
             ("PostgreSQL", current.postgres_url, options.postgres_url),
             ("the cache", current.cache_url, options.cache_url),
             ("the counters' Redis", current.counters_url, options.counters_url),
+            ("whether there are sidecars", bool(current.sidecars), options.sidecars),
         ):
             if wanted is not None and wanted != now:
                 raise StackError(f"{what} cannot change while the stack runs; `stack down` first")

@@ -15,7 +15,10 @@ ENVIRONMENT = {
     "user_api_replicas": "USER_API_REPLICAS",
     "counter_api_replicas": "COUNTER_API_REPLICAS",
     "port": "PORT",
+    "sidecars": "STACK_SIDECARS",
 }
+
+SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Options:
     postgres_url: str | None = None
     cache_url: str | None = None
     counters_url: str | None = None
+    sidecars: bool | None = None
+    """A replica of the cache beside each replica of user-api."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str | None], environment: Mapping[str, str]) -> "Options":
@@ -38,12 +43,15 @@ class Options:
         """
         values: dict[str, Any] = {}
         for name in ("user_api_replicas", "counter_api_replicas", "port"):
-            source, text = f"--{name.replace('_', '-')}", arguments.get(name)
-            if text is None:
-                source, text = ENVIRONMENT[name], environment.get(ENVIRONMENT[name])
+            source, text = _given(name, arguments, environment)
             if text:
                 low, high = (1, 65535) if name == "port" else (0, MAX_REPLICAS)
                 values[name] = whole_number(source, text, low, high)
+        source, text = _given("sidecars", arguments, environment)
+        if text:
+            if text not in SWITCH:
+                raise UsageError(f"{source} must be true or false, not {text!r}")
+            values["sidecars"] = SWITCH[text]
         for name, schemes in (
             ("postgres_url", ("postgresql",)),
             ("cache_url", ("redis", "rediss")),
@@ -52,10 +60,20 @@ class Options:
             text = arguments.get(name)
             if text:
                 values[name] = _url(f"--{name.replace('_', '-')}", text, schemes)
+        if values.get("sidecars") and values.get("cache_url", "").startswith("rediss:"):
+            raise UsageError("sidecars need a --cache-url like redis://…: the embedded Valkey speaks no TLS")
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _given(name: str, arguments: Mapping[str, str | None], environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """The text that was given for an option, and where."""
+    text = arguments.get(name)
+    if text is None:
+        return ENVIRONMENT[name], environment.get(ENVIRONMENT[name])
+    return f"--{name.replace('_', '-')}", text
 
 
 def whole_number(source: str, text: str, low: int, high: int) -> int:

@@ -39,6 +39,18 @@ async def redis_pings(port: int, password: str) -> bool:
         return False
 
 
+async def redis_replicates(unix_socket: Path, password: str) -> bool:
+    """Whether the server is a replica that has its primary's data and hears of every change to it."""
+    try:
+        async with asyncio.timeout(TIMEOUT), _connected(0, unix_socket) as (reader, writer):
+            writer.write(f"AUTH {password}\r\nROLE\r\n".encode())
+            # ROLE answers: slave, host and port of the primary, state of the link, offset.
+            lines = [await reader.readline() for _ in range(9)]
+            return lines[0] == b"+OK\r\n" and lines[-1] == b"connected\r\n"
+    except (OSError, TimeoutError):
+        return False
+
+
 async def postgres_answers(port: int) -> bool:
     """Whether the server takes sessions: it asks for the password instead of reporting that it is starting up."""
     parameters = b"user\0postgres\0database\0postgres\0\0"

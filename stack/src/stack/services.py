@@ -18,19 +18,22 @@ class Service:
     name: str
     settings: dict[str, str]
 
-    def replica(self, number: int, port: int) -> Program:
-        """Replica `number` (from 1), listening on 127.0.0.1:port."""
+    def replica(self, number: int, port: int, *, cache_read_url: str | None = None) -> Program:
+        """Replica `number` (from 1), listening on 127.0.0.1:port and reading its cache from there if given."""
         name = f"{self.name}-{number}"
 
         async def ready() -> bool:
             answer = await http_get("/readyz", port=port)
             return answer is not None and answer.status == 200
 
+        own = {"HOST": "127.0.0.1", "PORT": str(port), "REPLICA_NAME": name}
+        if cache_read_url:
+            own["CACHE_READ_URL"] = cache_read_url
         return Program(
             name=name,
             service=self.name,
             argv=[command(self.name), "serve"],
-            environment=self.settings | self._prefixed({"HOST": "127.0.0.1", "PORT": str(port), "REPLICA_NAME": name}),
+            environment=self.settings | self._prefixed(own),
             ready=ready,
             url=f"http://127.0.0.1:{port}",
         )
@@ -51,8 +54,8 @@ def user_api(*, database_url: str, cache_url: str, cache_key: str) -> Service:
     )
 
 
-def counter_api(*, redis_url: str) -> Service:
-    return Service("counter-api", {"COUNTER_API_REDIS_URL": redis_url})
+def counter_api(*, redis_url: str, uniques_key: str) -> Service:
+    return Service("counter-api", {"COUNTER_API_REDIS_URL": redis_url, "COUNTER_API_UNIQUES_KEY": uniques_key})
 
 
 def command(name: str) -> str:

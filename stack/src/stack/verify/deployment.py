@@ -1,0 +1,155 @@
+"""What is verified: the local stack, whose processes can be broken, or any deployment by its addresses."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stack import control
+from stack.errors import StackError
+from stack.verify.prober import Target
+
+WATCH_INTERVAL = 0.5
+"""Seconds between looks at where the replicas are."""
+
+HEALTHY_WITHIN = 60.0
+"""Seconds in which everything must be back after a fault."""
+
+USERS = "user-api"
+
+Process = dict[str, Any]
+
+
+class Elsewhere:
+    """Any deployment; nothing in it is touched but the users that are made for the purpose."""
+
+    dsn: str | None = None
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._targets = [Target.at(url, url) for url in urls]
+
+    @property
+    def targets(self) -> list[Target]:
+        return list(self._targets)
+
+    def any(self) -> Target:
+        return random.choice(self._targets)  # noqa: S311 (a load, not a secret)
+
+    def named(self, _: str) -> Target | None:
+        """An address may stand for many replicas."""
+        return None
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        yield
+        for target in self._targets:
+            target.pool.close()
+
+
+class Local:
+    """The running stack, as its supervisor describes it: the gateway, and the replicas of one service."""
+
+    def __init__(self, control_socket: Path, service: str = USERS) -> None:
+        self._control_socket = control_socket
+        self._service = service
+        self._processes: list[Process] = []
+        self._gateway = Target.at("gateway", "http://127.0.0.1")
+        self._replicas: dict[str, Target] = {}
+
+    @property
+    def dsn(self) -> str:
+        [dsn] = [process["dsn"] for process in self._processes if process["service"] == "postgres"]
+        return str(dsn)
+
+    @property
+    def targets(self) -> list[Target]:
+        """The gateway first, then the replicas by their names."""
+        return [self._gateway, *(self._replicas[name] for name in sorted(self._replicas))]
+
+    def any(self) -> Target:
+        """Half of all go through the gateway, the others straight to one replica."""
+        if random.random() < 0.5 or not self._replicas:  # noqa: S311 (a load, not a secret)
+            return self._gateway
+        return random.choice(list(self._replicas.values()))  # noqa: S311 (as above)
+
+    def named(self, name: str) -> Target | None:
+        return self._replicas.get(name)
+
+    def pids(self, service: str) -> list[int]:
+        """The running processes of the service that are the stack's own."""
+        return [process["pid"] for process in self._processes if process["service"] == service and process["pid"]]
+
+    def victim(self, service: str) -> int:
+        """One of them; raises StackError if there is none."""
+        if not (pids := self.pids(service)):
+            raise StackError(f"{service} is no process of this stack")
+        return random.choice(pids)  # noqa: S311 (a victim, not a secret)
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Follow the replicas to where they are; raises StackError unless all is well at first."""
+        await self.until_healthy()
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            for target in (self._gateway, *self._replicas.values()):
+                target.pool.close()
+
+    async def until_healthy(self, *, without: int | None = None) -> None:
+        """Return when everything is healthy, and the process `without` gone."""
+        try:
+            async with asyncio.timeout(HEALTHY_WITHIN):
+                while True:
+                    await self._look()
+                    well = all(process["state"] == "healthy" for process in self._processes)
+                    pids = {process["pid"] for process in self._processes if process["pid"]}  # given servers have none
+                    if well and without not in pids:
+                        return
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            ill = ", ".join(process["name"] for process in self._processes if process["state"] != "healthy")
+            raise StackError(f"not healthy within {HEALTHY_WITHIN:g} s: {ill}") from None
+
+    async def restart(self) -> None:
+        """Replace the replicas one by one."""
+        await self._ask({"command": "restart", "service": self._service}, patience=None)
+        await self._look()
+
+    async def _watch(self) -> None:
+        while True:
+            with contextlib.suppress(StackError):
+                await self._look()
+            await asyncio.sleep(WATCH_INTERVAL)
+
+    async def _look(self) -> None:
+        status = await self._ask({"command": "status"}, patience=30)
+        self._processes = status["processes"]
+        self._gateway = _at(self._gateway, "gateway", status["gateway"])
+        # A replica that is being replaced has its successor beside it under the same name.
+        healthy = {
+            process["name"]: process["url"]
+            for process in self._processes
+            if process["service"] == self._service and process["state"] == "healthy"
+        }
+        listed = {process["name"] for process in self._processes}
+        for name in set(self._replicas) - listed:
+            self._replicas.pop(name).pool.close()
+        for name, url in healthy.items():
+            self._replicas[name] = _at(self._replicas.get(name), name, url)
+
+    async def _ask(self, request: control.Request, *, patience: float | None) -> control.Answer:
+        return await asyncio.to_thread(control.ask, self._control_socket, request, timeout=patience)
+
+
+def _at(target: Target | None, name: str, url: str) -> Target:
+    """The same target if that is where it is, else a new one; requests under way on the old one go on."""
+    if target is not None and target.url == url:
+        return target
+    if target is not None:
+        target.pool.close()
+    return Target.at(name, url)

@@ -1,0 +1,113 @@
+"""Faults done for real to the processes of the local stack, and always undone."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from stack.errors import StackError
+from stack.verify.deployment import USERS, Local
+
+FROZEN = 3.0
+"""Seconds that a process is stopped: longer than any trust lasts, and than a relay may be away unnoticed."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`service` is the one whose process it breaks, which must be the stack's own."""
+
+    service: str | None
+    inject: Callable[[Local], Awaitable[None]]
+    """Returns when the fault is over and everything is healthy again; raises StackError where it could not be done."""
+
+
+async def _nothing(_: Local) -> None:
+    pass
+
+
+def killed(service: str) -> Fault:
+    """SIGKILL to a process of the service; its supervisor starts it again."""
+
+    async def kill(local: Local) -> None:
+        victim = local.victim(service)
+        _send(signal.SIGKILL, victim)
+        await local.until_healthy(without=victim)
+
+    return Fault(service, kill)
+
+
+def frozen(service: str) -> Fault:
+    """SIGSTOP to a process of the service, and SIGCONT after FROZEN seconds."""
+
+    async def freeze(local: Local) -> None:
+        victim = local.victim(service)
+        async with stopped(victim):
+            await asyncio.sleep(FROZEN)
+        await local.until_healthy()
+
+    return Fault(service, freeze)
+
+
+FAULTS = {
+    "none": Fault(None, _nothing),
+    "sql": Fault(None, _nothing),
+    "kill-user-api": killed(USERS),
+    "freeze-user-api": frozen(USERS),
+    "restart-user-api": Fault(USERS, Local.restart),
+    "freeze-redis": frozen("redis-cache"),
+    "kill-redis": killed("redis-cache"),
+    "freeze-sidecar": frozen("cache-sidecar"),
+    "kill-sidecar": killed("cache-sidecar"),
+    "freeze-postgres": frozen("postgres"),
+    "kill-postgres": killed("postgres"),
+}
+
+
+def possible(local: Local) -> list[str]:
+    """Those whose victims are the stack's own."""
+    return [name for name, fault in FAULTS.items() if fault.service is None or local.pids(fault.service)]
+
+
+@contextlib.asynccontextmanager
+async def stopped(pid: int) -> AsyncIterator[None]:
+    """The process and its children, of which PostgreSQL has one for each connection, do not run in this block."""
+    with contextlib.ExitStack() as undoing:
+        undoing.callback(_resume, [pid])
+        _send(signal.SIGSTOP, pid)  # from now on it has no more children
+        pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+        undoing.callback(_resume, pids)
+        waker = _waker(pids)
+        undoing.callback(_end, waker)
+        for each in pids[1:]:
+            with contextlib.suppress(ProcessLookupError):  # a connection may have ended meanwhile
+                os.kill(each, signal.SIGSTOP)
+        yield
+
+
+def _resume(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _end(waker: subprocess.Popen[bytes]) -> None:
+    os.killpg(waker.pid, signal.SIGKILL)
+    waker.wait()
+
+
+def _waker(pids: Sequence[int]) -> subprocess.Popen[bytes]:
+    """Resumes them although this program may have been killed meanwhile."""
+    command = f"sleep {2 * FROZEN:g}; kill -CONT {' '.join(map(str, pids))}"
+    return subprocess.Popen(["/bin/sh", "-c", command], start_new_session=True, stdin=subprocess.DEVNULL)
+
+
+def _send(number: signal.Signals, pid: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError as error:
+        raise StackError(f"{number.name} could not be sent to process {pid}: {error.strerror}") from error

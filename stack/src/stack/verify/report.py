@@ -1,0 +1,51 @@
+"""The table that people read."""
+
+from collections.abc import Sequence
+
+from stack.status import aligned
+from stack.verify.tally import Tally
+
+EXPLANATION = (
+    "cached: share of the answers that came from a cache, of those that say it. stale: share of the answers given as"
+    " fresh that lacked a commit known when they were asked for; p50 to max: for how long it had been known, in ms,"
+    " among those. marked: answers that said they may be stale. own: stale reads of a write through the replica that"
+    " had acknowledged it. min-v: broken Min-Version promises."
+)
+
+HEADINGS = (
+    *("PHASE", "READS", "WRITES", "ERRORS", "CACHED", "STALE", "P50", "P99", "P99.9", "MAX"),
+    *("MARKED", "OWN", "MIN-V"),
+)
+
+
+def table(tallies: Sequence[Tally]) -> str:
+    """A line for each phase, and below what is wrong with them."""
+    lines = [aligned([HEADINGS, *map(_row, tallies)]), "", EXPLANATION]
+    for tally in tallies:
+        if tally.errors:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in tally.errors.most_common())
+            lines.append(f"{tally.phase}: no answer: {kinds}")
+        lines += [f"{tally.phase}: {problem}" for problem in tally.problems()]
+        lines += [f"{tally.phase}:   {example}" for example in tally.examples]
+    return "\n".join(lines)
+
+
+def _row(tally: Tally) -> tuple[str, ...]:
+    summary = tally.as_dict()
+    cached = tally.sources["memory"] + tally.sources["redis"]
+    return (
+        tally.phase,
+        str(tally.reads),
+        str(tally.writes),
+        str(tally.errors.total()),
+        _percent(cached, cached + tally.sources["database"], 0),
+        _percent(summary["stale"], tally.reads, 3),
+        *(f"{value:.0f}" for value in summary["staleness_ms"].values()),
+        str(tally.marked),
+        str(tally.own_stale),
+        str(tally.breaches["min-version"]),
+    )
+
+
+def _percent(part: int, whole: int, digits: int) -> str:
+    return f"{100 * part / whole:.{digits}f}%" if whole else "-"

@@ -1,0 +1,93 @@
+"""What one phase has counted, and which promises it found broken."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from stack.verify.staleness import quantile
+
+PROMISE = 2.0
+"""Seconds after a commit in which an answer that is given as fresh may lack it (DESIGN section 4, invariant 1)."""
+
+EXAMPLES = 5
+"""Broken promises that a phase describes; the others are only counted."""
+
+BREACHES = {
+    "late": f"answers lacked as fresh what had been committed for more than {PROMISE:g} s",
+    "min-version": "answers were older than Min-Version, or refused although that version had been committed",
+    "own-write": "reads through the replica that had acknowledged a write lacked it, with nothing broken",
+    "no-cache": "answers from the database itself were stale",
+    "foreign": "answers held what had not been written there",
+}
+
+
+@dataclass
+class Tally:
+    """`strict`: nothing is broken on purpose, so that whoever writes must read it through the same replica at once."""
+
+    phase: str
+    strict: bool
+    writes: int = 0
+    marked: int = 0
+    """Answers that said themselves that they may be stale."""
+    own: int = 0
+    """Reads of a write through the replica that had acknowledged it."""
+    own_stale: int = 0
+    staleness: list[float] = field(default_factory=list)
+    """Seconds, of the answers given as fresh that were stale."""
+    sources: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    breaches: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    failure: str | None = None
+    """Why the fault could not be injected."""
+
+    @property
+    def reads(self) -> int:
+        """Answers given as fresh."""
+        return self.sources.total()
+
+    def fresh(self, source: str, staleness: float, what: str) -> None:
+        """Count an answer that was given as fresh; `what` describes it in case it breaks the promise."""
+        self.sources[source] += 1
+        if staleness > 0:
+            self.staleness.append(staleness)
+        if staleness > PROMISE:
+            self.breach("late", f"{what}, {staleness:.3f} s after a later commit was known")
+
+    def breach(self, kind: str, what: str) -> None:
+        self.breaches[kind] += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(f"{kind}: {what}")
+
+    def problems(self) -> list[str]:
+        """What keeps the phase from having passed, a sentence each."""
+        found = [f"{count} {BREACHES[kind]}" for kind, count in self.breaches.items()]
+        if self.failure:
+            found.append(self.failure)
+        elif not self.reads or not self.writes:
+            found.append(f"{self.reads} reads and {self.writes} writes were answered: that proves nothing")
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`; times in milliseconds."""
+        ordered = sorted(self.staleness)
+        return {
+            "phase": self.phase,
+            "reads": self.reads,
+            "writes": self.writes,
+            "errors": dict(self.errors),
+            "sources": dict(self.sources),
+            "stale": len(ordered),
+            "stale_share": len(ordered) / self.reads if self.reads else 0.0,
+            "staleness_ms": {
+                name: round(quantile(ordered, share) * 1000, 1)
+                for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0))
+            },
+            "marked_stale": self.marked,
+            "own_reads": self.own,
+            "own_stale": self.own_stale,
+            "breaches": dict(self.breaches),
+            "examples": self.examples,
+            "problems": self.problems(),
+        }

@@ -1,0 +1,39 @@
+"""The table that people read."""
+
+from collections.abc import Sequence
+
+from stack.status import aligned
+from stack.verify_counters.tally import Tally
+
+EXPLANATION = (
+    "faults: times that the fault was done to the running stack. ok: increments whose value was answered. retried:"
+    " requests sent again with the same key. replayed: answers that said they had been given before. unknown:"
+    " increments without a key that got no answer; in brackets those that were applied, as the values show. lost:"
+    " acknowledged and not in the values. doubled: in the values, and nobody's. disorder: ended before something began"
+    " whose effect they show."
+)
+
+HEADINGS = (
+    *("PHASE", "FAULTS", "SECONDS", "INCREMENTS", "READS", "OK", "RETRIED", "REPLAYED", "UNKNOWN"),
+    *("LOST", "DOUBLED", "DISORDER"),
+)
+
+
+def table(tallies: Sequence[Tally]) -> str:
+    """A line for each phase, and below what is wrong with them."""
+    lines = [aligned([HEADINGS, *map(_row, tallies)]), "", EXPLANATION]
+    for tally in tallies:
+        lines += [f"{tally.phase}: {problem}" for problem in tally.problems()]
+        lines += [f"{tally.phase}:   {example}" for example in tally.examples]
+    return "\n".join(lines)
+
+
+def _row(tally: Tally) -> tuple[str, ...]:
+    return (
+        tally.phase,
+        str(tally.injected),
+        f"{tally.seconds:.0f}",
+        *map(str, (tally.increments, tally.reads, tally.acknowledged, tally.retried, tally.replayed)),
+        f"{tally.unknown} ({tally.applied})",
+        *(str(tally.breaches[kind]) for kind in ("lost", "doubled", "disorder")),
+    )

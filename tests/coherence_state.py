@@ -1,0 +1,155 @@
+"""The states of coherence_model.py: the database, Redis, and what readers, writers and relays have under way."""
+
+from typing import NamedTuple
+
+NOTHING, FORGET, DELETED = -3, -2, -1
+"""What a look at the change log may find besides the version of the row."""
+
+UNREAD = -1
+NOBODY, CLIENT = -1, -2
+"""Who holds a lease besides a fill: one that has ended, or a process for all its fills."""
+
+
+class Snapshot(NamedTuple):
+    """What a pg_snapshot tells of transactions."""
+
+    end: int
+    """The first id not given away."""
+    open: tuple[int, ...]
+
+    def lacks(self, xid: int) -> bool:
+        """Whether the transaction had not ended: the condition that the poll's SQL has."""
+        return xid >= self.end or xid in self.open
+
+    @property
+    def oldest(self) -> int:
+        return min(self.open, default=self.end)
+
+
+class Point(NamedTuple):
+    """How far the log has been relayed."""
+
+    history: int
+    snapshot: Snapshot
+    mark: int = 0
+    """Of the pass that has run its first script, in a chain."""
+
+
+LOST = Point(-1, Snapshot(0, ()))
+"""There is no state."""
+
+
+class Commit(NamedTuple):
+    xid: int
+    version: int
+    """Of the row from then on; 0: there is none."""
+    logged: int
+
+
+class Database(NamedTuple):
+    begun: int = 0
+    open: tuple[int, ...] = ()
+    commits: tuple[Commit, ...] = ()
+    horizon: int = 0
+    """The log is pruned below this id."""
+    history: int = 0
+
+
+class Lease(NamedTuple):
+    token: int
+    """The fill's place in State.fills, or NOBODY or CLIENT."""
+    least: int
+
+
+class Redis(NamedTuple):
+    entry: int | None
+    """How many commits the value had seen: tells a value from another of the same version."""
+    lease: Lease | None
+    relayed: Point
+
+
+class Fill(NamedTuple):
+    leased: bool
+    read: int
+    """How many commits were visible when it read the row."""
+
+
+IDLE = Fill(leased=False, read=UNREAD)
+
+
+class Pass(NamedTuple):
+    """A relay that has looked at the log."""
+
+    known: Point
+    reached: Point
+    news: int
+    second: bool
+    """Its first script has run."""
+
+
+class State(NamedTuple):
+    database: Database
+    unsent: tuple[int, ...]
+    """Commits whose writers have not invalidated yet; one that never does has crashed."""
+    acknowledged: int
+    """The last commit whose writer has answered."""
+    redis: Redis
+    replica: Redis | None
+    """What a replica of this Redis had received when it stopped receiving; a failover promotes it."""
+    failovers: int
+    fills: tuple[Fill, ...]
+    passes: tuple[Pass, ...]
+    elsewhere: Point
+    """The relay's state, if it is not in Redis."""
+
+
+def initial(*, fills: int) -> State:
+    """A row of version 1, an empty cache, a relay that has seen all there is, and places for so many fills."""
+    start = Point(0, Snapshot(0, ()))
+    return State(Database(), (), 0, Redis(None, None, start), None, 0, (IDLE,) * fills, (), start)
+
+
+def version(database: Database, seen: int) -> int:
+    """Of the row after so many commits."""
+    return database.commits[seen - 1].version if seen else 1
+
+
+# States that differ only in the names of fills, or of relays, are one.
+
+
+def with_fill(state: State, place: int, fill: Fill) -> State:
+    return ordered(state._replace(fills=(*state.fills[:place], fill, *state.fills[place + 1 :])))
+
+
+def ordered(state: State) -> State:
+    places = sorted(range(len(state.fills)), key=state.fills.__getitem__)
+    if places == list(range(len(places))):
+        return state
+    return state._replace(
+        fills=tuple(state.fills[place] for place in places),
+        redis=_renamed(state.redis, places),
+        replica=state.replica and _renamed(state.replica, places),
+    )
+
+
+def _renamed(redis: Redis, places: list[int]) -> Redis:
+    if redis.lease is None or redis.lease.token < 0:
+        return redis
+    return redis._replace(lease=redis.lease._replace(token=places.index(redis.lease.token)))
+
+
+def without_holder(redis: Redis, place: int) -> Redis:
+    if redis.lease is None or redis.lease.token != place:
+        return redis
+    return redis._replace(lease=redis.lease._replace(token=NOBODY))
+
+
+def with_passes(state: State, passes: tuple[Pass, ...]) -> State:
+    return state._replace(passes=tuple(sorted(passes)))
+
+
+def unused_mark(state: State) -> int:
+    used = {state.redis.relayed.mark, *(relay.known.mark for relay in state.passes)}
+    if state.replica is not None:
+        used.add(state.replica.relayed.mark)
+    return next(mark for mark in range(1, len(used) + 2) if mark not in used)

@@ -1,0 +1,46 @@
+"""`stack verify-counters` on a stack of its own, whose counters' Redis it may break."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.integration.conftest import STACK, Stack
+
+from stack.layout import free_port
+
+FAULTS = ["kill-replica", "freeze-replica", "restart-replicas", "kill-gateway", "kill-redis", "freeze-redis"]
+
+
+@pytest.fixture(scope="module")
+def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """On embedded servers, whatever the session's are."""
+    stack = Stack(tmp_path_factory.mktemp("breakable"))
+    try:
+        stack.run("up", "--port", str(free_port()), "--user-api-replicas", "0", "--counter-api-replicas", "2")
+        yield stack
+    finally:
+        stack.run("down")
+
+
+def test_nothing_is_lost_or_doubled_whatever_breaks(breakable: Stack) -> None:
+    found = json.loads(breakable.run("verify-counters", "--operations", "1000", "--clients", "16", "--json"))
+    assert [phase["phase"] for phase in found["phases"]] == ["none", "disconnects", *FAULTS]
+    for phase in found["phases"]:
+        assert (phase["problems"], phase["examples"]) == ([], [])
+        assert phase["increments"] + phase["reads"] >= 1000
+        assert (phase["injected"] > 0) is (phase["phase"] in FAULTS)
+    assert found["ok"]
+    assert httpx.get(f"{breakable.gateway}/v1/counters?prefix=verify").json() == {"data": []}
+
+
+def test_a_fault_that_cannot_be_injected_is_a_failure(stack: Stack) -> None:
+    """The session's servers are not that stack's own processes."""
+    arguments = ("verify-counters", "--faults", "kill-redis", "--operations", "100", "--json")
+    ended = subprocess.run(
+        [STACK, "--directory", stack.directory, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    [phase] = json.loads(ended.stdout)["phases"]
+    assert (ended.returncode, phase["injected"], phase["breaches"]) == (1, 0, {})
+    assert phase["problems"] == ["the fault could not be injected: redis-counters is no process of this stack"]

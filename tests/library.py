@@ -1,0 +1,87 @@
+"""A database with a table that has a change log, for tests of the log."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from evenkeel.cache.change_log import ChangeLog, install
+
+BOOKS = "CREATE TABLE books (id bigint PRIMARY KEY, title text, version bigint NOT NULL DEFAULT 1, changed timestamptz)"
+
+
+class Library:
+    """A database with a table of books."""
+
+    def __init__(self, url: str, engine: AsyncEngine) -> None:
+        self.url = url
+        self.engine = engine
+        self.log = ChangeLog(engine, log="book_changes", key="book_id")
+
+    async def execute(self, *statements: str | tuple[str, Any]) -> None:
+        """One transaction of statements, some with a parameter."""
+        async with self.connect() as connection, connection.transaction():
+            for statement in statements:
+                await (connection.execute(statement) if isinstance(statement, str) else connection.execute(*statement))
+
+    async def value(self, query: str, *parameters: Any) -> Any:
+        async with self.connect() as connection:
+            return await connection.fetchval(query, *parameters)
+
+    @asynccontextmanager
+    async def connect(self, **credentials: str) -> AsyncIterator[Any]:
+        async with _connection(self.url, **credentials) as connection:
+            yield connection
+
+    async def state(self) -> str:
+        return (await self.log.poll(None)).state
+
+    async def changes(self, since: str) -> dict[str, int | None] | None:
+        return (await self.log.poll(since)).changes
+
+    async def install(self) -> None:
+        await self.execute(
+            *install(table="books", key="id", updated_at="changed", log="book_changes", log_key="book_id")
+        )
+
+
+@asynccontextmanager
+async def library_without_log(server: str) -> AsyncIterator[Library]:
+    """On the server with this URL, whose role is a superuser."""
+    await _administer(server, "DROP DATABASE IF EXISTS change_log WITH (FORCE)", "CREATE DATABASE change_log")
+    url = urlsplit(server)._replace(path="/change_log").geturl()
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
+    try:
+        library = Library(url, engine)
+        await library.execute(BOOKS)
+        yield library
+    finally:
+        await engine.dispose()
+        await _administer(server, "DROP DATABASE change_log WITH (FORCE)")
+
+
+@asynccontextmanager
+async def library_with_log(server: str) -> AsyncIterator[Library]:
+    """As above; the books 1, 2 and 3 are in it, at version 1."""
+    async with library_without_log(server) as library:
+        await library.install()
+        await library.execute("INSERT INTO books (id, title) SELECT id, 'T' FROM generate_series(1, 3) AS id")
+        yield library
+
+
+async def _administer(server: str, *statements: str) -> None:
+    async with _connection(server) as connection:
+        for statement in statements:
+            await connection.execute(statement)
+
+
+@asynccontextmanager
+async def _connection(url: str, **credentials: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(url, **credentials)
+    try:
+        yield connection
+    finally:
+        await connection.close()

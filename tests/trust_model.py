@@ -1,0 +1,216 @@
+"""How long an old value can be served as fresh, as an explicit-state model with clocks.
+
+One row changes once, and its writer dies before it invalidates. What remains is the relay, and trust that runs out: of
+Redis by `alive`, of memory by the answers to the process's questions. Every command and answer may take any time (its
+sender, its receiver or Redis frozen), so no step has to happen before another one or before the clock ticks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+TICK = 0.25
+"""Seconds."""
+
+ALIVE = 6
+"""Ticks after a look at the log within which Redis is trusted."""
+
+TRUST = 4
+"""Ticks after a question within which its answer lets memory be trusted."""
+
+PROMISED = 8
+"""Ticks after a commit from which on no reader is given the old value as fresh."""
+
+NEVER = -1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The defaults are what the code does. Each safeguard can be given up."""
+
+    alive_from: Literal["before the look", "the script"] = "before the look"
+    """From when a look at the log lets Redis be trusted: a time that was asked of Redis before the look, or when the
+    script runs, which is what an expiry given as a duration means."""
+    moved_only: bool = True
+    """A relay that finds another state than it began from does not prolong trust."""
+    trust_from: Literal["question", "answer"] = "question"
+    """From when an answer lets memory be trusted."""
+    within_alive: bool = True
+    """Memory is trusted no longer than `alive` has left by the answer."""
+    answers_in_order: bool = True
+    """Questions go by the connection that pushes come by, so that an answer proves that earlier pushes were read."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    relays: int = 1
+    failovers: int = 0
+    memory: bool = True
+
+
+class Server(NamedTuple):
+    """A Redis server."""
+
+    alive: int
+    """Ticks until `alive` expires."""
+    relayed: bool
+    """The relay's state includes the change, and the old entry is gone."""
+
+
+class Pass(NamedTuple):
+    """A relay between its claim and its script."""
+
+    age: int
+    """Ticks since the time from which its trust counts."""
+    known: bool
+    """Whether the state that it began from included the change."""
+    looked: bool
+    sees: bool
+    """Whether the log had the change when it looked."""
+
+
+class State(NamedTuple):
+    age: int
+    """Ticks since the commit; NEVER before it."""
+    redis: Server
+    replica: Server | None
+    """One that receives nothing any more; it may serve readers, and may be promoted."""
+    failovers: int
+    passes: tuple[Pass, ...]
+    asked: int
+    """Ticks since the question under way was sent; NEVER if there is none."""
+    arriving: tuple[int, ...]
+    """What is on the way to the process, first come first: answers (ticks that `alive` had left), or NEVER: a push."""
+    old: bool
+    """Memory has the old value."""
+    trust: int
+    """Ticks until memory is not trusted any more."""
+
+
+def initial() -> State:
+    """The old value is everywhere, and nothing is trusted yet."""
+    return State(NEVER, Server(0, relayed=False), None, 0, (), NEVER, (), old=True, trust=0)
+
+
+class Model:
+    """The steps that a protocol allows, and what must never be."""
+
+    def __init__(self, protocol: Protocol, bounds: Bounds) -> None:
+        self.protocol = protocol
+        self.bounds = bounds
+
+    def steps(self, state: State) -> Iterator[tuple[str, State]]:
+        if state.age < PROMISED:
+            yield "the clock ticks", _ticked(state)
+        if state.age == NEVER:
+            yield "the row is changed", state._replace(age=0)
+        yield from self._relays(state)
+        yield from self._replication(state)
+        if self.bounds.memory:
+            yield from self._memory(state)
+
+    # What must never be.
+
+    def stale_for(self, state: State, ticks: int) -> bool:
+        """So long after the commit, a reader may be given the old value as fresh."""
+        return state.age >= ticks and self._serves_old(state)
+
+    def breaks_promise(self, state: State) -> bool:
+        return self.stale_for(state, PROMISED)
+
+    def _serves_old(self, state: State) -> bool:
+        servers = [state.redis] if state.replica is None else [state.redis, state.replica]
+        return any(server.alive > 0 and not server.relayed for server in servers) or (state.old and state.trust > 0)
+
+    # The relay.
+
+    def _relays(self, state: State) -> Iterator[tuple[str, State]]:
+        if len(state.passes) < self.bounds.relays:
+            claim = Pass(0, state.redis.relayed, looked=False, sees=False)
+            yield "a relay reads the state and the time from Redis", _with_passes(state, (*state.passes, claim))
+        for place, relay in enumerate(state.passes):
+            others = (*state.passes[:place], *state.passes[place + 1 :])
+            if not relay.looked:
+                looked = relay._replace(looked=True, sees=state.age != NEVER)
+                name = f"it looks at the log, {'which has' if looked.sees else 'without'} the change"
+                yield name, _with_passes(state, (*others, looked))
+            else:
+                yield "its script runs", self._applied(_with_passes(state, others), relay)
+            yield "a relay dies", _with_passes(state, others)
+
+    def _applied(self, state: State, relay: Pass) -> State:
+        redis = state.redis
+        news = relay.sees and not relay.known
+        arriving = state.arriving
+        if news:
+            redis = redis._replace(relayed=True)
+            arriving = arriving if arriving[-1:] == (NEVER,) else (*arriving, NEVER)
+        moved = state.redis.relayed == relay.known
+        if moved:
+            redis = redis._replace(relayed=relay.sees)
+        if moved or not self.protocol.moved_only:
+            left = ALIVE - (0 if self.protocol.alive_from == "the script" else relay.age)
+            redis = redis._replace(alive=left) if left > 0 else redis
+        return state._replace(redis=redis, arriving=arriving if self.bounds.memory else ())
+
+    # Replicas of Redis.
+
+    def _replication(self, state: State) -> Iterator[tuple[str, State]]:
+        if state.failovers < self.bounds.failovers:
+            if state.replica is None:
+                yield "a replica stops receiving", state._replace(replica=state.redis)
+            else:
+                # The process notices by its connection, which it loses.
+                failed = state._replace(redis=state.replica, replica=None, failovers=state.failovers + 1)
+                yield "that replica is promoted", _disconnected(failed)
+
+    # Memory in one process.
+
+    def _memory(self, state: State) -> Iterator[tuple[str, State]]:
+        if state.asked == NEVER:
+            yield "the process asks how long alive has left", state._replace(asked=0)
+        elif not any(message != NEVER for message in state.arriving):
+            answer = (*state.arriving, state.redis.alive)
+            if not self.protocol.answers_in_order:
+                yield "Redis answers, ahead of its pushes", state._replace(arriving=(answer[-1], *answer[:-1]))
+            yield "Redis answers", state._replace(arriving=answer)
+        if state.arriving:
+            message, *rest = state.arriving
+            left = state._replace(arriving=tuple(rest))
+            if message == NEVER:
+                yield "the process reads a push", left._replace(old=False)
+            else:
+                yield "the process reads an answer", self._answered(left, message)
+        if state.trust > 0 and not state.old and state.redis.alive > 0 and not state.redis.relayed:
+            yield "the process fills memory from Redis", state._replace(old=True)
+        yield "the connection is lost", _disconnected(state)
+
+    def _answered(self, state: State, alive: int) -> State:
+        since = state.asked if self.protocol.trust_from == "question" else 0
+        until = min(TRUST, alive) if self.protocol.within_alive else TRUST * (alive > 0)
+        trust = max(0, until - since)
+        # Trust that begins again begins with an empty memory.
+        return state._replace(asked=NEVER, trust=trust, old=state.old and state.trust > 0)
+
+
+def _ticked(state: State) -> State:
+    return state._replace(
+        age=state.age + (state.age != NEVER),
+        redis=_later(state.redis),
+        replica=state.replica and _later(state.replica),
+        passes=tuple(relay._replace(age=min(ALIVE, relay.age + 1)) for relay in state.passes),
+        asked=min(TRUST, state.asked + (state.asked != NEVER)),
+        trust=max(0, state.trust - 1),
+    )
+
+
+def _later(server: Server) -> Server:
+    return server._replace(alive=max(0, server.alive - 1))
+
+
+def _with_passes(state: State, passes: tuple[Pass, ...]) -> State:
+    return state._replace(passes=tuple(sorted(passes)))
+
+
+def _disconnected(state: State) -> State:
+    return state._replace(asked=NEVER, arriving=(), old=False, trust=0)
