@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,14 @@ class Measurement:
         return self.requests / self.seconds
 
 
-async def drive(port: int, requests: Iterator[bytes], *, connections: int, seconds: float) -> Measurement:
-    """Send the requests to 127.0.0.1:port for so long, one at a time on each connection."""
-    loop = asyncio.get_running_loop()
-    clients = [_Client(requests) for _ in range(connections)]
-    for client in clients:
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+async def drive(
+    port: int, requests: Iterator[bytes], *, connections: int, seconds: float, expected: bytes = b""
+) -> Measurement:
+    """Send the requests to 127.0.0.1:port for so long, one at a time on each connection.
+
+    An answer without `expected` somewhere in it is a failure, as one with another status than 2xx is.
+    """
+    clients = await _connect(port, requests, connections, expected)
     began = time.perf_counter()
     for client in clients:
         client.send()
@@ -38,19 +40,51 @@ async def drive(port: int, requests: Iterator[bytes], *, connections: int, secon
     return measurement
 
 
+async def send_all(port: int, requests: Iterable[bytes], *, connections: int) -> Measurement:
+    """Send each of the requests once."""
+    clients = await _connect(port, iter(requests), connections, b"")
+    began = time.perf_counter()
+    for client in clients:
+        client.send()
+    await asyncio.gather(*(client.ended for client in clients))
+    elapsed = time.perf_counter() - began
+    for client in clients:
+        client.close()
+    return Measurement(sum(c.answered for c in clients), elapsed, sum(c.failed for c in clients))
+
+
+async def _connect(port: int, requests: Iterator[bytes], connections: int, expected: bytes) -> "list[_Client]":
+    loop = asyncio.get_running_loop()
+    clients = [_Client(requests, expected) for _ in range(connections)]
+    for client in clients:
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+    return clients
+
+
 class _Client(asyncio.Protocol):
-    def __init__(self, requests: Iterator[bytes]) -> None:
+    def __init__(self, requests: Iterator[bytes], expected: bytes) -> None:
         self._requests = requests
+        self._expected = expected
         self._received = b""
         self.answered = 0
         self.failed = 0
         self.stopped = False
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(exc or ConnectionError("the server closed the connection"))
+            self.ended.exception()  # `drive` does not look at it
+
     def send(self) -> None:
-        self._transport.write(next(self._requests))
+        request = next(self._requests, None)
+        if request is not None:
+            self._transport.write(request)
+        elif not self.ended.done():
+            self.ended.set_result(None)
 
     def close(self) -> None:
         self._transport.abort()
@@ -66,6 +100,6 @@ class _Client(asyncio.Protocol):
             return
         if not self.stopped:
             self.answered += 1
-            self.failed += self._received[9:10] != b"2"
+            self.failed += self._received[9:10] != b"2" or self._expected not in self._received
             self._received = b""
             self.send()

@@ -1,0 +1,78 @@
+"""What a hit costs when there are a thousand times as many users."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from benchmarks.goals import Goal, report
+from benchmarks.rounds import Contestant, Options, Result, compete
+from benchmarks.serving import Cores, Server, pinned_servers, user_api
+from benchmarks.users import fill_redis, populate, spread, warm
+from redis import Redis
+from tests.servers import Servers
+
+FEW = 1_000
+MANY = 1_000_000
+BOUND = 10_000
+"""Entries in memory by default."""
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    tier: str
+    users: int
+    memory: int
+    """Bound of the memory tier, in entries."""
+    read: Sequence[int]
+    """The ids that are asked for."""
+
+
+_HOT = random.Random(2).sample(range(1, MANY + 1), FEW)
+
+MEMORY = Case(f"memory hit, {FEW:,} users", "memory", FEW, BOUND, range(1, FEW + 1))
+MEMORY_HOT = Case(f"memory hit, {FEW:,} hot of {MANY:,}", "memory", MANY, BOUND, _HOT)
+MEMORY_ALL = Case(f"memory hit, {MANY:,} in memory", "memory", MANY, MANY, range(1, MANY + 1))
+REDIS = Case(f"redis hit, {FEW:,} users", "redis", FEW, 1, range(1, FEW + 1))
+REDIS_ALL = Case(f"redis hit, {MANY:,} users", "redis", MANY, 1, range(1, MANY + 1))
+CASES = [MEMORY, MEMORY_HOT, MEMORY_ALL, REDIS, REDIS_ALL]
+
+
+def measure(options: Options) -> None:
+    cores = Cores.of_this_machine()
+    with pinned_servers(cores.load) as servers:
+        with Redis.from_url(servers.redis_cache) as redis:
+            redis.config_set("maxmemory", "4gb")  # all of them are to fit; eviction would be measured as misses
+        caches = {FEW: _cache(servers, 1), MANY: _cache(servers, 2)}
+        databases = {users: populate(servers.postgres, f"bench_{users}", users) for users in caches}
+
+        def contestant(case: Case) -> Contestant:
+            tiers = "memory,redis" if case.tier == "memory" else "redis"
+            program = user_api(databases[case.users], caches[case.users], tiers=tiers, memory=case.memory)
+            return Contestant(case.name, program, spread(case.read), f'"source":"{case.tier}"'.encode())
+
+        def fill(running: Sequence[Server]) -> None:
+            for users, cache in caches.items():
+                fill_redis(cache, users)
+            for case, server in zip(CASES, running, strict=True):
+                if case.tier == "memory":
+                    full = range(1, min(case.memory, case.users) + 1)
+                    warm([server], [*full, *case.read] if case is MEMORY_HOT else full)
+
+        results = compete([contestant(case) for case in CASES], cores.servers, options, fill)
+    _show(results)
+    report(
+        Goal(f"CPU of a {case.name} / with {FEW:,}", results[case.name].cost / results[few.name].cost, most=1.10)
+        for case, few in ((MEMORY_HOT, MEMORY), (MEMORY_ALL, MEMORY), (REDIS_ALL, REDIS))
+    )
+
+
+def _cache(servers: Servers, database: int) -> str:
+    return urlsplit(servers.redis_cache)._replace(path=f"/{database}").geturl()
+
+
+def _show(results: Mapping[str, Result]) -> None:
+    print(f"{'':36}{'requests/s':>12}{'CPU us each':>14}")
+    for name, result in results.items():
+        print(f"{name:36}{result.rate:12,.0f}{result.cost:14.1f}")
