@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -112,8 +113,9 @@ class Server:
                 raise RuntimeError(f"{self._ready} does not answer")
             time.sleep(0.05)
 
-    def terminate(self) -> None:
-        self._process.terminate()
+    def stop(self) -> None:
+        # Nobody balances the load here who would have to notice that it leaves (evenkeel.draining).
+        self._process.send_signal(signal.SIGINT)
 
     def ended(self) -> None:
         self._process.wait()
@@ -140,7 +142,7 @@ def running(programs: Iterable[Program], core: int) -> Iterator[list[Server]]:
         yield [servers[program] for program in programs]
     finally:
         for server in servers.values():
-            server.terminate()
+            server.stop()
         for server in servers.values():
             server.ended()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
+from evenkeel.draining import Draining
 from evenkeel.server import GARBAGE_THRESHOLD, _Server
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ async def app(_scope: object, _receive: object, _send: object) -> None: ...
 async def test_garbage_collector_leaves_alone_what_stays() -> None:
     config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
     config.load()
-    server = _Server(config)
+    server = _Server(config, draining=Draining(), drain=0)
     server.lifespan = config.lifespan_class(config)
     assert gc.get_freeze_count() == 0
     await server.startup()

@@ -1,5 +1,6 @@
 """The replicas of the two services: their commands and environments."""
 
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class Service:
             environment=self.settings | self._prefixed(own),
             ready=ready,
             url=f"http://127.0.0.1:{port}",
+            # The gateway knows by then that it leaves; after SIGTERM it would wait for that to be noticed.
+            stop_signal=signal.SIGINT,
         )
 
     def _prefixed(self, settings: dict[str, str]) -> dict[str, str]:

@@ -21,6 +21,8 @@ from starlette.types import ASGIApp
 
 from evenkeel import problems
 from evenkeel.body_limit import ContentTooLargeAnswers
+from evenkeel.draining import Draining
+from evenkeel.problems import NotReady
 from evenkeel.readiness import Readiness
 from evenkeel.repeated_fields import RepeatedFields
 from evenkeel.request_context import RequestContext
@@ -47,9 +49,9 @@ def create_application(
 ) -> FastAPI:
     """The application, without the service's own routes.
 
-    The lifespan's state must have a `readiness`; /readyz asks it. `ahead` stands before everything but the request
-    context, so that what it answers has an id and is counted like any other request. `telemetry` is FastAPI's; without
-    it, OpenTelemetry is on where an environment variable of its is set.
+    The lifespan's state must have a `readiness`; /readyz asks it, and `app.state.draining`. `ahead` stands before
+    everything but the request context, so that what it answers has an id and is counted like any other request.
+    `telemetry` is FastAPI's; without it, OpenTelemetry is on where an environment variable of its is set.
     """
     app = _Application(
         replica=replica,
@@ -67,6 +69,7 @@ def create_application(
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
+    app.state.draining = Draining()
     problems.install(app)
     _add_operations(app, registry)
     _add_documentation(app)
@@ -110,6 +113,9 @@ def _add_operations(app: FastAPI, registry: CollectorRegistry) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
+        draining: Draining = app.state.draining
+        if draining.begun:
+            raise NotReady("This replica is about to end.", checks={"draining": "about to end"})
         readiness: Readiness = request.state.readiness
         await readiness.require()
         return JSONResponse({"status": "ready"})

@@ -4,11 +4,13 @@ import gc
 import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from evenkeel import logs
+from evenkeel.draining import Draining
 from evenkeel.settings import ServiceSettings
 from evenkeel.whole_responses import WholeResponses
 
@@ -16,7 +18,7 @@ KEEP_ALIVE = 75
 """Seconds an idle connection stays open; the gateway's own limit is shorter, so it never sends into a closing one."""
 
 GRACEFUL_SHUTDOWN = 10
-"""Seconds that requests in flight have after SIGTERM."""
+"""Seconds that requests in flight have once nothing more is accepted."""
 
 
 GARBAGE_THRESHOLD = 10_000
@@ -24,6 +26,21 @@ GARBAGE_THRESHOLD = 10_000
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, *, draining: Draining, drain: float) -> None:
+        super().__init__(config)
+        self._draining = draining
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first SIGTERM begins the draining; another signal, or SIGINT, does not wait for its end."""
+        if sig == signal.SIGTERM and self.started and not self._draining.begun:
+            self._draining.begin(self._drain)
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._draining.done
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """What the application is made of stays: the garbage collector need not walk through it again and again.
 
@@ -36,7 +53,11 @@ class _Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, settings: ServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight; ends the process."""
+    """Serve until SIGTERM or SIGINT, then finish what is in flight; ends the process.
+
+    The application is one of `create_application`: after SIGTERM its /readyz fails for as long as `settings.drain` says
+    before nothing more is accepted.
+    """
     logs.configure(settings.log_level, settings.replica_name)
     server = _Server(
         uvicorn.Config(
@@ -53,7 +74,9 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
-        )
+        ),
+        draining=app.state.draining,
+        drain=settings.drain,
     )
 
     def stop(*_: object) -> None:

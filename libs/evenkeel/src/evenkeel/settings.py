@@ -19,6 +19,7 @@ class ServiceSettings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     replica_name: ReplicaName = Field(default_factory=socket.gethostname, description="answers carry it in X-Served-By")
+    drain: float = Field(3, ge=0, le=300, description="seconds to serve on after SIGTERM, as not ready")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
