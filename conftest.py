@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -13,6 +14,7 @@ from tests.servers import Servers, containers, docker_answers, embedded
 from user_api.migrate import migrate
 from user_api.settings import MigrationSettings
 
+COMPOSE_TESTS = Path(__file__).parent / "tests" / "compose"
 CACHE_KEY = base64.b64encode(b"k" * 32).decode()
 
 
@@ -28,11 +30,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the tests that ask for the backend's servers: a run on the other backend has had all of them",
     )
     parser.addoption("--gateway", metavar="URL", help="run tests/integration/test_smoke.py against this gateway")
+    parser.addoption("--compose", metavar="PROJECT", help="run tests/compose on this project, behind --gateway")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.backend is None:
         config.option.backend = "containers" if docker_answers() else "embedded"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Tests of a compose project that somebody has started."""
+    return True if collection_path == COMPOSE_TESTS and not config.option.compose else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

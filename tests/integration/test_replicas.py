@@ -3,14 +3,12 @@
 import asyncio
 import os
 import signal
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
+import psutil
 import pytest
-from tests.load import Connection
+from tests.steady_load import SteadyLoad, until
 from tests.users import create
 
 if TYPE_CHECKING:
@@ -19,66 +17,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-class Load:
-    """Readers of one user and counters with idempotency keys, until the block ends; keeps what was answered."""
-
-    def __init__(self, gateway: str, user_id: int, counter: str) -> None:
-        self._gateway = gateway
-        self._user = f"/v1/users/{user_id}"
-        self._increment = f"/v1/counters/{counter}/increment"
-        self._stopping = False
-        self._keys = iter(range(10**9))
-        self.reads: Counter[int] = Counter()
-        self.increments: Counter[int] = Counter()
-        self.values: list[int] = []
-        self.served_by: set[str] = set()
-
-    @asynccontextmanager
-    async def running(self, *, workers: int = 6) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(self._read())
-                group.create_task(self._count())
-            try:
-                yield
-            finally:
-                self._stopping = True
-
-    async def answers(self, more: int) -> None:
-        """Return when that many more reads and increments have been answered."""
-        reads, increments = self.reads.total() + more, self.increments.total() + more
-        await until(lambda: self.reads.total() >= reads and self.increments.total() >= increments)
-
-    async def _read(self) -> None:
-        async with Connection(self._gateway) as connection:
-            while not self._stopping:
-                reply = await connection.request("GET", self._user)
-                self.reads[reply.status] += 1
-                self.served_by.add(reply.headers["x-served-by"])
-
-    async def _count(self) -> None:
-        async with Connection(self._gateway) as connection:
-            while not self._stopping:
-                key = {"Idempotency-Key": f"{self._increment}{next(self._keys)}"}
-                reply = await connection.request("POST", self._increment, key)
-                self.increments[reply.status] += 1
-                self.served_by.add(reply.headers["x-served-by"])
-                if reply.status == 200:
-                    self.values.append(reply.json()["value"])
+@pytest.fixture
+async def load(gateway: str, client: httpx.AsyncClient, email: str, name: str) -> SteadyLoad:
+    return SteadyLoad(gateway, (await create(client, email=email))["id"], name)
 
 
 @pytest.fixture
-async def load(gateway: str, client: httpx.AsyncClient, email: str, name: str) -> Load:
-    return Load(gateway, (await create(client, email=email))["id"], name)
-
-
-def exact(load: Load) -> bool:
-    return sorted(load.values) == list(range(1, len(load.values) + 1))
+async def steady(gateway: str, client: httpx.AsyncClient, email: str, name: str) -> SteadyLoad:
+    """As `load`, with increments that nobody may repeat."""
+    return SteadyLoad(gateway, (await create(client, email=email))["id"], name, unkeyed=True)
 
 
 @pytest.mark.parametrize("service", ["user-api", "counter-api"])
 async def test_replica_killed_under_load_no_failed_read_and_exact_counters(
-    stack: "Stack", load: Load, service: str
+    stack: "Stack", load: SteadyLoad, service: str
 ) -> None:
     async with load.running():
         await load.answers(100)
@@ -87,36 +39,53 @@ async def test_replica_killed_under_load_no_failed_read_and_exact_counters(
             await load.answers(300)
         await until(lambda: all(process["state"] == "healthy" for process in stack.processes(service)))
         await load.answers(100)
-    assert set(load.reads) == {200}
-    assert set(load.increments) == {200}
-    assert exact(load)
+    assert load.failures == []
+    assert load.exact
 
 
 @pytest.mark.parametrize("service", ["user-api", "counter-api"])
-async def test_rolling_restart_under_load_drops_nothing(stack: "Stack", load: Load, service: str) -> None:
+async def test_rolling_restart_under_load_drops_nothing(stack: "Stack", steady: SteadyLoad, service: str) -> None:
     before = {process["pid"] for process in stack.processes(service)}
-    async with load.running():
-        await load.answers(50)
+    async with steady.running():
+        await steady.answers(50)
         await asyncio.to_thread(stack.run, "restart", service)
-        await load.answers(50)
+        await steady.answers(50)
     after = stack.processes(service)
     assert not before & {process["pid"] for process in after}
     assert len(after) == len(before)
-    assert (set(load.reads), set(load.increments)) == ({200}, {200})
-    assert exact(load)
+    assert steady.failures == []
+    assert steady.exact
 
 
-async def test_scaling_under_load_drops_nothing(stack: "Stack", load: Load) -> None:
-    async with load.running():
+@pytest.mark.parametrize("service", ["user-api", "counter-api"])
+async def test_sigterm_of_any_replica_under_load_drops_nothing(
+    stack: "Stack", steady: SteadyLoad, service: str
+) -> None:
+    before = stack.processes(service)
+    async with steady.running():
+        for process in before:
+            await steady.answers(50)
+            ending = psutil.Process(process["pid"])
+            ending.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(psutil.wait_procs, [ending])
+            await until(lambda: all(each["state"] == "healthy" for each in stack.processes(service)))
+        await steady.answers(50)
+    assert not {each["pid"] for each in before} & {each["pid"] for each in stack.processes(service)}
+    assert steady.failures == []
+    assert steady.exact
+
+
+async def test_scaling_under_load_drops_nothing(stack: "Stack", steady: SteadyLoad) -> None:
+    async with steady.running():
         for service in ("user-api", "counter-api"):
             await asyncio.to_thread(stack.run, "scale", service, "4")
-        await load.answers(200)
+        await steady.answers(200)
         for service in ("user-api", "counter-api"):
             await asyncio.to_thread(stack.run, "scale", service, "3")
-        await load.answers(50)
-    assert {"user-api-4", "counter-api-4"} <= load.served_by
-    assert (set(load.reads), set(load.increments)) == ({200}, {200})
-    assert exact(load)
+        await steady.answers(50)
+    assert {"user-api-4", "counter-api-4"} <= steady.served_by
+    assert steady.failures == []
+    assert steady.exact
 
 
 async def test_gateway_killed_comes_back(stack: "Stack", client: httpx.AsyncClient, name: str) -> None:
@@ -140,11 +109,3 @@ async def test_state_survives_the_restart_of_every_service(
     assert (await client.post(f"/v1/counters/{name}/increment")).json() == {"name": name, "value": 42}
     assert (await client.get("/counter")).json()["current_count"] == visits + 1
     assert (await client.get("/stats")).json()["total_requests"] > requests
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(300):
-        if await asyncio.to_thread(condition):
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("still not so after 30 s")

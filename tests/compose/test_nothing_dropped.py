@@ -1,0 +1,66 @@
+"""No read and no increment fails while containers are replaced, multiplied and stopped."""
+
+import asyncio
+
+import pytest
+from tests.compose_project import SERVICES, STOPPED_WITHIN, Project, healthy, run
+from tests.steady_load import SteadyLoad, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_restart_one_after_the_other(project: Project, steady: SteadyLoad, service: str) -> None:
+    async with steady.running():
+        for replica in project.replicas(service):
+            await steady.answers(50)
+            await asyncio.to_thread(run, "docker", "restart", "--time", STOPPED_WITHIN, replica)
+            await until(lambda: healthy(project.replicas(service)))
+        await steady.answers(50)
+    assert steady.failures == []
+    assert steady.exact
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_sigterm_of_any_replica(project: Project, steady: SteadyLoad, service: str) -> None:
+    async with steady.running():
+        for replica in project.replicas(service)[:2]:
+            await steady.answers(50)
+            run("docker", "kill", "--signal", "TERM", replica)
+            assert await asyncio.to_thread(run, "docker", "wait", replica) == "0\n"
+            run("docker", "start", replica)
+            await until(lambda: healthy(project.replicas(service)))
+        await steady.answers(50)
+    assert steady.failures == []
+    assert steady.exact
+
+
+async def test_scale_up_and_down(project: Project, steady: SteadyLoad) -> None:
+    before = {service: len(project.replicas(service)) for service in SERVICES}
+    async with steady.running():
+        more = {service.replace("-", "_"): number + 1 for service, number in before.items()}
+        await asyncio.to_thread(lambda: project.scale(**more))
+        await steady.answers(200)
+        fewer = {service.replace("-", "_"): number for service, number in before.items()}
+        await asyncio.to_thread(lambda: project.scale(**fewer))
+        await steady.answers(50)
+    assert {service: len(project.replicas(service)) for service in SERVICES} == before
+    assert steady.failures == []
+    assert steady.exact
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_new_containers_in_the_place_of_old_ones(project: Project, steady: SteadyLoad, service: str) -> None:
+    """As an upgrade does it: first the new ones, then the old ones go."""
+    old = project.replicas(service)
+    argument = service.replace("-", "_")
+    async with steady.running():
+        await asyncio.to_thread(lambda: project.scale(**{argument: 2 * len(old)}))
+        await steady.answers(50)
+        await asyncio.to_thread(run, "docker", "stop", "--time", STOPPED_WITHIN, *old)
+        run("docker", "rm", *old)
+        await steady.answers(50)
+    assert len(project.replicas(service)) == len(old)
+    assert not set(old) & set(project.replicas(service))
+    assert steady.failures == []
+    assert steady.exact
