@@ -144,6 +144,14 @@ async def test_liveness_and_readiness(client: httpx.AsyncClient) -> None:
     assert (await client.get("/livez")).json() == {"status": "alive"}
 
 
+async def test_every_route_documents_what_the_gateway_answers(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert operations
+    for operation in operations:
+        assert {"400", "401", "403", "408", "429", "431", "502", "504"} <= operation["responses"].keys()
+
+
 async def test_metrics_by_route_template(client: httpx.AsyncClient) -> None:
     for path in ("/teapot/1", "/teapot/2", "/nothing/1", "/nothing/2"):
         await client.get(path)

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from evenkeel import problems
 from evenkeel.body_limit import ContentTooLargeAnswers
 from evenkeel.draining import Draining
+from evenkeel.gateway_problems import OF_EVERY_ROUTE
 from evenkeel.problems import NotReady
 from evenkeel.readiness import Readiness
 from evenkeel.repeated_fields import RepeatedFields
@@ -63,6 +64,7 @@ def create_application(
         lifespan=lifespan,
         telemetry=telemetry if telemetry is not None else _telemetry_of_the_environment(),
         max_body_size=MAX_BODY,
+        responses=problems.responses(*OF_EVERY_ROUTE),
         docs_url=None,
         redoc_url=None,
         # A redirect would name this replica's own address; with or without the slash, an address is one thing.
