@@ -7,12 +7,12 @@ UV := $(BIN)/uv --quiet
 # The hashes of wheels and source archives; never the address they came from.
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
-.PHONY: help up down clean test lint format bench lock images
+.PHONY: help up down clean token test lint format bench lock audit sbom licences images k8s-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: $(BIN)/.ready ## start everything on 127.0.0.1:8080 (PORT, USER_API_REPLICAS, COUNTER_API_REPLICAS)
+up: $(BIN)/.ready ## start everything on 127.0.0.1:8080 (PORT, USER_API_REPLICAS, COUNTER_API_REPLICAS, GATEWAY_ACCESS)
 	@$(BIN)/stack up
 
 down: ## stop it; the data stays in .stack/
@@ -21,14 +21,19 @@ down: ## stop it; the data stays in .stack/
 clean: ## stop it and delete the data
 	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down --delete-data; fi
 
+token: $(BIN)/.ready ## an access token with SCOPES="users:read counters:write", for LIFETIME seconds (3600)
+	@$(BIN)/stack token --jwks gateway/access/tokens/jwks.json $(if $(LIFETIME),--lifetime "$(LIFETIME)") $(SCOPES)
+
 test: $(BIN)/.ready ## all tests (BACKEND=containers or embedded forces one)
 	@$(BIN)/pytest $(if $(BACKEND),--backend=$(BACKEND)) $(ARGS)
 
-lint: $(BIN)/.ready ## ruff and mypy
+lint: $(BIN)/.ready ## ruff, mypy, licences, and known vulnerabilities
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@# one run a distribution: their tests have modules of the same names
-	@for project in $(PROJECTS) "tests benchmarks conftest.py"; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@for project in $(PROJECTS) "tests benchmarks supply_chain conftest.py"; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@$(BIN)/python supply_chain/licences.py --check
+	@$(BIN)/python supply_chain/audit.py
 
 format: $(BIN)/.ready ## put the code into shape
 	@$(BIN)/ruff check --fix --exit-zero
@@ -37,10 +42,24 @@ format: $(BIN)/.ready ## put the code into shape
 bench: $(BIN)/.ready ## measure, side by side
 	@$(BIN)/python benchmarks/run.py
 
-images: ## build the container images
+audit: $(BIN)/.ready ## known vulnerabilities of what the lock files pin
+	@$(BIN)/python supply_chain/audit.py
+
+sbom: $(BIN)/.ready ## a bill of materials of each service in build/sbom
+	@$(BIN)/python supply_chain/sbom.py
+
+licences: $(BIN)/.ready ## write docs/licences.md from what the lock files pin
+	@$(BIN)/python supply_chain/licences.py
+
+images: ## build the container images (PYTHON_BASE, UV_BASE, ENVOY_BASE: from these instead, such as name:tag@sha256:…)
 	@for image in user-api counter-api; do \
-	  docker build --quiet --tag evenkeel/$$image:dev --file services/$$image/Dockerfile . || exit 1; done
-	@docker build --quiet --tag evenkeel/gateway:dev --file gateway/Dockerfile .
+	  docker build --quiet --tag evenkeel/$$image:dev --file services/$$image/Dockerfile \
+	    $(if $(PYTHON_BASE),--build-arg BASE=$(PYTHON_BASE)) $(if $(UV_BASE),--build-arg UV=$(UV_BASE)) . || exit 1; done
+	@docker build --quiet --tag evenkeel/gateway:dev --file gateway/Dockerfile \
+	  $(if $(ENVOY_BASE),--build-arg BASE=$(ENVOY_BASE)) .
+
+k8s-load: ## give them to the cluster that kubectl talks to: kind, minikube, k3s
+	@deploy/k8s/load-images evenkeel/user-api:dev evenkeel/counter-api:dev evenkeel/gateway:dev
 
 lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	@$(LOCK) --python-version 3.11 --group dev $(patsubst %,--no-emit-package=%,$(notdir $(PROJECTS)) evenkeel-stack) \
@@ -52,7 +71,7 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Evenkeel needs Python 3.11 or newer; make PYTHON=/path/to/python3 …")'
-	@echo "Preparing .venv …"
+	@echo "Preparing .venv …" >&2
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
 	@$(UV) pip sync --compile-bytecode --require-hashes requirements.lock

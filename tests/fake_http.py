@@ -43,7 +43,7 @@ async def answering(respond: Callable[[Request], Answer | None], *, hasty: bool 
             while True:
                 line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
                 method, path, _ = line.split()
-                headers = dict(field.split(": ", 1) for field in fields)
+                headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
                 length = int(headers["content-length"])
                 try:
                     body = await reader.readexactly(length)

@@ -1,6 +1,7 @@
 """Server-sent events: every client ends up with the latest value, whatever happens in between."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -358,6 +359,20 @@ async def test_a_heartbeat_shows_that_the_connection_lives(
     async with listening(client) as events:
         await events.silence(1)
         assert 3 <= len(events.comments) <= 10
+
+
+async def test_a_stream_ends_in_good_order_when_its_time_is_over(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the gateway would cut it, and however much there is to tell."""
+    monkeypatch.setattr(stream, "LIFETIME", (1.0, 1.2))
+    began = time.monotonic()
+    async with listening(client) as events, asyncio.timeout(10):
+        while len(events.retry) < 2:  # one at the beginning, one at the end
+            await client.post("/v1/counters/a/increment")
+            with contextlib.suppress(StopAsyncIteration):
+                await events.next()
+    assert time.monotonic() - began >= 1
 
 
 async def test_streams_end_with_their_replica(serve: Serve) -> None:

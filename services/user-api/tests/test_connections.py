@@ -1,12 +1,16 @@
 """The tutorials' pool in the lifespan and connection per request: opened once, bounded, always given back."""
 
 import asyncio
+from collections.abc import Callable
 
 import asyncpg
 import httpx
 import pytest
 from tests.serving import Serve
 from tests.users import ADA, create
+
+from user_api.database import connections
+from user_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -26,11 +30,14 @@ async def all_closed(watcher: "asyncpg.Connection") -> None:
     assert await watcher.fetchval(OPEN) == 0
 
 
-async def test_pool_is_opened_once_in_the_lifespan_and_closed_at_shutdown(serve: Serve, database_url: str) -> None:
+async def test_pool_is_opened_once_in_the_lifespan_and_closed_at_shutdown(
+    serve: Serve, database_url: str, make_settings: Callable[..., Settings]
+) -> None:
     watcher = await asyncpg.connect(database_url)
     async with serve(database_pool_size=3) as client:
-        await asyncio.gather(*(client.get("/v1/users?limit=1") for _ in range(60)))
-        assert 1 <= await watcher.fetchval(OPEN) <= 3 + 3  # and those for readiness and the change log
+        for path in ("/v1/users?limit=1", "/readyz"):
+            await asyncio.gather(*(client.get(path) for _ in range(60)))
+        assert 3 + 1 <= await watcher.fetchval(OPEN) <= connections(make_settings(database_pool_size=3))
         pids = "SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'user-api replica-a'"
         before = await watcher.fetchval(pids)
         await asyncio.gather(*(client.get("/v1/users?limit=1") for _ in range(60)))

@@ -14,7 +14,7 @@ from evenkeel.cache import ChangeLog, Gate, KeyRing, Memory, Metrics, SharedRedi
 from evenkeel.readiness import Readiness
 from evenkeel.redis_client import connect
 from evenkeel.settings import load
-from user_api.database import check_schema, create_engine, observe_pool
+from user_api.database import BACKGROUND_CONNECTIONS, check_schema, create_engine, observe_pool
 from user_api.hot_reads import HotReads, ReadyUser, prepare
 from user_api.routes import router
 from user_api.service import UserService, loader
@@ -54,9 +54,8 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
             engine = create_engine(settings, connections=settings.database_pool_size)
             stack.push_async_callback(engine.dispose)
             # Of their own: a replica whose requests wait for connections is busy, which is not the same as not ready,
-            # and the change log must be followed then all the more. Three, because a check that waits for another's
-            # connection is not woken when that one cannot connect.
-            background = create_engine(settings, connections=3)
+            # and the change log must be followed then all the more.
+            background = create_engine(settings, connections=BACKGROUND_CONNECTIONS)
             stack.push_async_callback(background.dispose)
             observe_pool(engine, registry)
             readiness = Readiness({"postgresql": lambda: check_schema(background)})

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from user_api.database import connect_arguments
 from user_api.settings import MigrationSettings
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,18 @@ log = logging.getLogger(__name__)
 PATIENCE = 60.0
 """Seconds to wait for PostgreSQL."""
 
+TURN_INTERVAL = 0.2
+"""Seconds between two looks whether another job has finished."""
+
 # Any number will do, as long as every migration job takes the same one.
 _ADVISORY_LOCK = 0x65_76_65_6E_6B_65_65_6C
+
+# The database or the role may have some for those who do their work faster than a migration does.
+_NO_LIMITS = text(
+    "SELECT set_config(name, '0', true) FROM unnest(ARRAY['statement_timeout', 'lock_timeout',"
+    " 'idle_in_transaction_session_timeout', 'transaction_timeout']) AS name"
+    " WHERE current_setting(name, true) IS NOT NULL"
+)
 
 
 async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) -> None:
@@ -27,13 +38,32 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
 
     Raises what connecting raised when PostgreSQL does not answer for `patience` seconds.
     """
-    engine = create_async_engine(settings.database_url.get_secret_value(), poolclass=NullPool, hide_parameters=True)
+    engine = create_async_engine(
+        settings.database_url.get_secret_value(),
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args=connect_arguments("migrate"),
+    )
     try:
         await _wait(engine, patience)
-        async with engine.connect() as connection:
-            await connection.run_sync(_upgrade)
+        while not await _migrated(engine):  # noqa: ASYNC110 (another process's lock)
+            await asyncio.sleep(TURN_INTERVAL)
     finally:
         await engine.dispose()
+
+
+async def _migrated(engine: AsyncEngine) -> bool:
+    """Run the migrations, unless somebody else does."""
+    # The lock has a transaction of its own, so that a migration may commit in between; and it belongs to that
+    # transaction, not to a session, which a pooler may lend to others before the lock is given back. Who waits for it
+    # holds no connection meanwhile, or many who wait would leave none in a pooler to work with.
+    async with engine.begin() as lock:
+        await lock.execute(_NO_LIMITS)
+        if not await lock.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK}):
+            return False
+        async with engine.connect() as connection:
+            await connection.run_sync(_upgrade)
+        return True
 
 
 def alembic_config() -> Config:
@@ -47,17 +77,9 @@ def alembic_config() -> Config:
 
 
 def _upgrade(connection: Connection) -> None:
-    # For the session, not the transaction, so that a migration may commit in between.
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
-    connection.commit()
-    try:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    finally:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
-        connection.commit()
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 async def _wait(engine: AsyncEngine, patience: float) -> None:

@@ -32,8 +32,8 @@ EXAMPLE = 'id: 42\nevent: value\ndata: {"name":"downloads","value":42}\n\n'
     description="""First the present value, then the latest one whenever it has changed, at most ten times a second:
 `event: value` with a counter as data, `event: deleted` once it is gone (deleted or expired) or no counter any more.
 A counter that does not exist yet is waited for. Values in between may be left out, the last one never is. A comment
-every 15 seconds shows that the connection lives. When a replica ends, so do its streams; the client connects again,
-as browsers do by themselves, and is told what it has missed.""",
+every 15 seconds shows that the connection lives. A stream ends after five minutes at most, and when its replica does;
+the client connects again, as browsers do by themselves, and is told what it has missed.""",
     response_class=EventStream,
     status_code=200,
     responses={

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -16,6 +17,10 @@ PAUSE = 0.1
 HEARTBEAT = 15.0
 """Seconds without a message after which a comment shows that the connection lives."""
 
+LIFETIME = (240.0, 300.0)
+"""Seconds after which a stream ends and its client comes back, to whichever replica: less than the gateway gives to
+connections of a configuration that was replaced, and a token that has expired meanwhile opens no new one."""
+
 _RETRY_MILLISECONDS = (200, 2000)
 """When clients come back after the end of a stream: not all of them at once."""
 
@@ -28,7 +33,7 @@ _DELETED = "deleted"
 
 
 class EventStream(StreamingResponse):
-    """Tells the state, then each change of it, until the client leaves or the replica ends."""
+    """Tells the state, then each change of it, until the client leaves, its time is over, or the replica ends."""
 
     media_type = "text/event-stream"
 
@@ -49,7 +54,8 @@ class EventStream(StreamingResponse):
         async with self._feed.listening(self._name) as listener:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             text = _retry()
-            while not self._feed.closing:
+            ends = time.monotonic() + random.uniform(*LIFETIME)  # noqa: S311 (spreads load, keeps no secret)
+            while not self._feed.closing and (left := ends - time.monotonic()) > 0:
                 value = listener.value
                 if event_id(value) != self._told:
                     self._told = event_id(value)
@@ -57,7 +63,7 @@ class EventStream(StreamingResponse):
                 if text:
                     await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
                     await asyncio.sleep(PAUSE)
-                text = "" if await listener.woken(HEARTBEAT) else ": heartbeat\n\n"
+                text = "" if await listener.woken(min(HEARTBEAT, left)) else ": heartbeat\n\n"
             await send({"type": "http.response.body", "body": _retry().encode(), "more_body": False})
 
 

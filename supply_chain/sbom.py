@@ -1,0 +1,36 @@
+"""A bill of materials of each service: CycloneDX, from what its lock file installs. The same lock, the same file."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "build" / "sbom"
+SERVICES = ("user-api", "counter-api")
+UV = str(Path(sys.executable).with_name("uv"))
+
+
+def write(service: str, output: Path) -> None:
+    """Install the service's lock into an environment of its own, and list what is in it, licences included."""
+    folder = ROOT / "services" / service
+    with tempfile.TemporaryDirectory(prefix="evenkeel-sbom-") as environment:
+        python = ["--python", environment]
+        _run(UV, "--quiet", "venv", "--allow-existing", "--python", sys.executable, environment)
+        _run(UV, "--quiet", "pip", "sync", *python, "--require-hashes", str(folder / "requirements.lock"))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _run(
+            *(sys.executable, "-m", "cyclonedx_py", "environment", environment),
+            *("--pyproject", str(folder / "pyproject.toml")),
+            *("--output-reproducible", "--output-format", "JSON", "--output-file", str(output)),
+        )
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    for name in SERVICES:
+        write(name, file := OUTPUT / f"{name}.cdx.json")
+        print(file.relative_to(ROOT))
