@@ -1,11 +1,37 @@
-"""Says in every test run how the manifests were read: with kubectl, or without."""
-
-import shutil
+"""The manifests that every test of them is given."""
 
 import pytest
+import yaml
+from tests.deploy.manifests import COMPONENTS, K8S, OVERLAYS, Manifests, overlay
+
+VARIANTS = [
+    (name, *components) for name in OVERLAYS for components in ((), *((one,) for one in COMPONENTS), COMPONENTS)
+]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    kubectl = shutil.which("kubectl")
-    how = f"as files, and as rendered by {kubectl}" if kubectl else "as files only: kubectl is not installed"
-    terminalreporter.write_line(f"Kubernetes manifests were checked {how}")
+@pytest.fixture(params=VARIANTS, ids="+".join)
+def manifests(request: pytest.FixtureRequest) -> Manifests:
+    """Each overlay, alone, with each component, and with all of them."""
+    return overlay(*request.param)
+
+
+@pytest.fixture(params=OVERLAYS)
+def alone(request: pytest.FixtureRequest) -> Manifests:
+    """Each overlay without components."""
+    return overlay(request.param)
+
+
+@pytest.fixture
+def local() -> Manifests:
+    return overlay("local")
+
+
+@pytest.fixture
+def production() -> Manifests:
+    return overlay("production")
+
+
+@pytest.fixture
+def expected_secrets() -> Manifests:
+    """The Secrets that production documents and expects to find in the cluster."""
+    return Manifests(yaml.safe_load_all((K8S / "overlays/production/secrets.example.yaml").read_text()))

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 import counter_api.settings
 import user_api.settings
+from stack.access import CHOICES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -38,7 +39,7 @@ def test_it_starts_without_an_env_file() -> None:
     variables = list(VARIABLE.finditer(TEXT))
     assert {match["name"] for match in variables} == {
         *("PORT", "POSTGRES_PASSWORD", "USER_API_DATABASE_PASSWORD", "CACHE_PASSWORD", "COUNTERS_PASSWORD"),
-        *("USER_API_CACHE_KEYS", "COUNTER_API_UNIQUES_KEY"),
+        *("USER_API_CACHE_KEYS", "COUNTER_API_UNIQUES_KEY", "GATEWAY_ACCESS"),
     }
     assert all(match["default"] for match in variables), "an empty password is no password"
     assert "env_file" not in TEXT
@@ -55,6 +56,29 @@ def test_only_the_gateway_is_published_and_only_on_loopback() -> None:
         "gateway": ["127.0.0.1:${PORT:-8080}:8080"]
     }
     assert not any("network_mode" in service for service in SERVICES.values())
+
+
+def test_the_gateway_reads_the_repositorys_files_and_cannot_write_them() -> None:
+    volumes = SERVICES["gateway"]["volumes"]
+    assert [(volume["source"], volume["target"], volume["read_only"]) for volume in volumes] == [
+        ("./gateway", "/etc/envoy", True),
+        ("./gateway/access/${GATEWAY_ACCESS:-open}", "/etc/envoy/access", True),
+    ]
+    # Docker would make a folder for a misspelt value, and the gateway would start without access control of any kind.
+    assert volumes[1]["bind"] == {"create_host_path": False}
+
+
+@pytest.mark.parametrize("access", CHOICES)
+def test_either_kind_of_access_control_is_there(access: str) -> None:
+    folder = ROOT / "gateway" / "access" / access
+    assert {"filter.yaml", "clusters.yaml"} <= {path.name for path in folder.iterdir()}
+
+
+def test_the_keys_of_make_token_are_where_the_gateway_looks_for_them() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert "stack token --jwks gateway/access/tokens/jwks.json" in makefile
+    assert "filename: /etc/envoy/access/jwks.json" in (ROOT / "gateway/access/tokens/filter.yaml").read_text()
+    assert "jwks.json" in (ROOT / "gateway/access/tokens/.gitignore").read_text().splitlines()
 
 
 def test_services_can_be_scaled() -> None:

@@ -1,0 +1,102 @@
+"""Everything fits: on a small node, into PostgreSQL's connections, into the memory that it may use."""
+
+from decimal import Decimal
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.pool import QueuePool
+from tests.deploy.manifests import UNITS, Manifests, Object, arguments, containers, pod, quantity
+
+from user_api.database import connections, create_engine
+from user_api.settings import Settings
+
+MIGRATION = 2
+"""Connections: the one that holds the lock, and the one that migrates."""
+
+RESERVE = 10
+"""Connections for whoever looks after PostgreSQL, the three that it keeps for superusers included."""
+
+
+def _most_pods(manifests: Manifests, workload: Object) -> int:
+    """As many as there may be at a time, without those that are ending."""
+    if workload["kind"] != "Deployment":
+        return int(workload["spec"].get("replicas", 1))
+    autoscaler = manifests.one("HorizontalPodAutoscaler", workload["metadata"]["name"])
+    return int(autoscaler["spec"]["maxReplicas"] + workload["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
+
+
+def test_every_container_has_requests_and_a_memory_limit(manifests: Manifests) -> None:
+    for container in manifests.containers:
+        resources = container["resources"]
+        assert resources["requests"].keys() == {"cpu", "memory"}
+        assert resources["limits"].keys() == {"memory"}, "throttling shows as latency long before the node is busy"
+        assert quantity(resources["requests"]["memory"]) <= quantity(resources["limits"]["memory"])
+
+
+def test_local_fits_a_small_node(local: Manifests) -> None:
+    """2 CPUs and 4 GiB, at the autoscalers' maximum, while everything is being rolled out and migrated.
+
+    What the system itself asks for comes on top: 0.95 CPUs and 0.3 GiB with kubeadm's control plane in kind, a fifth of
+    a CPU more with a larger network plug-in.
+    """
+    asked = {"cpu": Decimal(0), "memory": Decimal(0)}
+    for workload in local.workloads:
+        for container in containers(workload):
+            for resource in asked:
+                request = quantity(container["resources"]["requests"][resource])
+                asked[resource] += _most_pods(local, workload) * request
+    assert asked["cpu"] <= Decimal("0.8")
+    assert asked["memory"] <= 3 * UNITS["Gi"]
+
+
+def _max_connections(manifests: Manifests) -> int:
+    """What the overlay's PostgreSQL has, or what the overlay says that it must have."""
+    for server in manifests.of("StatefulSet"):
+        for container in containers(server):
+            for argument in container.get("args", []):
+                if argument.startswith("max_connections="):
+                    return int(argument.partition("=")[2])
+    autoscaler = manifests.one("HorizontalPodAutoscaler", "user-api")
+    return int(autoscaler["metadata"]["annotations"]["database-max-connections"])
+
+
+def test_postgresql_has_enough_connections(alone: Manifests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pods that are ending keep theirs to the end, and a rollout does not wait for that: there may be twice as many."""
+    for source in (alone.data("ConfigMap", "user-api"), {"USER_API_DATABASE_URL": "postgresql://u:p@postgres/u"}):
+        for variable, value in source.items():
+            monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("USER_API_CACHE_URL", "redis://redis-cache")
+    monkeypatch.setenv("USER_API_CACHE_KEYS", "bG9jYWwgY2x1c3RlciBvbmx5LCBub3QgYSBzZWNyZXQ=")
+    deployment = alone.one("Deployment", "user-api")
+    ending = alone.one("HorizontalPodAutoscaler", "user-api")["spec"]["maxReplicas"]
+    replicas = _most_pods(alone, deployment) + ending
+    needed = replicas * connections(Settings()) + MIGRATION + RESERVE
+    assert needed < _max_connections(alone)
+
+
+def test_pools_do_not_overflow() -> None:
+    """What `connections` counts is all that there can be."""
+    settings = Settings(database_url=SecretStr("postgresql://u:p@postgres/u"), cache_tiers=())
+    pool = create_engine(settings, connections=7).pool
+    assert isinstance(pool, QueuePool)
+    assert pool.size() + pool._max_overflow == 7
+
+
+def test_a_cache_and_its_sidecars_have_room_for_copying_everything(local: Manifests) -> None:
+    """While a full cache was copied to a sidecar and written anew, either took 2.5 times the primary's maxmemory.
+
+    The primary's fork shares no page that is written to meanwhile; the sidecar keeps the old data until it has the new.
+    """
+    (primary,) = containers(local.one("StatefulSet", "redis-cache"))
+    (sidecar,) = pod(local.one("Deployment", "user-api"))["initContainers"]
+    maxmemory = arguments(primary["args"])["maxmemory"]
+    assert maxmemory.endswith("mb")
+    needed = Decimal("2.5") * int(maxmemory.removesuffix("mb")) * UNITS["Mi"]
+    for container in (primary, sidecar):
+        assert quantity(container["resources"]["limits"]["memory"]) >= needed
+
+
+def test_counters_have_room_for_rewriting_the_log(local: Manifests) -> None:
+    (counters,) = containers(local.one("StatefulSet", "redis-counters"))
+    maxmemory = int(arguments(counters["args"])["maxmemory"].removesuffix("mb")) * UNITS["Mi"]
+    assert quantity(counters["resources"]["limits"]["memory"]) >= 2 * maxmemory

@@ -1,0 +1,155 @@
+"""Pods start, are replaced, scaled and drained without a request noticing it."""
+
+from tests.deploy.manifests import (
+    SETTINGS,
+    Manifests,
+    Object,
+    containers,
+    named,
+    pod,
+    pod_name,
+    quantity,
+)
+
+from evenkeel.server import GRACEFUL_SHUTDOWN
+
+OURS = {*SETTINGS, "gateway"}
+
+
+def _main(workload: Object) -> Object:
+    (container,) = pod(workload)["containers"]
+    found: Object = container
+    return found
+
+
+def test_every_lasting_container_has_probes(manifests: Manifests) -> None:
+    for workload in manifests.of("Deployment", "StatefulSet"):
+        for container in containers(workload):
+            expected = {"startupProbe", "livenessProbe", "readinessProbe"}
+            if container["name"] == "cache-sidecar":
+                # Its pod is as ready without it: reads then go to the primary, or to PostgreSQL.
+                expected.remove("readinessProbe")
+            assert {key for key in container if key.endswith("Probe")} == expected
+            ports = {port["name"] for port in container.get("ports", [])}
+            for probe in (container[key] for key in expected):
+                (how,) = probe.keys() & {"httpGet", "tcpSocket", "exec"}
+                assert how == "exec" or probe[how]["port"] in ports
+            start = container["startupProbe"]
+            assert start.get("periodSeconds", 10) * start["failureThreshold"] >= 60, "small nodes are slow"
+
+
+def test_nobody_is_restarted_for_the_outage_of_somebody_else(manifests: Manifests) -> None:
+    for name in SETTINGS:
+        container = _main(manifests.one("Deployment", name))
+        assert container["startupProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
+        assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
+        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    gateway = _main(manifests.one("Deployment", "gateway"))
+    for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert gateway[kind]["httpGet"] == {"path": "/ready", "port": "health"}
+    for server in manifests.of("StatefulSet"):
+        assert "tcpSocket" in _main(server)["livenessProbe"], "a server that recovers must not be killed for it"
+
+
+def test_a_sidecar_needs_no_primary_to_start_and_to_live(local: Manifests) -> None:
+    """Its probes take any answer, also that it loads: `-e` would make errors of those."""
+    (sidecar,) = pod(local.one("Deployment", "user-api"))["initContainers"]
+    assert sidecar["restartPolicy"] == "Always", "what makes it a sidecar instead of something to wait for"
+    for kind in ("startupProbe", "livenessProbe"):
+        assert sidecar[kind]["exec"]["command"] == ["redis-cli", "-s", "/run/cache-sidecar/redis.sock", "ping"]
+    options = {
+        one["name"]: int(one["value"]) for one in pod(local.one("Deployment", "user-api"))["dnsConfig"]["options"]
+    }
+    assert options["timeout"] * options["attempts"] < sidecar["livenessProbe"]["timeoutSeconds"], "Redis waits for DNS"
+
+
+def test_a_new_replica_is_ready_before_an_old_one_goes(manifests: Manifests) -> None:
+    assert named(manifests.of("Deployment")) == OURS
+    for deployment in manifests.of("Deployment"):
+        spec = deployment["spec"]
+        assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+        (spread,) = pod(deployment)["topologySpreadConstraints"]
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert spread["labelSelector"] == spec["selector"]
+
+
+def test_nodes_can_be_drained_one_replica_at_a_time(manifests: Manifests) -> None:
+    """Not the data servers: of one replica a budget protects nothing, or forbids to drain its node for ever."""
+    assert named(manifests.of("PodDisruptionBudget")) == OURS
+    for budget in manifests.of("PodDisruptionBudget"):
+        deployment = manifests.one("Deployment", budget["metadata"]["name"])
+        assert budget["spec"] == {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": deployment["spec"]["selector"],
+        }
+
+
+def test_replicas_leave_without_dropping_requests(manifests: Manifests) -> None:
+    for name, settings in SETTINGS.items():
+        spec = pod(manifests.one("Deployment", name))
+        pause = _main(manifests.one("Deployment", name))["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pause >= 10, "the gateway asks DNS anew every second, but resolvers may cache for some"
+        drain = settings.model_fields["drain"].default
+        assert spec["terminationGracePeriodSeconds"] >= pause + drain + GRACEFUL_SHUTDOWN + 10
+
+
+def test_the_gateway_leaves_without_dropping_requests(manifests: Manifests) -> None:
+    deployment = manifests.one("Deployment", "gateway")
+    command = _main(deployment)["lifecycle"]["preStop"]["exec"]["command"]
+    script = command[-1]
+    assert "/dev/tcp/127.0.0.1/9901" in script
+    assert "POST /healthcheck/fail" in script
+    pause = int(script.split()[-1])
+    assert pause > 15, "the gateway's own limit for answers"
+    assert pod(deployment)["terminationGracePeriodSeconds"] >= pause + 10
+
+
+def test_data_servers_have_time_to_end(local: Manifests) -> None:
+    assert {pod_name(one): pod(one)["terminationGracePeriodSeconds"] for one in local.of("StatefulSet")} == {
+        "postgres": 60,
+        "redis-cache": 30,
+        "redis-counters": 30,
+    }
+
+
+def test_the_gateway_sees_every_replica(manifests: Manifests) -> None:
+    for name in SETTINGS:
+        service = manifests.one("Service", name)["spec"]
+        assert service["clusterIP"] == "None"
+        assert not service.get("publishNotReadyAddresses", False), "one that is leaving would stay in DNS to its end"
+        assert [port["port"] for port in service["ports"]] == [8000]
+
+
+def test_replicas_are_the_autoscalers_business(manifests: Manifests) -> None:
+    """Were they in the Deployment as well, every `apply` would reset them."""
+    assert not any("replicas" in deployment["spec"] for deployment in manifests.of("Deployment"))
+    scaled = [one["spec"]["scaleTargetRef"] for one in manifests.of("HorizontalPodAutoscaler", "ScaledObject")]
+    assert sorted(target["name"] for target in scaled) == sorted(OURS), "each exactly once"
+    assert {(target["apiVersion"], target["kind"]) for target in scaled} == {("apps/v1", "Deployment")}
+
+
+def test_autoscalers_are_quick_to_help_and_slow_to_let_go(alone: Manifests) -> None:
+    for autoscaler in alone.of("HorizontalPodAutoscaler"):
+        name, spec = autoscaler["metadata"]["name"], autoscaler["spec"]
+        assert spec["scaleTargetRef"]["name"] == name
+        assert 2 <= spec["minReplicas"] < spec["maxReplicas"]
+        (metric,) = spec["metrics"]
+        # Of the one container, not of its sidecar; and an amount: what is asked for differs between overlays.
+        resource = metric["containerResource"]
+        assert (resource["name"], resource["container"]) == ("cpu", name)
+        workers = 2 if name == "gateway" else 1
+        load = quantity(resource["target"]["averageValue"]) / workers
+        assert 0.5 <= load <= 0.7, "of what a replica can use"
+        behavior = spec["behavior"]
+        assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
+        assert behavior["scaleUp"]["policies"] == [{"type": "Percent", "value": 100, "periodSeconds": 15}]
+        assert behavior["scaleDown"]["stabilizationWindowSeconds"] >= 300
+        assert behavior["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
+
+
+def test_production_is_larger(local: Manifests, production: Manifests) -> None:
+    for autoscaler in production.of("HorizontalPodAutoscaler"):
+        small = local.one("HorizontalPodAutoscaler", autoscaler["metadata"]["name"])["spec"]
+        assert autoscaler["spec"]["minReplicas"] >= 3
+        assert autoscaler["spec"]["maxReplicas"] > small["maxReplicas"]
