@@ -1,69 +1,107 @@
-"""The local variant of gateway/envoy.yaml, and the configuration itself."""
+"""The local variant of gateway/, and the configuration itself."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.certificates import issue
 
-from stack import wheels
-from stack.gateway import DOCS_PAGE_IN_IMAGE, cluster_load_assignment, local_variant
+from stack import access, wheels
+from stack.gateway import (
+    DRAIN_SECONDS,
+    IN_IMAGE,
+    cluster_load_assignment,
+    local_bootstrap,
+    local_listeners,
+    relocated,
+)
 from stack.layout import repository_root
 
-GATEWAY = repository_root() / "gateway"
+ROOT = repository_root()
+GATEWAY = ROOT / "gateway"
+DOCKERFILE = (GATEWAY / "Dockerfile").read_text()
 
 
-@pytest.fixture
-def config() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((GATEWAY / "envoy.yaml").read_text())
+def _read(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((GATEWAY / name).read_text())
     return loaded
 
 
 @pytest.fixture
-def variant(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    return local_variant(
-        config,
-        port=8123,
-        admin_socket=tmp_path / "envoy.sock",
-        endpoints=tmp_path,
-        docs_page=GATEWAY / "docs.html",
-    )
+def places(tmp_path: Path) -> dict[str, Path]:
+    return {IN_IMAGE: tmp_path, f"{IN_IMAGE}/docs.html": GATEWAY / "docs.html"}
 
 
-def test_the_variant_is_reachable_from_this_machine_only(variant: dict[str, Any], tmp_path: Path) -> None:
-    [listener] = variant["static_resources"]["listeners"]
+@pytest.fixture
+def bootstrap(places: dict[str, Path], tmp_path: Path) -> dict[str, Any]:
+    return local_bootstrap(_read("envoy.yaml"), admin_socket=tmp_path / "envoy.sock", endpoints=tmp_path, places=places)
+
+
+@pytest.fixture
+def listeners(places: dict[str, Path]) -> dict[str, Any]:
+    return local_listeners(_read("listeners.yaml"), port=8123, places=places)
+
+
+def test_the_variant_is_reachable_from_this_machine_only(
+    bootstrap: dict[str, Any], listeners: dict[str, Any], tmp_path: Path
+) -> None:
+    [listener] = listeners["resources"]
     assert listener["address"] == {"socket_address": {"address": "127.0.0.1", "port_value": 8123}}
     assert listener["enable_reuse_port"] is False
-    assert variant["admin"] == {"address": {"pipe": {"path": str(tmp_path / "envoy.sock"), "mode": 0o600}}}
+    assert bootstrap["admin"] == {"address": {"pipe": {"path": str(tmp_path / "envoy.sock"), "mode": 0o600}}}
 
 
-def test_the_variant_takes_endpoints_from_files(variant: dict[str, Any], tmp_path: Path) -> None:
+def test_the_containers_are_administered_from_inside_only() -> None:
+    assert _read("envoy.yaml")["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+
+
+def test_the_variant_takes_endpoints_from_files(bootstrap: dict[str, Any], tmp_path: Path) -> None:
     paths = {
         cluster["name"]: cluster["eds_cluster_config"]["eds_config"]["path_config_source"]["path"]
-        for cluster in variant["static_resources"]["clusters"]
+        for cluster in bootstrap["static_resources"]["clusters"]
     }
     assert paths == {name: str(tmp_path / f"{name}.json") for name in ("user-api", "counter-api")}
 
 
-def test_the_variant_has_the_policies_of_the_containers(config: dict[str, Any], variant: dict[str, Any]) -> None:
+def test_the_variant_has_the_policies_of_the_containers(
+    bootstrap: dict[str, Any], listeners: dict[str, Any], places: dict[str, Path]
+) -> None:
     addresses = {"cluster_type", "load_assignment", "type", "eds_cluster_config"}
     for original, local in zip(
-        config["static_resources"]["clusters"], variant["static_resources"]["clusters"], strict=True
+        _read("envoy.yaml")["static_resources"]["clusters"], bootstrap["static_resources"]["clusters"], strict=True
     ):
         assert {k: v for k, v in original.items() if k not in addresses} == {
             k: v for k, v in local.items() if k not in addresses
         }
-    original_chains = json.dumps(config["static_resources"]["listeners"][0]["filter_chains"])
-    local_chains = json.dumps(variant["static_resources"]["listeners"][0]["filter_chains"])
-    assert local_chains == original_chains.replace(DOCS_PAGE_IN_IMAGE, str(GATEWAY / "docs.html"))
+    original = next(resource for resource in _read("listeners.yaml")["resources"] if resource["name"] == "public")
+    assert listeners["resources"][0]["filter_chains"] == relocated(original["filter_chains"], places)
 
 
-def test_the_original_is_not_changed(config: dict[str, Any], tmp_path: Path) -> None:
+def test_no_path_of_the_image_is_left(bootstrap: dict[str, Any], listeners: dict[str, Any]) -> None:
+    assert IN_IMAGE not in json.dumps([bootstrap, listeners])
+
+
+def test_tls_has_the_filters_of_the_plain_listener() -> None:
+    by_name = {resource["name"]: resource for resource in _read("listeners.yaml")["resources"]}
+    [plain], [tls] = by_name["public"]["filter_chains"], by_name["public-tls"]["filter_chains"]
+    assert tls["filters"] == plain["filters"]
+    limit = "per_connection_buffer_limit_bytes"
+    assert by_name["public-tls"][limit] == by_name["public"][limit]
+
+
+def test_the_original_is_not_changed(tmp_path: Path) -> None:
+    config = _read("envoy.yaml")
     before = json.dumps(config)
-    local_variant(config, port=1, admin_socket=tmp_path, endpoints=tmp_path, docs_page=tmp_path)
+    local_bootstrap(config, admin_socket=tmp_path, endpoints=tmp_path, places={})
     assert json.dumps(config) == before
+
+
+def test_the_local_gateway_drains_like_the_image() -> None:
+    assert f'"--drain-time-s", "{DRAIN_SECONDS}", "--drain-strategy", "immediate"' in DOCKERFILE
 
 
 def test_endpoints_are_sorted_and_on_loopback() -> None:
@@ -74,18 +112,33 @@ def test_endpoints_are_sorted_and_on_loopback() -> None:
     ] == [{"address": "127.0.0.1", "port_value": 20001}, {"address": "127.0.0.1", "port_value": 20002}]
 
 
+@pytest.mark.parametrize("mode", access.CHOICES)
 @pytest.mark.parametrize("which", ["containers", "local"])
 def test_envoy_accepts_it_without_a_warning(
-    which: str, config: dict[str, Any], variant: dict[str, Any], tmp_path: Path
+    which: str,
+    mode: access.Access,
+    bootstrap: dict[str, Any],
+    listeners: dict[str, Any],
+    places: dict[str, Path],
+    tmp_path: Path,
 ) -> None:
+    """All in one file: `--mode validate` does not follow what is discovered."""
     if which == "containers":
-        text = yaml.safe_dump(config).replace(DOCS_PAGE_IN_IMAGE, str(GATEWAY / "docs.html"))
+        issue(tmp_path, "gateway")
+        certificate = {
+            "certificate_chain": {"filename": str(tmp_path / "tls.crt")},
+            "private_key": {"filename": str(tmp_path / "tls.key")},
+        }
+        bootstrap = relocated(_read("envoy.yaml"), places)
+        listeners = relocated(_read("listeners.yaml"), places)
     else:
+        certificate = {}
         for name in ("user-api", "counter-api"):
             (tmp_path / f"{name}.json").write_text(json.dumps(cluster_load_assignment(name, [20001])))
-        text = yaml.safe_dump(variant)
-    path = tmp_path / "envoy.yaml"
-    path.write_text(text)
+    files = access.configuration(GATEWAY / "access", mode, tmp_path / "signing-keys.json")
+    merged = _merged(bootstrap, listeners, files, certificate)
+    path = tmp_path / "envoy.json"
+    path.write_text(json.dumps(merged))
     envoy = wheels.program("envoy", "_bin/envoy")
     validation = subprocess.run(
         [envoy, "--mode", "validate", "--config-path", path, "--log-level", "warning"],
@@ -94,3 +147,52 @@ def test_envoy_accepts_it_without_a_warning(
         check=False,
     )
     assert (validation.returncode, validation.stderr) == (0, "")
+
+
+def _merged(
+    bootstrap: dict[str, Any], listeners: dict[str, Any], files: dict[str, Any], certificate: dict[str, Any]
+) -> dict[str, Any]:
+    """What is discovered, put into the bootstrap."""
+    text = json.dumps(listeners)
+    discovered = next(
+        found
+        for found in json.loads(text)["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        if found["name"] == "access"
+    )
+    [resource] = files["filter.yaml"]["resources"]
+    text = text.replace(
+        json.dumps(discovered), json.dumps({"name": "access", "typed_config": resource["typed_config"]})
+    )
+    assert "config_discovery" not in text
+    merged: dict[str, Any] = json.loads(json.dumps(bootstrap))
+    del merged["dynamic_resources"]
+    merged["static_resources"]["listeners"] = [
+        {key: value for key, value in listener.items() if key != "@type"} for listener in json.loads(text)["resources"]
+    ]
+    merged["static_resources"]["clusters"] += files["clusters.yaml"]["resources"]
+    for listener in merged["static_resources"]["listeners"]:
+        for chain in listener["filter_chains"]:
+            if "transport_socket" in chain:
+                context = chain["transport_socket"]["typed_config"]["common_tls_context"]
+                del context["tls_certificate_sds_secret_configs"]
+                context["tls_certificates"] = [certificate]
+    return merged
+
+
+def test_the_image_has_every_file_that_is_referred_to() -> None:
+    """Keys and certificates excepted: without them nobody gets in, and TLS is off."""
+    referred = {
+        path
+        for name in ("envoy.yaml", "listeners.yaml", "certificate.yaml")
+        for path in re.findall(rf"{IN_IMAGE}/[\w./-]+", (GATEWAY / name).read_text())
+    }
+    copied = {
+        f"{target.rstrip('/')}/{Path(source).name}"
+        for sources, target in re.findall(r"^COPY (?:--\S+ )*(.+) (\S+)$", DOCKERFILE, re.MULTILINE)
+        for source in sources.split()
+    }
+    mounted = {f"{IN_IMAGE}/tls/tls.crt", f"{IN_IMAGE}/tls/tls.key"}
+    folders = {str(Path(path).parent) for path in copied}
+    assert referred - mounted - folders <= copied
+    for source in re.findall(r"gateway/\S+", DOCKERFILE.partition("COPY")[2].partition("USER")[0]):
+        assert (ROOT / source).is_file()

@@ -39,6 +39,20 @@ def test_the_argument_switches_off_what_the_environment_switches_on() -> None:
     assert Options.read({"sidecars": "false"}, {"STACK_SIDECARS": "true"}).sidecars is False
 
 
+@pytest.mark.parametrize(("text", "access"), [("open", "open"), ("tokens", "tokens"), ("", None)])
+def test_access_control_is_open_or_by_tokens(text: str, access: object) -> None:
+    assert Options.read({}, {"GATEWAY_ACCESS": text}).access is access
+
+
+def test_the_argument_closes_what_the_environment_opens() -> None:
+    assert Options.read({"access": "tokens"}, {"GATEWAY_ACCESS": "open"}).access == "tokens"
+
+
+def test_access_control_is_nothing_else() -> None:
+    with pytest.raises(UsageError, match=r"^GATEWAY_ACCESS must be open or tokens, not 'off'$"):
+        Options.read({}, {"GATEWAY_ACCESS": "off"})
+
+
 def test_a_switch_has_two_positions() -> None:
     with pytest.raises(UsageError, match=r"^STACK_SIDECARS must be true or false, not 'yes'$"):
         Options.read({}, {"STACK_SIDECARS": "yes"})

@@ -1,7 +1,9 @@
 from stack import status
 
+URL = "http://127.0.0.1:8080"
+
 STATUS = {
-    "gateway": "http://127.0.0.1:8080",
+    "gateway": URL,
     "processes": [
         {"name": "user-api-1", "state": "healthy", "pid": 7, "restarts": 0, "url": "http://127.0.0.1:20001"},
         {
@@ -27,7 +29,21 @@ def test_passwords_are_not_shown() -> None:
     assert "secret" not in status.welcome(STATUS)
 
 
+def _welcome(access: str) -> str:
+    gateway = {"name": "gateway", "state": "healthy", "pid": 8, "restarts": 0, "url": URL, "access": access}
+    return status.welcome({"gateway": URL, "processes": [gateway]})
+
+
 def test_the_welcome_says_how_to_try_it_and_that_access_control_is_off() -> None:
-    text = status.welcome(STATUS)
-    assert "curl -X POST http://127.0.0.1:8080/v1/counters/visits/increment" in text
+    text = _welcome("open")
+    assert f"  curl -X POST {URL}/v1/counters/visits/increment\n" in text
     assert "Access control is off" in text
+    assert "token" not in text.replace("GATEWAY_ACCESS=tokens", "")
+
+
+def test_the_welcome_says_how_to_try_it_with_a_token_when_access_control_is_on() -> None:
+    text = _welcome("tokens")
+    assert '  TOKEN=$(make -s token SCOPES="users:read users:write counters:read counters:write")\n' in text
+    assert f'  curl -H "Authorization: Bearer $TOKEN" -X POST {URL}/v1/counters/visits/increment\n' in text
+    assert text.count("curl ") == text.count("Bearer $TOKEN") == 5
+    assert "Access control is on" in text

@@ -39,7 +39,7 @@ class Stack:
             env={
                 name: value
                 for name, value in os.environ.items()
-                if name not in {"PORT", "STACK_DIRECTORY", "STACK_SIDECARS"}
+                if name not in {"PORT", "STACK_DIRECTORY", "STACK_SIDECARS", "GATEWAY_ACCESS"}
             },
             capture_output=True,
             text=True,

@@ -6,20 +6,26 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
 
-from stack import control, daemon, logs, status
+from stack import control, daemon, logs, status, tokens
+from stack.access import CHOICES, DEFAULT
 from stack.errors import StackError, UsageError
+from stack.files import write_atomically
 from stack.layout import Layout, repository_root
 from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, MAX_REPLICAS, Options, whole_number
 from stack.services import SERVICES
+from stack.signing_keys import SigningKeys
 from stack.state import State
 
 # For a supervisor that hangs; stopping everything takes a few seconds.
 DOWN_TIMEOUT = 90.0
+
+ELSEWHERE = "verify this deployment instead, breaking nothing; if it asks for a token, with the one in ACCESS_TOKEN"
 
 
 def main() -> None:
@@ -86,16 +92,40 @@ def restart(layout: Layout, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def reload(layout: Layout, arguments: argparse.Namespace) -> int:
+    request = {"command": "reload", "service": arguments.service}
+    _print(status.table(control.ask(_control_socket(layout), request)))
+    return 0
+
+
+def token(layout: Layout, arguments: argparse.Namespace) -> int:
+    lifetime = whole_number("--lifetime", arguments.lifetime, 1, tokens.MAX_LIFETIME)
+    keys = SigningKeys.load_or_create(_signing_keys(layout))
+    text = tokens.mint(keys, arguments.scopes, lifetime=lifetime, subject=arguments.subject)
+    if arguments.jwks:
+        write_atomically(Path(arguments.jwks), json.dumps(keys.public(), indent=1) + "\n", mode=0o644)
+    _print(text)
+    return 0
+
+
+def rotate_keys(layout: Layout, _: argparse.Namespace) -> int:
+    SigningKeys.rotate(_signing_keys(layout))
+    with contextlib.suppress(control.NotRunningError):
+        control.ask(_control_socket(layout), {"command": "reload", "service": "gateway"})
+    _print("tokens are signed with a new key; those of the key before stay valid until the next rotation")
+    return 0
+
+
 def verify_cache(layout: Layout, arguments: argparse.Namespace) -> int:
     from stack.verify import command  # noqa: PLC0415 (brings a PostgreSQL client along, which no other command needs)
 
-    return command.run(_control_socket(layout), arguments)
+    return command.run(_control_socket(layout), arguments, _mint_all(layout))
 
 
 def verify_counters(layout: Layout, arguments: argparse.Namespace) -> int:
     from stack.verify_counters import command  # noqa: PLC0415 (as above)
 
-    return command.run(_control_socket(layout), arguments)
+    return command.run(_control_socket(layout), arguments, _mint_all(layout))
 
 
 def show_logs(layout: Layout, arguments: argparse.Namespace) -> int:
@@ -153,15 +183,25 @@ def _delete(layout: Layout) -> None:
     """Delete what the stack has made, and nothing else that may be in the directory."""
     if not layout.directory.exists():
         return
-    if not layout.state.exists():
+    if not (layout.state.exists() or layout.signing_keys.exists()):
         raise StackError(f"{layout.directory} holds no stack, and nothing in it was deleted")
     for folder in (layout.data, layout.logs, layout.gateway):
         if folder.exists():
             shutil.rmtree(folder)
-    for file in (layout.secrets, layout.state, layout.lock):
+    for file in (layout.secrets, layout.signing_keys, layout.state, layout.lock):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         layout.directory.rmdir()
+
+
+def _signing_keys(layout: Layout) -> Path:
+    """Where they are, or will be; the stack need not have run."""
+    layout.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return layout.signing_keys
+
+
+def _mint_all(layout: Layout) -> Callable[[], str]:
+    return lambda: tokens.mint(SigningKeys.load_or_create(layout.signing_keys), tokens.SCOPES)
 
 
 def _control_socket(layout: Layout) -> Path:
@@ -200,6 +240,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--user-api-replicas", metavar="N", help=f"{replicas} (USER_API_REPLICAS)")
     command.add_argument("--counter-api-replicas", metavar="N", help=f"{replicas} (COUNTER_API_REPLICAS)")
     command.add_argument("--port", help=f"of the gateway, on 127.0.0.1; default {DEFAULT_PORT} (PORT)")
+    command.add_argument(
+        "--access",
+        metavar="|".join(CHOICES),
+        help=f"tokens: a request needs a token; {DEFAULT}: none does, the default (GATEWAY_ACCESS)",
+    )
     command.add_argument("--postgres-url", metavar="URL", help="use this PostgreSQL instead of an embedded one")
     command.add_argument("--cache-url", metavar="URL", help="use this Redis for the cache")
     command.add_argument("--counters-url", metavar="URL", help="use this Redis for the counters")
@@ -230,12 +275,46 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("service", choices=SERVICES)
     command.set_defaults(run=restart)
 
+    _add_gateway(commands)
+    _add_verifications(commands)
+
+    command = commands.add_parser("logs", help="what a process has written")
+    command.add_argument("name", help="of a process, or a service for all its replicas")
+    command.add_argument("-n", "--lines", default="100", help="how many lines of each (100)")
+    command.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    command.set_defaults(run=show_logs)
+    return parser
+
+
+def _add_gateway(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser("reload", help="take the files in gateway/ as they are now; no request fails")
+    command.add_argument("service", choices=["gateway"])
+    command.set_defaults(run=reload)
+
+    command = commands.add_parser("token", help="print an access token for the gateway")
+    command.add_argument("scopes", metavar="SCOPE", nargs="*", help=", ".join(tokens.SCOPES))
+    command.add_argument("--lifetime", default=str(tokens.DEFAULT_LIFETIME), help="in seconds (3600)")
+    command.add_argument("--subject", default=tokens.DEFAULT_SUBJECT, help="who it is for; appears in the access log")
+    command.add_argument("--jwks", metavar="FILE", help="write the public keys there, for another gateway")
+    command.set_defaults(run=token)
+
+    command = commands.add_parser(
+        "rotate-keys", help="sign tokens with a new key; those of the key before stay valid until the next rotation"
+    )
+    command.set_defaults(run=rotate_keys)
+
+
+def _add_verifications(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command = commands.add_parser(
         "verify-cache",
         help="read and write users through all replicas, break things meanwhile, and say how stale answers were",
     )
     command.add_argument(
-        "--target", metavar="URL", action="append", default=[], help="verify this deployment instead, breaking nothing"
+        "--target",
+        metavar="URL",
+        action="append",
+        default=[],
+        help=ELSEWHERE,
     )
     command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
     command.add_argument("--seconds", default="5", help="that a phase lasts at least (5)")
@@ -250,17 +329,14 @@ def _parser() -> argparse.ArgumentParser:
         help="count and read through all replicas, break things meanwhile, and check that nothing is lost or doubled",
     )
     command.add_argument(
-        "--target", metavar="URL", action="append", default=[], help="verify this deployment instead, breaking nothing"
+        "--target",
+        metavar="URL",
+        action="append",
+        default=[],
+        help=ELSEWHERE,
     )
     command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
     command.add_argument("--operations", default="5000", help="that each phase has at least (5000)")
     command.add_argument("--clients", default="32", help="that ask at the same time (32)")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=verify_counters)
-
-    command = commands.add_parser("logs", help="what a process has written")
-    command.add_argument("name", help="of a process, or a service for all its replicas")
-    command.add_argument("-n", "--lines", default="100", help="how many lines of each (100)")
-    command.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
-    command.set_defaults(run=show_logs)
-    return parser

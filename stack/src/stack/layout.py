@@ -33,6 +33,11 @@ class Layout:
         return self.directory / "secrets.json"
 
     @property
+    def signing_keys(self) -> Path:
+        """Of access tokens."""
+        return self.directory / "signing-keys.json"
+
+    @property
     def state(self) -> Path:
         return self.directory / "state.json"
 

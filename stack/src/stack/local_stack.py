@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from stack import services
+from stack import access, services
 from stack.backends import Backends
 from stack.command import run
 from stack.credentials import Credentials
@@ -30,7 +30,7 @@ class LocalStack:
         self._options = options
         credentials = Credentials.load_or_create(layout.secrets)
         self._backends = Backends.choose(options, layout, credentials, state, make_process)
-        self._gateway = Gateway(layout, options.port or DEFAULT_PORT)
+        self._gateway = Gateway(layout, options.port or DEFAULT_PORT, options.access or access.DEFAULT)
         self._gateway_process = make_process(self._gateway.program())
         self._user_api = services.user_api(
             database_url=self._backends.postgres.url,
@@ -63,7 +63,7 @@ class LocalStack:
             self._sidecars.make()
         await together(
             [
-                self._gateway_process.start(),
+                self._start_gateway(),
                 self._backends.cache.start(),
                 self._start_users(),
                 self._start_counters(),
@@ -71,9 +71,11 @@ class LocalStack:
         )
 
     async def adjust(self, options: Options) -> None:
-        """Bring back what has died and change the numbers of replicas that the options give."""
+        """Bring back what has died; change access control and the numbers of replicas to what the options give."""
         self._refuse_changes(options)
         await together([self._gateway_process.heal(), *(backend.heal() for backend in self._backends)])
+        if options.access not in {None, self._gateway.access}:
+            await self._gateway.reload(options.access)
         wanted = {"user-api": options.user_api_replicas, "counter-api": options.counter_api_replicas}
         await together(
             fleet.heal() if (count := wanted[name]) is None else fleet.scale(count)
@@ -89,6 +91,10 @@ class LocalStack:
             await self._migrate()
         await self._fleets[service].restart()
 
+    async def reload_gateway(self) -> None:
+        """Give Envoy the repository's present configuration, and the present keys of access tokens."""
+        await self._gateway.reload()
+
     async def stop(self) -> None:
         """Stop everything, those who ask before those who answer."""
         await self._gateway_process.stop()
@@ -100,9 +106,13 @@ class LocalStack:
         entries = await asyncio.gather(
             *(process.status() for process in replicas),
             *(backend.status() for backend in self._backends),
-            self._gateway_process.status(),
         )
-        return {"gateway": self._gateway.url, "processes": entries}
+        gateway = await self._gateway_process.status() | {"access": self._gateway.access}
+        return {"gateway": self._gateway.url, "processes": [*entries, gateway]}
+
+    async def _start_gateway(self) -> None:
+        await self._gateway_process.start()
+        await self._gateway.check()
 
     async def _start_users(self) -> None:
         await self._backends.postgres.start()

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from stack.access import CHOICES, Access
 from stack.errors import UsageError
 
 DEFAULT_PORT = 8080
@@ -16,6 +17,7 @@ ENVIRONMENT = {
     "counter_api_replicas": "COUNTER_API_REPLICAS",
     "port": "PORT",
     "sidecars": "STACK_SIDECARS",
+    "access": "GATEWAY_ACCESS",
 }
 
 SWITCH = {"true": True, "1": True, "false": False, "0": False}
@@ -34,6 +36,8 @@ class Options:
     counters_url: str | None = None
     sidecars: bool | None = None
     """A replica of the cache beside each replica of user-api."""
+    access: Access | None = None
+    """Whether requests through the gateway need a token."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str | None], environment: Mapping[str, str]) -> "Options":
@@ -52,6 +56,11 @@ class Options:
             if text not in SWITCH:
                 raise UsageError(f"{source} must be true or false, not {text!r}")
             values["sidecars"] = SWITCH[text]
+        source, text = _given("access", arguments, environment)
+        if text:
+            if text not in CHOICES:
+                raise UsageError(f"{source} must be {' or '.join(CHOICES)}, not {text!r}")
+            values["access"] = text
         for name, schemes in (
             ("postgres_url", ("postgresql",)),
             ("cache_url", ("redis", "rediss")),

@@ -4,6 +4,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from stack.tokens import SCOPES
+
+TOKEN = f"""  TOKEN=$(make -s token SCOPES="{" ".join(SCOPES)}")
+"""
+
+ACCESS_ON = """Access control is on: a request needs a token whose scopes allow it; only the documentation is for
+everybody. GATEWAY_ACCESS=open switches it off."""
+
+ACCESS_OFF = """Access control is off: every program on this machine may do everything, and nobody else can reach the
+gateway. GATEWAY_ACCESS=tokens switches it on."""
+
 
 def table(status: Mapping[str, Any]) -> str:
     """One line for each process; passwords are left out."""
@@ -25,17 +36,24 @@ def welcome(status: Mapping[str, Any]) -> str:
     """What to print when the stack has come up."""
     url = status["gateway"]
     json = "-H 'Content-Type: application/json'"
+    tokens = access(status) == "tokens"
+    token, with_token = (TOKEN, ' -H "Authorization: Bearer $TOKEN"') if tokens else ("", "")
     return f"""{table(status)}
 
 Evenkeel is up at {url}, its documentation at {url}/docs. Try:
 
-  curl {url}/v1/users {json} -d '{{"email": "ada@example.com", "name": "Ada"}}'
-  curl -i {url}/v1/users/1
-  curl -X POST {url}/v1/counters/visits/increment
-  curl {url}/counter
-  curl {url}/stats
+{token}  curl{with_token} {url}/v1/users {json} -d '{{"email": "ada@example.com", "name": "Ada"}}'
+  curl{with_token} -i {url}/v1/users/1
+  curl{with_token} -X POST {url}/v1/counters/visits/increment
+  curl{with_token} {url}/counter
+  curl{with_token} {url}/stats
 
-Access control is off: only programs on this machine can reach the gateway. `make down` stops it, data kept."""
+{ACCESS_ON if tokens else ACCESS_OFF} `make down` stops it, data kept."""
+
+
+def access(status: Mapping[str, Any]) -> str | None:
+    """Whether requests through the gateway need a token."""
+    return next((process["access"] for process in status["processes"] if "access" in process), None)
 
 
 def without_password(url: str) -> str:

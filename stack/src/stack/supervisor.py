@@ -62,6 +62,8 @@ class Supervisor:
                 await self._do(self._running().scale(service, count))
             case {"command": "restart", "service": str(service)} if service in SERVICES:
                 await self._do(self._running().restart(service))
+            case {"command": "reload", "service": "gateway"}:
+                await self._do(self._running().reload_gateway())
             case {"command": "down"}:
                 await self._down()
                 return {"pid": os.getpid()}

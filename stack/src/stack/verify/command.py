@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stack.options import whole_number
@@ -17,7 +18,7 @@ from stack.verify.tally import PROMISE, Tally
 from stack.verify.verification import Plan, verify
 
 
-def run(control_socket: Path, arguments: argparse.Namespace) -> int:
+def run(control_socket: Path, arguments: argparse.Namespace, mint: Callable[[], str]) -> int:
     """Verify and print what was found; 1 if a promise was broken or a fault could not be injected."""
     urls = addresses(arguments.target)
     plan = Plan(
@@ -29,7 +30,8 @@ def run(control_socket: Path, arguments: argparse.Namespace) -> int:
             writes=whole_number("--writes", arguments.writes, 1, 10_000),
         ),
     )
-    tallies = asyncio.run(verify(Elsewhere(urls) if urls else Local(control_socket), plan, _announce))
+    deployment = Elsewhere(urls, os.environ.get("ACCESS_TOKEN")) if urls else Local(control_socket, mint=mint)
+    tallies = asyncio.run(verify(deployment, plan, _announce))
     sys.stdout.write(f"{_document(tallies) if arguments.json else report.table(tallies)}\n")
     return 1 if any(tally.problems() for tally in tallies) else 0
 

@@ -5,6 +5,7 @@ httpx spends milliseconds of CPU on a request and more with every connection of 
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -87,10 +88,19 @@ def _message(host: str | None, method: str, path: str, headers: dict[str, str], 
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+Credentials = Callable[[], dict[str, str]]
+"""Headers that are sent along with every request."""
+
+
+def bearer(token: str | None) -> Credentials:
+    return lambda: {"authorization": f"Bearer {token}"} if token else {}
+
+
 class Pool:
     """As many connections to one server as there are requests at the same time, each of `timeout` seconds at most."""
 
-    def __init__(self, base_url: str, *, timeout: float) -> None:
+    def __init__(self, base_url: str, *, timeout: float, credentials: Credentials = dict) -> None:
+        self.credentials = credentials
         self._base_url = base_url
         self._timeout = timeout
         self._idle: list[Connection] = []
@@ -100,7 +110,7 @@ class Pool:
         """As `Connection.request`; also TimeoutError, which is an OSError."""
         connection = self._idle.pop() if self._idle else Connection(self._base_url)
         async with asyncio.timeout(self._timeout):
-            reply = await connection.request(method, path, headers, body)
+            reply = await connection.request(method, path, (headers or {}) | self.credentials(), body)
         if self._closed:
             connection.close()
         else:

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from stack import control
 from stack.errors import StackError
+from stack.verify.connection import Credentials, bearer
 from stack.verify.prober import Target
 
 WATCH_INTERVAL = 0.5
@@ -16,6 +18,9 @@ WATCH_INTERVAL = 0.5
 
 HEALTHY_WITHIN = 60.0
 """Seconds in which everything must be back after a fault."""
+
+TOKEN_INTERVAL = 60.0
+"""Seconds for which an access token is used; keys may be rotated meanwhile."""
 
 USERS = "user-api"
 
@@ -27,8 +32,8 @@ class Elsewhere:
 
     dsn: str | None = None
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._targets = [Target.at(url, url) for url in urls]
+    def __init__(self, urls: Sequence[str], token: str | None = None) -> None:
+        self._targets = [Target.at(url, url, bearer(token)) for url in urls]
 
     @property
     def targets(self) -> list[Target]:
@@ -51,11 +56,15 @@ class Elsewhere:
 class Local:
     """The running stack, as its supervisor describes it: the gateway, and the replicas of one service."""
 
-    def __init__(self, control_socket: Path, service: str = USERS) -> None:
+    def __init__(self, control_socket: Path, service: str = USERS, mint: Callable[[], str] | None = None) -> None:
+        """`mint` makes an access token; asked only where the gateway wants one."""
         self._control_socket = control_socket
         self._service = service
+        self._mint = mint
+        self._token: str | None = None
+        self._minted = 0.0
         self._processes: list[Process] = []
-        self._gateway = Target.at("gateway", "http://127.0.0.1")
+        self._gateway = Target.at("gateway", "http://127.0.0.1", self._credentials)
         self._replicas: dict[str, Target] = {}
 
     @property
@@ -129,7 +138,7 @@ class Local:
     async def _look(self) -> None:
         status = await self._ask({"command": "status"}, patience=30)
         self._processes = status["processes"]
-        self._gateway = _at(self._gateway, "gateway", status["gateway"])
+        self._gateway = _at(self._gateway, "gateway", status["gateway"], self._credentials)
         # A replica that is being replaced has its successor beside it under the same name.
         healthy = {
             process["name"]: process["url"]
@@ -142,14 +151,23 @@ class Local:
         for name, url in healthy.items():
             self._replicas[name] = _at(self._replicas.get(name), name, url)
 
+    def _credentials(self) -> dict[str, str]:
+        """For the gateway; the replicas ask nobody who they are."""
+        closed = any(process.get("access") == "tokens" for process in self._processes)
+        if not closed or self._mint is None:
+            return {}
+        if time.monotonic() - self._minted > TOKEN_INTERVAL or self._token is None:
+            self._token, self._minted = self._mint(), time.monotonic()
+        return bearer(self._token)()
+
     async def _ask(self, request: control.Request, *, patience: float | None) -> control.Answer:
         return await asyncio.to_thread(control.ask, self._control_socket, request, timeout=patience)
 
 
-def _at(target: Target | None, name: str, url: str) -> Target:
+def _at(target: Target | None, name: str, url: str, credentials: Credentials = dict) -> Target:
     """The same target if that is where it is, else a new one; requests under way on the old one go on."""
     if target is not None and target.url == url:
         return target
     if target is not None:
         target.pool.close()
-    return Target.at(name, url)
+    return Target.at(name, url, credentials)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stack.verify.connection import Pool, Reply
+from stack.verify.connection import Credentials, Pool, Reply
 from stack.verify.rows import ForeignAnswer, Row, Rows
 from stack.verify.staleness import Position, deleted
 from stack.verify.tally import Tally
@@ -37,8 +37,8 @@ class Target:
     pool: Pool
 
     @classmethod
-    def at(cls, name: str, url: str) -> "Target":
-        return cls(name, url, Pool(url, timeout=REQUEST_TIMEOUT))
+    def at(cls, name: str, url: str, credentials: Credentials = dict) -> "Target":
+        return cls(name, url, Pool(url, timeout=REQUEST_TIMEOUT, credentials=credentials))
 
 
 class Prober:

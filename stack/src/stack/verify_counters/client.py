@@ -165,7 +165,13 @@ class Client:
         tally.cut += 1
         try:
             await cut_short(
-                target.url, "POST", operation.path, operation.headers, operation.body, missing=missing, after=after
+                target.url,
+                "POST",
+                operation.path,
+                operation.headers | target.pool.credentials(),
+                operation.body,
+                missing=missing,
+                after=after,
             )
         except ConnectionRefusedError as error:
             raise _NotSent from error

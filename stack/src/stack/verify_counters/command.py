@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stack.options import whole_number
@@ -16,7 +17,7 @@ from stack.verify_counters.tally import Tally
 from stack.verify_counters.verification import Plan, verify
 
 
-def run(control_socket: Path, arguments: argparse.Namespace) -> int:
+def run(control_socket: Path, arguments: argparse.Namespace, mint: Callable[[], str]) -> int:
     """Verify and print what was found; 1 if a promise was broken or a fault could not be injected."""
     urls = addresses(arguments.target)
     plan = Plan(
@@ -24,7 +25,8 @@ def run(control_socket: Path, arguments: argparse.Namespace) -> int:
         operations=whole_number("--operations", arguments.operations, 1, 100_000_000),
         clients=whole_number("--clients", arguments.clients, 1, 1000),
     )
-    tallies = asyncio.run(verify(Elsewhere(urls) if urls else Local(control_socket, COUNTERS), plan, _announce))
+    deployment = Elsewhere(urls, os.environ.get("ACCESS_TOKEN")) if urls else Local(control_socket, COUNTERS, mint)
+    tallies = asyncio.run(verify(deployment, plan, _announce))
     sys.stdout.write(f"{_document(tallies) if arguments.json else report.table(tallies)}\n")
     return 1 if any(tally.problems() for tally in tallies) else 0
 

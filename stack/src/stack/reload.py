@@ -1,0 +1,108 @@
+"""Files that Envoy reads while it runs: replacing them, and hearing what Envoy thinks of it."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from stack import logs
+from stack.errors import StackError
+from stack.files import write_atomically
+from stack.probe import http_get
+
+TAKEN_WITHIN = 30.0
+"""Seconds in which Envoy must have read what was written; it is told at once, and a loaded machine takes its time."""
+
+POLL = 0.02
+
+LISTENERS = "listener_manager.lds"
+
+# And the filter `access`, and the clusters that its keys come from.
+SUBSCRIPTIONS = (LISTENERS, "extension_config_discovery.http_filter.access", "cluster_manager.cds")
+FAILURES = ("update_rejected", "update_failure")
+
+# Up to the next line of Envoy's own log, or of the access log.
+_REASON = re.compile(r"config update (?:rejected|failure): (?P<reason>.*?)(?=\n\[\d{4}-|\n\{|\Z)", re.DOTALL)
+
+Counts = dict[str, int]
+
+
+class Rejected(Exception):
+    """Envoy does not take what was written; says why, in Envoy's words."""
+
+
+class Discovery:
+    """A running Envoy, asked over its administration socket."""
+
+    def __init__(self, admin_socket: Path, log_file: Path) -> None:
+        self._admin_socket = admin_socket
+        self._log_file = log_file
+
+    async def replace(self, files: Mapping[Path, str]) -> None:
+        """Write those that have changed, and return when Envoy works by them.
+
+        Raises Rejected, or StackError without an answer.
+        """
+        files = {path: text for path, text in files.items() if path.read_text() != text}
+        before = await self._counts()
+        since = self._log_file.stat().st_size if self._log_file.exists() else 0
+        for path, text in files.items():
+            write_atomically(path, text)
+        try:
+            async with asyncio.timeout(TAKEN_WITHIN):
+                while not _all_read(before, after := await self._counts(), files):  # noqa: ASYNC110 (Envoy's state)
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            raise StackError("the gateway does not take its new configuration") from None
+        if _failures(after) > _failures(before):
+            raise Rejected(_reason(logs.tail(self._log_file, 1000, since=since)))
+
+    async def begun(self) -> bool:
+        """Whether Envoy listens, or has rejected what it found at its start."""
+        try:
+            counts = await self._counts()
+        except StackError:
+            return False
+        return bool(counts["listener_manager.total_listeners_active"] or _failures(counts))
+
+    async def check(self) -> None:
+        """Raise Rejected if Envoy has not taken everything since its start."""
+        if _failures(await self._counts()):
+            raise Rejected(_reason(logs.tail(self._log_file, 1000)))
+
+    async def _counts(self) -> Counts:
+        answer = await http_get("/stats?format=json&type=Counters", unix_socket=self._admin_socket)
+        listeners = await http_get("/stats?format=json&filter=total_listeners", unix_socket=self._admin_socket)
+        if answer is None or listeners is None:
+            raise StackError("the gateway does not answer")
+        stats = [*json.loads(answer.body)["stats"], *json.loads(listeners.body)["stats"]]
+        return {stat["name"]: stat["value"] for stat in stats if "name" in stat}
+
+
+def _all_read(before: Counts, after: Counts, files: Mapping[Path, str]) -> bool:
+    """Whether each subscription has read its directory once for each file moved there, and listeners are at work."""
+    if after["listener_manager.total_listeners_warming"]:
+        return False
+    for name in SUBSCRIPTIONS:
+        attempts = after[f"{name}.update_attempt"]
+        written = sum(_concerns(name, path) for path in files)
+        results = after[f"{name}.update_success"] + sum(after[f"{name}.{failure}"] for failure in FAILURES)
+        if attempts < before[f"{name}.update_attempt"] + written or results < attempts:
+            return False
+    return True
+
+
+def _failures(counts: Counts) -> int:
+    return sum(counts.get(f"{name}.{kind}", 0) for name in SUBSCRIPTIONS for kind in FAILURES)
+
+
+def _concerns(subscription: str, path: Path) -> bool:
+    """The listeners lie in one directory, and everything about access in another one."""
+    return (path.parent.name == "access") != (subscription == LISTENERS)
+
+
+def _reason(lines: list[str]) -> str:
+    """What Envoy has logged about a rejection, which may have several lines."""
+    reasons = dict.fromkeys(match["reason"] for match in _REASON.finditer("\n".join(lines)))
+    return " ".join(" ".join(reasons).split()) or "see its log"
