@@ -28,7 +28,7 @@ class Project:
         now = {service: len(self.replicas(service)) for service in SERVICES}
         wanted = now | {service.replace("_", "-"): number for service, number in replicas.items()}
         scales = [word for service, number in wanted.items() for word in ("--scale", f"{service}={number}")]
-        self.compose("up", "--detach", "--no-recreate", "--no-deps", "--wait", *scales, *SERVICES)
+        self.compose("up", "--detach", "--no-recreate", "--wait", *scales, *SERVICES)
 
 
 def run(*words: str) -> str:

@@ -18,6 +18,10 @@ from stack.reload import Discovery
 pytestmark = pytest.mark.anyio
 
 GATEWAY = repository_root() / "gateway"
+# RFC 8446, 5.1 and 6.2
+ALERT = 21
+PROTOCOL_VERSION = 70
+
 HSTS = b"strict-transport-security: max-age=31536000; includeSubDomains\r\n"
 
 
@@ -95,6 +99,22 @@ async def test_a_certificate_is_taken_when_it_comes_and_when_it_changes(bench: B
     assert (await _ask(port, _trusting(second)))[1].strip() == second.read_text().strip()
 
 
+async def test_a_secret_of_kubernetes_is_taken_when_it_changes(bench: Bench, port: int) -> None:
+    """Every file is a link into `..data`, itself a link, which an update replaces by rename."""
+    folder = bench.layout.gateway / "tls"
+    for number in (1, 2):
+        (folder / f"..{number}").mkdir()
+        issue(folder / f"..{number}", str(number))
+    (folder / "..data").symlink_to("..1")
+    for name in ("tls.key", "tls.crt"):
+        (folder / f".{name}").symlink_to(f"..data/{name}")
+        (folder / f".{name}").rename(folder / name)
+    await _until_served(port, folder / "..1" / "tls.crt")
+    (folder / "..data_tmp").symlink_to("..2")
+    (folder / "..data_tmp").rename(folder / "..data")
+    await _until_served(port, folder / "..2" / "tls.crt")
+
+
 async def test_the_gateways_own_answers_carry_the_policy_too(bench: Bench, port: int) -> None:
     certificate = issue(bench.layout.gateway / "tls", "one")
     await _until_served(port, certificate)
@@ -127,9 +147,9 @@ async def test_old_versions_of_tls_and_plain_http_are_refused(bench: Bench, port
     assert (await _ask(port, context))[0].startswith(b"HTTP/1.1 200 ")
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_hello(version=b"\x03\x02"))
-    answer = await reader.read(7)
+    answer = await reader.readexactly(7)
     writer.close()
-    assert answer[:1] != b"\x16", "a ServerHello"
+    assert (answer[0], answer[6]) == (ALERT, PROTOCOL_VERSION)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
     assert not (await reader.read()).startswith(b"HTTP/")

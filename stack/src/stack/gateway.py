@@ -180,23 +180,15 @@ class Gateway:
             raise StackError(f"Envoy rejected its configuration: {rejected}") from None
 
     async def healthy_ports(self, service: str) -> set[int]:
-        """The ports of the service that Envoy has found ready."""
-        hosts = await self._hosts(service)
-        return {port for port, health in hosts.items() if not health.get("failed_active_health_check")}
-
-    async def ejected_ports(self, service: str) -> set[int]:
-        """Those that Envoy leaves out for a while because requests fail there."""
-        hosts = await self._hosts(service)
-        return {port for port, health in hosts.items() if health.get("failed_outlier_check")}
-
-    async def _hosts(self, service: str) -> dict[int, dict[str, Any]]:
+        """The ports of the service to which Envoy now sends requests."""
         answer = await http_get("/clusters?format=json", unix_socket=self._layout.admin_socket)
         if answer is None or answer.status != 200:
-            return {}
+            return set()
         clusters = {cluster["name"]: cluster for cluster in json.loads(answer.body).get("cluster_statuses", [])}
         return {
-            host["address"]["socket_address"]["port_value"]: host["health_status"]
+            host["address"]["socket_address"]["port_value"]
             for host in clusters.get(service, {}).get("host_statuses", [])
+            if not host["health_status"].get("failed_active_health_check")
         }
 
     def _own_bootstrap(self) -> dict[str, Any]:
