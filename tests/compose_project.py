@@ -1,6 +1,7 @@
 """A compose project that is running, driven by Docker's own commands."""
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ STOPPED_WITHIN = "20"
 class Project:
     name: str
 
-    def compose(self, *arguments: str) -> str:
-        return run("docker", "compose", "--project-name", self.name, *arguments)
+    def compose(self, *arguments: str, **environment: str) -> str:
+        return run("docker", "compose", "--project-name", self.name, *arguments, **environment)
 
     def replicas(self, service: str) -> list[str]:
         """The containers' ids."""
@@ -31,8 +32,10 @@ class Project:
         self.compose("up", "--detach", "--no-recreate", "--wait", *scales, *SERVICES)
 
 
-def run(*words: str) -> str:
-    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+def run(*words: str, **environment: str) -> str:
+    ended = subprocess.run(
+        words, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 

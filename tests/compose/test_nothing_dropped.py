@@ -2,8 +2,9 @@
 
 import asyncio
 
+import httpx
 import pytest
-from tests.compose_project import SERVICES, STOPPED_WITHIN, Project, healthy, run
+from tests.compose_project import ROOT, SERVICES, STOPPED_WITHIN, Project, healthy, run
 from tests.steady_load import SteadyLoad, until
 
 pytestmark = pytest.mark.anyio
@@ -62,5 +63,27 @@ async def test_new_containers_in_the_place_of_old_ones(project: Project, steady:
         await steady.answers(50)
     assert len(project.replicas(service)) == len(old)
     assert not set(old) & set(project.replicas(service))
+    assert steady.failures == []
+    assert steady.exact
+
+
+async def test_gateway_reloaded(gateway: str, steady: SteadyLoad) -> None:
+    listeners = ROOT / "gateway" / "listeners.yaml"
+    before = listeners.read_text()
+    new = listeners.with_suffix(".new")
+
+    def title() -> str:
+        return str(httpx.get(f"{gateway}/nothing").json()["title"])
+
+    async with steady.running():
+        for text, expected in (
+            (before.replace("There is nothing at this address", "Nothing lives here"), "Nothing lives here"),
+            (before, "There is nothing at this address"),
+        ):
+            await steady.answers(50)
+            new.write_text(text)
+            new.replace(listeners)
+            await until(lambda expected=expected: title() == expected)  # type: ignore[misc]  # a bound default
+            await steady.answers(100)
     assert steady.failures == []
     assert steady.exact

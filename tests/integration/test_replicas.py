@@ -88,6 +88,28 @@ async def test_scaling_under_load_drops_nothing(stack: "Stack", steady: SteadyLo
     assert steady.exact
 
 
+async def test_gateway_reloaded_under_load_drops_nothing(stack: "Stack", gateway: str, steady: SteadyLoad) -> None:
+    """Somebody has changed what Envoy reads, which is taken at once, and a reload takes what the repository says."""
+    [listeners] = stack.directory.rglob("listeners.yaml")
+    new = listeners.with_suffix(".new")
+
+    def title() -> str:
+        return str(httpx.get(f"{gateway}/nothing").json()["title"])
+
+    async with steady.running():
+        for _ in range(2):
+            await steady.answers(50)
+            new.write_text(listeners.read_text().replace("There is nothing at this address", "Nothing lives here"))
+            new.replace(listeners)
+            await until(lambda: title() == "Nothing lives here")
+            await steady.answers(100)
+            await asyncio.to_thread(stack.run, "reload", "gateway")
+            assert title() == "There is nothing at this address"
+            await steady.answers(100)
+    assert steady.failures == []
+    assert steady.exact
+
+
 async def test_gateway_killed_comes_back(stack: "Stack", client: httpx.AsyncClient, name: str) -> None:
     await client.post(f"/v1/counters/{name}/increment")
     os.kill(stack.processes("gateway")[0]["pid"], signal.SIGKILL)

@@ -144,6 +144,13 @@ async def test_liveness_and_readiness(client: httpx.AsyncClient) -> None:
     assert (await client.get("/livez")).json() == {"status": "alive"}
 
 
+async def test_a_token_is_something_that_may_be_asked_for(client: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        document = (await client.get("/openapi.json")).json()
+        assert document["security"] == [{}, {"token": []}]
+        assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+
+
 async def test_every_route_documents_what_the_gateway_answers(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]

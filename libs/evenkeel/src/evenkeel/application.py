@@ -78,6 +78,14 @@ def create_application(
     return app
 
 
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "Where the gateway asks for one; no service looks at it.",
+}
+
+
 class _Application(FastAPI):
     """RequestContext goes around everything: FastAPI puts its own error and body-limit answers outside of what
     `add_middleware` adds, and those answers need a request id too.
@@ -88,6 +96,13 @@ class _Application(FastAPI):
         self._registry = registry
         self._ahead = ahead
         super().__init__(**options)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document.setdefault("components", {})["securitySchemes"] = {"token": _TOKEN}
+            document["security"] = [{}, {"token": []}]
+        return super().openapi()
 
     def build_middleware_stack(self) -> ASGIApp:
         answers: ASGIApp = RepeatedFields(ContentTooLargeAnswers(super().build_middleware_stack()))

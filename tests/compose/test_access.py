@@ -1,0 +1,28 @@
+"""The same project with access control switched on, by the one setting there is for it."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.compose_project import Project, run
+from tests.problems import problem
+
+
+@pytest.fixture
+def token(project: Project) -> Iterator[str]:
+    """For counters, while tokens are asked for."""
+    token = run("make", "--silent", "token", "SCOPES=counters:read counters:write").strip()
+    arguments = ("up", "--detach", "--no-deps", "--wait", "gateway")
+    project.compose(*arguments, GATEWAY_ACCESS="tokens")
+    try:
+        yield token
+    finally:
+        project.compose(*arguments, GATEWAY_ACCESS="open")
+
+
+def test_a_token_opens_what_its_scopes_say(gateway: str, token: str) -> None:
+    assert problem(httpx.get(f"{gateway}/counter")) == (401, "unauthorized")
+    assert problem(httpx.get(f"{gateway}/v1/users/1")) == (401, "unauthorized")
+    with httpx.Client(base_url=gateway, headers={"Authorization": f"Bearer {token}"}) as client:
+        assert client.get("/counter").status_code == 200
+        assert problem(client.get("/v1/users/1")) == (403, "forbidden")
