@@ -304,11 +304,7 @@ def _add_gateway(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command.set_defaults(run=rotate_keys)
 
 
-def _add_verifications(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    command = commands.add_parser(
-        "verify-cache",
-        help="read and write users through all replicas, break things meanwhile, and say how stale answers were",
-    )
+def _add_targets_and_faults(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--target",
         metavar="URL",
@@ -317,6 +313,14 @@ def _add_verifications(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help=ELSEWHERE,
     )
     command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
+
+
+def _add_verifications(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser(
+        "verify-cache",
+        help="read and write users through all replicas, break things meanwhile, and say how stale answers were",
+    )
+    _add_targets_and_faults(command)
     command.add_argument("--seconds", default="5", help="that a phase lasts at least (5)")
     command.add_argument("--users", default="300", help="how many are made, and deleted at the end (300)")
     command.add_argument("--reads", default="150", help="that begin in a second (150)")
@@ -328,14 +332,7 @@ def _add_verifications(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "verify-counters",
         help="count and read through all replicas, break things meanwhile, and check that nothing is lost or doubled",
     )
-    command.add_argument(
-        "--target",
-        metavar="URL",
-        action="append",
-        default=[],
-        help=ELSEWHERE,
-    )
-    command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
+    _add_targets_and_faults(command)
     command.add_argument("--operations", default="5000", help="that each phase has at least (5000)")
     command.add_argument("--clients", default="32", help="that ask at the same time (32)")
     command.add_argument("--json", action="store_true", help="for programs")

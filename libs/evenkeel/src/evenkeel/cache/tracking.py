@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from evenkeel.cache.keys import Names
 from evenkeel.cache.memory import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics
+from evenkeel.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
 
@@ -80,16 +81,7 @@ class Tracking:
                 # The pool may still be connected to the server before a failover, which knows less than this one has
                 # said: what is read there must not be remembered.
                 await self._pool.disconnect(inuse_connections=True)
-            asking = asyncio.create_task(self._ask(connection, questions))
-            reading = asyncio.create_task(self._read(connection, questions))
-            try:
-                done, _ = await asyncio.wait({asking, reading}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (asking, reading):
-                    task.cancel()
-                await asyncio.gather(asking, reading, return_exceptions=True)
-            for task in done:
-                task.result()
+            await first_to_end(self._ask(connection, questions), self._read(connection, questions))
         finally:
             self._memory.distrust("connection lost")
             with contextlib.suppress(RedisError, OSError):

@@ -24,6 +24,7 @@ from counter_api.events.feed import Topic
 from counter_api.problems import NotACounter
 from counter_api.storage.integers import integer
 from counter_api.storage.topology import Topology
+from evenkeel.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
 
@@ -110,16 +111,7 @@ class ServerWatch:
                 await connection.send_command("CLIENT", "TRACKING", "ON")
                 await connection.read_response()
             self._failing = False
-            asking = asyncio.create_task(self._send(connection))
-            reading = asyncio.create_task(self._receive(connection))
-            try:
-                done, _ = await asyncio.wait({asking, reading}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (asking, reading):
-                    task.cancel()
-                await asyncio.gather(asking, reading, return_exceptions=True)
-            for task in done:
-                task.result()
+            await first_to_end(self._send(connection), self._receive(connection))
         finally:
             # What this connection did not answer is a question for the next one.
             for question in self._unanswered:
