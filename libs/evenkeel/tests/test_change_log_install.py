@@ -76,7 +76,7 @@ class TestInstall:
         await library.execute(*install(table="films", key="id", updated_at=None, log="film_changes"))
         films = ChangeLog(library.engine, log="film_changes", key="id")
         poll = await films.poll(state)
-        assert poll.reason == "the log does not reach back to the state"
+        assert poll.reason == "the database has another history"
         await library.execute("INSERT INTO films VALUES (7)")
         assert (await films.poll(poll.state)).changes == {"7": 1}
         assert await library.changes(state) == {}

@@ -94,6 +94,9 @@ class TestWhenItCannotBeTold:
             await elsewhere.execute("SELECT pg_current_xact_id()")
             await bare.install()
             poll = await bare.log.poll(before)
+            assert (poll.changes, poll.reason) == (None, "the database has another history")
+            earlier = f"{poll.state.partition(' ')[0]} {before.partition(' ')[2]}"
+            poll = await bare.log.poll(earlier)
             assert (poll.changes, poll.reason) == (None, "the log does not reach back to the state")
             assert await bare.changes(poll.state) == {}
             await elsewhere.execute("UPDATE books SET title = 'U'")

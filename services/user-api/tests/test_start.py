@@ -115,6 +115,8 @@ async def test_ready_only_on_a_current_schema(serve: Serve, database_url: str) -
             assert (await client.get("/readyz")).status_code == 200
             database = await asyncpg.connect(url)
             await database.execute("UPDATE alembic_version SET version_num = 'of-a-later-release'")
+            await migrate(settings)
+            assert await database.fetchval("SELECT version_num FROM alembic_version") == "of-a-later-release"
             await database.close()
             assert (await client.get("/readyz")).status_code == 200
     finally:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from user_api import schema_version
 from user_api.database import connect_arguments
 from user_api.settings import MigrationSettings
 
@@ -77,6 +79,11 @@ def alembic_config() -> Config:
 
 
 def _upgrade(connection: Connection) -> None:
+    with connection.begin():
+        found = MigrationContext.configure(connection).get_current_revision()
+    if schema_version.is_newer(found):
+        log.warning("the schema is of a newer release, and is left as it is", extra={"revision": found})
+        return
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -18,3 +18,8 @@ def require(found: str | None) -> None:
         raise SchemaNotCurrent("the schema has not been created; run `user-api migrate`")
     if found in REVISIONS[:-1]:
         raise SchemaNotCurrent(f"the schema is at {found}, this release needs {REVISIONS[-1]}; run `user-api migrate`")
+
+
+def is_newer(found: str | None) -> bool:
+    """Whether a later release has migrated the database, as after a rollback. This one has nothing to do there."""
+    return found is not None and found not in REVISIONS

@@ -71,8 +71,9 @@ class ChangeLog:
 
         `changes` is None where that cannot be told: without a state; after a TRUNCATE, a statement that changed more
         than MOST_CHANGES rows, or more than `limit` changes together; if the log has been pruned or was not there yet;
-        and if the state is of another history than the database's, as after the promotion of a standby, or a crash,
-        in which PostgreSQL may lose commits that others have seen, and give their transaction ids away again.
+        and if the state is of another history than the database's, as after the promotion of a standby, after
+        pg_restore, or after a crash, in which PostgreSQL may lose commits that others have seen, and give their
+        transaction ids away again.
         """
         known = _parsed(since) if since is not None else None
         origin, snapshot = known or _NOWHERE
@@ -159,9 +160,8 @@ def _statements(name: _File, names: Mapping[str, str]) -> list[str]:
 
 
 def _sql(name: _File, names: Mapping[str, str]) -> str:
-    return _file(name).format_map(
-        {"origin": _file("origin"), "snapshot": _SNAPSHOT, "most": str(MOST_CHANGES), **names}
-    )
+    origin = _file("origin").format_map(names)
+    return _file(name).format_map({"origin": origin, "snapshot": _SNAPSHOT, "most": str(MOST_CHANGES), **names})
 
 
 @cache

@@ -1,0 +1,106 @@
+"""What the documentation names exists: targets, commands with their flags, services, settings, metrics, files."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import counter_api.settings
+import user_api.settings
+from stack.cli import _parser
+from stack.options import ENVIRONMENT
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (
+        *(ROOT / name for name in ("README.md", "gateway/README.md", "deploy/k8s/README.md")),
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
+}
+OPERATIONS = PAGES["docs/operations.md"]
+
+PREFIXED = re.compile(r"\b(?:USER_API|COUNTER_API|GATEWAY|STACK)_[A-Z_]+")
+METRIC = re.compile(r"\b(?:cache|counter|database|http)_[a-z_]+")
+
+
+def _code(page: str) -> Iterator[str]:
+    """Lines of blocks, and what stands between backticks."""
+    outside = []
+    for number, part in enumerate(re.split(r"^```.*$", page, flags=re.MULTILINE)):
+        if number % 2:
+            yield from (line.removeprefix("$ ") for line in part.splitlines())
+        else:
+            outside.append(part)
+    yield from re.findall(r"`([^`\n]+)`", "\n".join(outside))
+
+
+def _everywhere(pattern: str) -> set[str]:
+    """What the group matches in all pages' code."""
+    return {found for page in PAGES.values() for code in _code(page) for found in re.findall(pattern, code)}
+
+
+def test_make_targets() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = _everywhere(r"(?:^|[ (])make (?:-s )?([a-z][a-z0-9-]*)")
+    assert {"up", "images", "token"} <= named
+    assert named <= targets
+
+
+@pytest.mark.parametrize(
+    "line",
+    sorted(line for line in _everywhere(r"(?:^|[ (])(?:\.venv/bin/)?stack( [a-z].*)") if not line.startswith(" up/")),
+)
+def test_stack_commands(line: str) -> None:
+    """Parsed as they would be, up to the end of the command."""
+    words = shlex.split(re.split(r"[|)]", line)[0], comments=True)
+    _parser().parse_args(words)
+
+
+def test_settings() -> None:
+    known = {
+        *(f"USER_API_{name.upper()}" for name in user_api.settings.Settings.model_fields),
+        *(f"COUNTER_API_{name.upper()}" for name in counter_api.settings.Settings.model_fields),
+        *ENVIRONMENT.values(),
+        "STACK_DIRECTORY",
+        *re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()),
+    }
+    named = {name for page in PAGES.values() for name in PREFIXED.findall(page)}
+    assert {"USER_API_CACHE_KEYS", "COUNTER_API_REPLICA_ACKS", "GATEWAY_ACCESS"} <= named
+    # `COUNTER_API_SERIES_RETENTION_…` stands for several.
+    known |= {name for name in named if name.endswith("_") and any(each.startswith(name) for each in known)}
+    assert named - known == set()
+
+
+def test_services_of_compose() -> None:
+    services = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+    named = _everywhere(r"docker compose (?:exec|run|stop|start|logs)(?: --entrypoint \w+| -\S+(?: \d+)?)* ([a-z-]+)")
+    assert {"postgres", "redis-counters", "gateway"} <= named
+    assert named <= services
+
+
+def test_metrics() -> None:
+    """By the names that the code gives them; the client library puts `_total` behind those of counters."""
+    sources = "".join(path.read_text() for path in ROOT.glob("*/*/src/**/*.py"))
+    named = {name.removesuffix("_total") for code in _code(OPERATIONS) for name in METRIC.findall(code)}
+    assert {"cache_relay_lag_seconds", "counter_redis_errors"} <= named
+    assert [name for name in sorted(named) if f'"{name}"' not in sources] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]*(?:#[^)]*)?)\)", PAGES[page]):
+        address, _, heading = target.partition("#")
+        path = (ROOT / page).parent / address if address else ROOT / page
+        assert path.exists(), target
+        if heading:
+            assert heading in _anchors(path.read_text()), target
+
+
+def _anchors(page: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
