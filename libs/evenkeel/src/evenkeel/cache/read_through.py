@@ -248,12 +248,17 @@ class ReadThrough(Generic[R]):
             [read.key], lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable)
         )
         load, collapsed = flights[read.key]
-        async with asyncio.timeout(STAND_IN_AFTER if self._stand_in(read) is not None else None):
-            filled = (await asyncio.shield(load))[read.key]
+        if self._stand_in(read) is not None:
+            await asyncio.wait([load], timeout=STAND_IN_AFTER)
+            # What would have stood in may have been invalidated meanwhile.
+            if not load.done() and self._stand_in(read) is not None:
+                raise TimeoutError
+        filled = (await asyncio.shield(load))[read.key]
         if collapsed:
             self._metrics.collapse()
-            if filled.entry.version < read.min_version:  # it began before that version was there
-                return await self._ask_database(read)
+        # Somebody else's load, in this process or in another one, may have begun before that version was there.
+        if filled.entry.version < read.min_version and (collapsed or filled.source != "database"):
+            return await self._ask_database(read)
         for status in read.statuses:
             status.stored = status.tier in filled.stored
             status.collapsed = collapsed
