@@ -72,7 +72,8 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Evenkeel needs Python 3.11 or newer; make PYTHON=/path/to/python3 …")'
 	@echo "Preparing .venv …" >&2
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@# Without the system's package for venv it ends halfway, without pip.
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
 	@$(UV) pip sync --compile-bytecode --require-hashes requirements.lock
 	@$(UV) pip install --no-deps --no-build-isolation $(PROJECTS:%=--editable %)
