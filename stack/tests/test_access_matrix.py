@@ -192,3 +192,14 @@ async def open_bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     async with gateway_bench(tmp_path_factory.mktemp("open")) as bench:
         await bench.publish(bench.ports, "counter-api")
         yield bench
+
+
+@pytest.mark.parametrize("kind", [*REFUSED, "all scopes"])
+async def test_an_upgrade_is_refused_and_not_for_want_of_a_scope(bench: Bench, keys: SigningKeys, kind: str) -> None:
+    token = (REFUSED | TAKEN)[kind](keys)
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    response = await bench.client.get("/v1/users/1", headers=headers)
+    assert gateway_problem(response) == (501, "http-error")
+    assert not bench.received

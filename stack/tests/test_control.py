@@ -20,6 +20,8 @@ def path(tmp_path: Path) -> Path:
 async def _handle(request: control.Request) -> control.Answer:
     if request.get("command") == "fail":
         raise StackError("it cannot be done")
+    if request.get("command") == "write":
+        raise OSError(28, "No space left on device")
     await asyncio.sleep(request.get("delay", 0))
     return {"got": request}
 
@@ -34,6 +36,13 @@ async def test_an_error(path: Path) -> None:
     async with control.Server(path, _handle):
         with pytest.raises(StackError, match=r"^it cannot be done$"):
             await asyncio.to_thread(control.ask, path, {"command": "fail"})
+
+
+async def test_a_failing_disk_is_no_supervisor_that_went_away(path: Path) -> None:
+    async with control.Server(path, _handle):
+        with pytest.raises(StackError, match=r"^the supervisor failed: .*No space left on device$") as raised:
+            await asyncio.to_thread(control.ask, path, {"command": "write"})
+    assert not isinstance(raised.value, control.NotRunningError)
 
 
 async def test_nonsense_gets_an_answer(path: Path) -> None:

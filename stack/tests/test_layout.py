@@ -48,3 +48,12 @@ def test_a_preferred_port_is_taken_when_it_is_free() -> None:
 
 def test_the_repository_is_found() -> None:
     assert (repository_root() / "stack" / "pyproject.toml").is_file()
+
+
+def test_a_port_that_only_root_may_have_is_not_called_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("socket.socket.bind", refuse)
+    with pytest.raises(StackError, match=r"^only root may listen on port 80; choose one from 1024 with PORT=…$"):
+        port_is_free(80)

@@ -156,6 +156,26 @@ async def test_a_bad_configuration_at_the_start_is_rejected_with_the_reason(tmp_
             pass
 
 
+async def test_what_envoy_does_not_take_in_time_is_not_left_for_later(
+    bench: Bench, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = {path: path.read_text() for path in sorted(bench.layout.gateway.rglob("*.yaml"))}
+    _rename_problem(checkout)
+    with monkeypatch.context() as patch:
+        patch.setattr("stack.reload.TAKEN_WITHIN", 0)
+        with pytest.raises(StackError, match=r"^the gateway does not take its new configuration$"):
+            await bench.gateway.reload("tokens")
+    assert {path: path.read_text() for path in good} == good
+    assert bench.gateway.access == "open"
+
+
+async def test_a_file_that_was_deleted_is_written_again(bench: Bench) -> None:
+    bench.gateway.listeners.unlink()
+    await bench.gateway.reload()
+    assert (await bench.client.get("/v1/users/1")).status_code == 200
+    assert bench.gateway.listeners.exists()
+
+
 async def test_what_is_read_at_the_start_only_is_said(bench: Bench, checkout: Path) -> None:
     _edit(checkout, "envoy.yaml", "connect_timeout: 1s", "connect_timeout: 2s")
     with pytest.raises(StackError, match=r"^gateway/envoy.yaml has changed, which Envoy reads at its start only"):

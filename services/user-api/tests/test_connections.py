@@ -6,10 +6,11 @@ from collections.abc import Callable
 import asyncpg
 import httpx
 import pytest
+from sqlalchemy import text
 from tests.serving import Serve
 from tests.users import ADA, create
 
-from user_api.database import connections
+from user_api.database import connections, create_engine
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -99,3 +100,19 @@ async def test_busy_pool_answers_503_and_recovers(serve: Serve, database_url: st
         assert (await waiting).status_code == 200
         assert (await client.get("/v1/users")).status_code == 200
     await blocker.close()
+
+
+async def test_connection_that_has_been_told_goodbye_and_is_still_open_is_replaced(
+    make_settings: Callable[..., Settings],
+) -> None:
+    engine = create_engine(make_settings(), connections=1)
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    # The moment between PostgreSQL's last message and the end of the connection.
+    fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+    driver._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+    async with engine.connect() as connection:
+        assert (await connection.get_raw_connection()).driver_connection is not driver
+        assert await connection.scalar(text("SELECT 1")) == 1
+    await engine.dispose()

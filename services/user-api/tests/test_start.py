@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import asyncpg
 import httpx
 import pytest
 from alembic.script import ScriptDirectory
+from pydantic import SecretStr
 from tests.proxy import proxied
 from tests.serving import Serve
 
@@ -86,6 +88,17 @@ async def test_without_postgresql_it_waits_says_why_and_recovers(serve: Serve, d
         assert (await client.get("/readyz")).status_code == 503
         await proxy.open()
         assert (await client.get("/v1/users/1")).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_migrate_waits_for_a_postgresql_that_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """As through a network whose policies are not in force yet: connections are made, or not, and nothing comes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        settings = MigrationSettings(database_url=SecretStr(f"postgresql://user:password@127.0.0.1:{port}/x"))
+        with caplog.at_level("WARNING"), pytest.raises(TimeoutError):
+            await migrate(settings, patience=4)
+    assert [record.reason for record in caplog.records if hasattr(record, "reason")] == ["TimeoutError"]
 
 
 @pytest.mark.anyio

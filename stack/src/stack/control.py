@@ -92,3 +92,5 @@ class Server:
             return {"error": str(error)}
         except ValueError:
             return {"error": "the request is not a line of JSON"}
+        except OSError as error:  # a full disk, a file that somebody has deleted
+            return {"error": f"the supervisor failed: {error}"}

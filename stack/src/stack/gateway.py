@@ -130,7 +130,7 @@ class Gateway:
         """
         mode = mode or self.access
         wanted = self._own_files(mode)
-        before = {path: path.read_text() for path in wanted}
+        before = {path: path.read_text() for path in wanted if path.exists()}
         try:
             await self._discovery.replace(wanted)
         except Rejected as rejected:
@@ -139,6 +139,10 @@ class Gateway:
             raise StackError(
                 f"Envoy rejected the configuration, and the one before stays in force: {rejected}"
             ) from None
+        except StackError:  # nobody knows what it has read, and it must not start again with what it might reject
+            for path, text in before.items():
+                write_atomically(path, text)
+            raise
         self.access = mode
         if self.bootstrap.read_text() != f"{json.dumps(self._own_bootstrap(), indent=1)}\n":
             raise StackError(

@@ -111,11 +111,16 @@ def repository_root() -> Path:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:port."""
+    """Whether a server could listen on 127.0.0.1:port.
+
+    Raises StackError for one that only root may listen on.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise StackError(f"only root may listen on port {port}; choose one from 1024 with PORT=…") from None
         except OSError:
             return False
     return True

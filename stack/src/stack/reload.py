@@ -44,7 +44,7 @@ class Discovery:
 
         Raises Rejected, or StackError without an answer.
         """
-        files = {path: text for path, text in files.items() if path.read_text() != text}
+        files = {path: text for path, text in files.items() if not path.exists() or path.read_text() != text}
         before = await self._counts()
         since = self._log_file.stat().st_size if self._log_file.exists() else 0
         for path, text in files.items():

@@ -32,4 +32,4 @@ def _migrate() -> None:
     try:
         asyncio.run(migrate(settings))
     except (OSError, SQLAlchemyError) as error:
-        sys.exit(f"user-api migrate: {str(error).splitlines()[0]}")
+        sys.exit(f"user-api migrate: {(str(error) or type(error).__name__).splitlines()[0]}")

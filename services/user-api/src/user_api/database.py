@@ -82,6 +82,12 @@ class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is
         return await super().execute(query, *args, timeout=timeout)
 
 
+_GONE = (
+    *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    asyncpg.InternalClientError,  # PostgreSQL has said goodbye, and the end of the connection has yet to arrive
+)
+
+
 def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
     """A connection that a restart of PostgreSQL or a pooler has closed is replaced before it is used again.
 
@@ -92,7 +98,7 @@ def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object
         return
     try:
         connection.run_async(lambda driver: driver.execute("SELECT"))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _GONE as error:
         raise InvalidatePoolError from error
 
 

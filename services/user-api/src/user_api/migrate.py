@@ -100,7 +100,7 @@ async def _wait(engine: AsyncEngine, patience: float) -> None:
             lasting = isinstance(error, DBAPIError) and not _may_pass(error)
             if lasting or asyncio.get_running_loop().time() + pause > deadline:
                 raise
-            reason = str(error).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             log.warning("PostgreSQL does not answer yet", extra={"reason": reason, "seconds": pause})
         await asyncio.sleep(pause)
         pause = min(pause * 2, 5)

@@ -36,7 +36,7 @@ class UserStorage:
         except PoolTimeoutError:
             raise Unavailable("All database connections of this replica are busy.") from None
         except (OSError, TimeoutError) as error:
-            log.warning("the database does not answer", extra={"reason": str(error)})
+            log.warning("the database does not answer", extra={"reason": str(error) or type(error).__name__})
             raise Unavailable("The database does not answer.") from error
         except DBAPIError as error:
             if isinstance(error, DataError | IntegrityError):
