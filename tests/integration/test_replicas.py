@@ -44,6 +44,19 @@ async def test_replica_killed_under_load_no_failed_read_and_exact_counters(
 
 
 @pytest.mark.parametrize("service", ["user-api", "counter-api"])
+async def test_two_of_three_replicas_killed_at_once(stack: "Stack", load: SteadyLoad, service: str) -> None:
+    async with load.running():
+        for _ in range(3):
+            await load.answers(100)
+            for process in stack.processes(service)[:2]:
+                os.kill(process["pid"], signal.SIGKILL)
+            await load.answers(200)
+            await until(lambda: all(process["state"] == "healthy" for process in stack.processes(service)))
+    assert load.failures == []
+    assert load.exact
+
+
+@pytest.mark.parametrize("service", ["user-api", "counter-api"])
 async def test_rolling_restart_under_load_drops_nothing(stack: "Stack", steady: SteadyLoad, service: str) -> None:
     before = {process["pid"] for process in stack.processes(service)}
     async with steady.running():
