@@ -20,7 +20,10 @@ def redis_benchmark(redis_url: str, *, connections: int) -> float | None:
     program = shutil.which("redis-benchmark")
     if program is None:
         return None
-    words = [program, "-u", redis_url, "-c", str(connections), "-n", str(REQUESTS), "-t", "incr", "--csv"]
+    url = urlsplit(redis_url)
+    # Not its `-u`: some versions take an empty user for one.
+    where = ["-h", url.hostname or "127.0.0.1", "-p", str(url.port or 6379), "-a", url.password or ""]
+    words = [program, *where, "-c", str(connections), "-n", str(REQUESTS), "-t", "incr", "--csv"]
     output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     [row] = [row for row in csv.DictReader(output.splitlines()) if row["test"] == "INCR"]
     return float(row["rps"])
