@@ -51,6 +51,42 @@ async def test_what_queues_while_one_is_under_way_travels_in_the_next() -> None:
     assert server.batches == [[1], NUMBERS]
 
 
+async def _asks_again_at_once(combiner: Combiner[int, int], number: int) -> None:
+    for _ in range(2):
+        await combiner.submit(number)
+
+
+@pytest.mark.parametrize(("linger", "batches"), [(False, [[1], [2], [1], [2]]), (True, [[1], [2, 1], [2]])])
+async def test_lingering_lets_those_just_answered_in_again(*, linger: bool, batches: list[list[int]]) -> None:
+    server = Server()
+    combiner = Combiner(server.send, linger=linger)
+    server.let.clear()
+    first = asyncio.create_task(_asks_again_at_once(combiner, 1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second = asyncio.create_task(_asks_again_at_once(combiner, 2))
+    await asyncio.sleep(0)
+    server.let.set()
+    await asyncio.gather(first, second)
+    assert server.batches == batches
+
+
+async def test_cancelled_combiner_leaves_no_caller_waiting() -> None:
+    server = Server()
+    combiner = Combiner(server.send, largest=1)
+    server.let.clear()
+    others = asyncio.all_tasks()
+    waiting = [combiner.submit(n) for n in range(3)]
+    await asyncio.sleep(0)
+    [task] = asyncio.all_tasks() - others
+    task.cancel()
+    await asyncio.wait(waiting, timeout=5)
+    assert all(future.cancelled() for future in waiting)
+    server.busy = 0
+    server.let.set()
+    assert await combiner.submit(4) == 8
+
+
 async def test_batches_are_bounded() -> None:
     server = Server()
     combiner = Combiner(server.send, largest=10)

@@ -26,13 +26,21 @@ class Combiner(Generic[T, R]):
     """
 
     def __init__(
-        self, send: Callable[[list[T]], Awaitable[Sequence[R]]], *, largest: int = 1000, most_waiting: int | None = None
+        self,
+        send: Callable[[list[T]], Awaitable[Sequence[R]]],
+        *,
+        largest: int = 1000,
+        most_waiting: int | None = None,
+        linger: bool = False,
     ) -> None:
         """`largest` bounds the weight of one batch, `most_waiting` that of what has not left yet.
 
-        An item that alone is heavier than a bound passes when it is alone.
+        An item that alone is heavier than a bound passes when it is alone. With `linger` the next batch leaves one turn
+        of the event loop later, so that callers that were just answered and ask again get into it: larger batches, for
+        an other side that answers so fast that it is their number that costs.
         """
         self._send = send
+        self._linger = linger
         self._largest = largest
         self._most_waiting = most_waiting
         self._waiting: deque[tuple[T, asyncio.Future[R], int]] = deque()
@@ -59,28 +67,33 @@ class Combiner(Generic[T, R]):
             await asyncio.shield(self._owner)
 
     async def _run(self) -> None:
-        while self._waiting:
-            items, futures = self._next_batch()
-            try:
-                results = await self._send(items)
-                if len(results) != len(items):
-                    raise ValueError(f"{len(items)} items were sent and {len(results)} results came back")  # noqa: TRY301
-            except Exception as error:  # noqa: BLE001 (each caller gets it)
-                _fail(futures, error)
-            except asyncio.CancelledError:
-                for future in futures:
-                    future.cancel()
-                for _, future, _ in self._waiting:
-                    future.cancel()
-                self._waiting.clear()
-                self._weight = 0
-                self._owner = None
-                raise
-            else:
-                for future, result in zip(futures, results, strict=True):
-                    if not future.done():
-                        future.set_result(result)
-        self._owner = None
+        futures: list[asyncio.Future[R]] = []
+        try:
+            while self._waiting:
+                items, futures = self._next_batch()
+                await self._round_trip(items, futures)
+                if self._linger:
+                    await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            for future in (*futures, *(future for _, future, _ in self._waiting)):
+                future.cancel()
+            self._waiting.clear()
+            self._weight = 0
+            raise
+        finally:
+            self._owner = None
+
+    async def _round_trip(self, items: list[T], futures: Sequence["asyncio.Future[R]"]) -> None:
+        try:
+            results = await self._send(items)
+            if len(results) != len(items):
+                raise ValueError(f"{len(items)} items were sent and {len(results)} results came back")  # noqa: TRY301
+        except Exception as error:  # noqa: BLE001 (each caller gets it)
+            _fail(futures, error)
+        else:
+            for future, result in zip(futures, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
 
     def _next_batch(self) -> tuple[list[T], list[asyncio.Future[R]]]:
         items: list[T] = []

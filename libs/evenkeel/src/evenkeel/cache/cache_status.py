@@ -45,4 +45,4 @@ class TierStatus:
 
 def render(statuses: Sequence[TierStatus]) -> str:
     """The header's value for tiers in the order they were asked; RFC 9211 lists the one nearest the origin first."""
-    return ", ".join(str(status) for status in reversed(statuses))
+    return ", ".join([str(status) for status in reversed(statuses)])

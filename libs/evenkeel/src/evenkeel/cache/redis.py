@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain, islice
@@ -214,12 +214,12 @@ class _Server:
         # looks whether it is still usable, takes as long as the MGET itself.
         self._client = client.client()
         self._alive = b""
-        self._mget: Combiner[list[bytes], tuple[bool, list[bytes | None]]] = Combiner(self._send)
+        self._mget: Combiner[list[bytes], tuple[bool, list[bytes | None]]] = Combiner(self._send, linger=True)
 
-    async def read(self, alive: bytes, names: list[bytes]) -> tuple[bool, list[bytes | None]]:
+    def read(self, alive: bytes, names: list[bytes]) -> Awaitable[tuple[bool, list[bytes | None]]]:
         """Whether the server says that it is to be trusted, and what it holds, both at one moment."""
         self._alive = alive
-        return await self._mget.submit(names)
+        return self._mget.submit(names)
 
     async def close(self) -> None:
         await self._mget.close()
