@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from stack.files import write_atomically
+
 
 def issue(folder: Path, name: str) -> Path:
     """Move a new tls.crt and tls.key for 127.0.0.1 into the folder; returns the certificate."""
@@ -28,14 +30,9 @@ def issue(folder: Path, name: str) -> Path:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    _move(
-        folder / "tls.key",
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-    return _move(folder / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def _move(path: Path, content: bytes) -> Path:
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    return new.replace(path)
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    write_atomically(folder / "tls.key", secret.decode())
+    path = folder / "tls.crt"
+    write_atomically(path, certificate.public_bytes(pem).decode())
+    return path

@@ -30,8 +30,10 @@ class Answer:
 
 
 @contextlib.asynccontextmanager
-async def answering(respond: Callable[[Request], Answer | None], *, hasty: bool = False) -> AsyncIterator[str]:
-    """The URL of a server that answers so, or not at all, while the block runs.
+async def answering(
+    respond: Callable[[Request], Answer | None], *, hasty: bool = False, port: int = 0
+) -> AsyncIterator[str]:
+    """The URL of a server that answers so, or not at all, while the block runs; on a free port unless one is given.
 
     A `hasty` one takes a part of a body for the whole.
     """
@@ -44,7 +46,7 @@ async def answering(respond: Callable[[Request], Answer | None], *, hasty: bool 
                 line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
                 method, path, _ = line.split()
                 headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
-                length = int(headers["content-length"])
+                length = int(headers.get("content-length", "0"))
                 try:
                     body = await reader.readexactly(length)
                 except asyncio.IncompleteReadError as half:
@@ -60,7 +62,7 @@ async def answering(respond: Callable[[Request], Answer | None], *, hasty: bool 
         writers.discard(writer)
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         server.close()
         for writer in writers:

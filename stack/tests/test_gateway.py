@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stack.gateway import (
     cluster_load_assignment,
     local_bootstrap,
     local_listeners,
+    places_of,
     relocated,
 )
 from stack.layout import repository_root
@@ -33,7 +35,7 @@ def _read(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, Path]:
-    return {IN_IMAGE: tmp_path, f"{IN_IMAGE}/docs.html": GATEWAY / "docs.html"}
+    return places_of(tmp_path, GATEWAY)
 
 
 @pytest.fixture
@@ -153,25 +155,17 @@ def _merged(
     bootstrap: dict[str, Any], listeners: dict[str, Any], files: dict[str, Any], certificate: dict[str, Any]
 ) -> dict[str, Any]:
     """What is discovered, put into the bootstrap."""
-    text = json.dumps(listeners)
-    discovered = next(
-        found
-        for found in json.loads(text)["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-        if found["name"] == "access"
-    )
     [resource] = files["filter.yaml"]["resources"]
-    text = text.replace(
-        json.dumps(discovered), json.dumps({"name": "access", "typed_config": resource["typed_config"]})
-    )
-    assert "config_discovery" not in text
-    merged: dict[str, Any] = json.loads(json.dumps(bootstrap))
+    merged = deepcopy(bootstrap)
     del merged["dynamic_resources"]
-    merged["static_resources"]["listeners"] = [
-        {key: value for key, value in listener.items() if key != "@type"} for listener in json.loads(text)["resources"]
-    ]
     merged["static_resources"]["clusters"] += files["clusters.yaml"]["resources"]
+    merged["static_resources"]["listeners"] = deepcopy(listeners)["resources"]
     for listener in merged["static_resources"]["listeners"]:
+        del listener["@type"]
         for chain in listener["filter_chains"]:
+            for http_filter in chain["filters"][0]["typed_config"]["http_filters"]:
+                if http_filter.pop("config_discovery", None):
+                    http_filter["typed_config"] = resource["typed_config"]
             if "transport_socket" in chain:
                 context = chain["transport_socket"]["typed_config"]["common_tls_context"]
                 del context["tls_certificate_sds_secret_configs"]

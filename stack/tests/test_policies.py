@@ -213,12 +213,6 @@ async def test_a_replica_that_leaves_gets_nothing_more(bench: Bench) -> None:
         assert (await bench.client.get("/v1/users/1")).status_code == 200
 
 
-async def _until_healthy(bench: Bench, ports: set[int]) -> None:
-    async with asyncio.timeout(30):
-        while await bench.gateway.healthy_ports("user-api") != ports:  # noqa: ASYNC110 (Envoy's state)
-            await asyncio.sleep(0.02)
-
-
 async def test_a_replica_that_is_not_ready_gets_nothing(bench: Bench) -> None:
     unready, ready = bench.upstreams
     unready.ready, unready.broken = False, True  # whoever gets there loses a request
@@ -227,13 +221,13 @@ async def test_a_replica_that_is_not_ready_gets_nothing(bench: Bench) -> None:
         while answered < 20 or await bench.gateway.healthy_ports("user-api") != {ready.port}:
             answered = answered + 1 if (await bench.client.post("/v1/users")).status_code == 200 else 0
     unready.ready, unready.broken = True, False
-    await _until_healthy(bench, bench.ports)
+    await bench.until_healthy(bench.ports)
 
 
 async def test_if_no_replica_is_ready_all_are_asked_anyway(bench: Bench) -> None:
     for upstream in bench.upstreams:
         upstream.ready = False
-    await _until_healthy(bench, set())
+    await bench.until_healthy(set())
     for _ in range(20):  # long enough for Envoy's workers to hear of it
         assert (await bench.client.get("/v1/users/1")).status_code == 200
         await asyncio.sleep(0.1)

@@ -11,7 +11,7 @@ import yaml
 from tests.certificates import issue
 from tests.gateway_bench import Bench, gateway_bench
 
-from stack.gateway import IN_IMAGE, relocated
+from stack.gateway import places_of, relocated
 from stack.layout import free_port, repository_root
 from stack.reload import Discovery
 
@@ -37,7 +37,7 @@ async def port(bench: Bench) -> int:
     port = free_port()
     folder = bench.layout.gateway
     (folder / "tls").mkdir()
-    places = {IN_IMAGE: folder, f"{IN_IMAGE}/docs.html": GATEWAY / "docs.html"}
+    places = places_of(folder, GATEWAY)
     certificate = relocated(yaml.safe_load((GATEWAY / "certificate.yaml").read_text()), places)
     (folder / "certificate.yaml").write_text(json.dumps(certificate))
     listeners = relocated(yaml.safe_load((GATEWAY / "listeners.yaml").read_text()), places)["resources"]

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -96,6 +96,20 @@ def pod(workload: Object) -> Object:
 def containers(workload: Object) -> list[Object]:
     """All of a pod's containers, sidecars included."""
     return [*pod(workload).get("initContainers", []), *pod(workload)["containers"]]
+
+
+def main_container(workload: Object) -> Object:
+    """The only one of a pod that is no sidecar."""
+    (container,) = pod(workload)["containers"]
+    found: Object = container
+    return found
+
+
+def sources(container: Object) -> Iterator[tuple[str, str]]:
+    """Kind and name of everything whose contents are the container's environment."""
+    for source in container.get("envFrom", []):
+        ((kind, reference),) = source.items()
+        yield {"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind], reference["name"]
 
 
 def pod_name(workload: Object) -> str:

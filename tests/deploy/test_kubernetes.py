@@ -16,6 +16,7 @@ from tests.deploy.manifests import (
     pod_name,
     render,
     selects,
+    sources,
     without_hash,
 )
 
@@ -112,9 +113,8 @@ def _referred_to(workload: Object) -> dict[str, set[tuple[str, str]]]:
         if "secret" in volume:
             used["Secret"].add((volume["secret"]["secretName"], ""))
     for container in containers(workload):
-        for source in container.get("envFrom", []):
-            ((kind, reference),) = source.items()
-            used[{"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind]].add((reference["name"], ""))
+        for kind, name in sources(container):
+            used[kind].add((name, ""))
         for variable in (variable for variable in container.get("env", []) if "valueFrom" in variable):
             reference = variable["valueFrom"]["secretKeyRef"]
             used["Secret"].add((reference["name"], reference["key"]))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import certifi
 import yaml
-from tests.deploy.manifests import Manifests, Object, pod
+from tests.deploy.manifests import Manifests, Object, main_container, pod
 
 GATEWAY = Path(__file__).parents[2] / "gateway"
 EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
@@ -24,15 +24,14 @@ def _access(manifests: Manifests) -> tuple[Object, list[Object]]:
 
 def _mounts(manifests: Manifests) -> dict[str, tuple[dict[str, Any], bool]]:
     """Mount paths of the gateway with their volumes, and whether they are read-only."""
-    spec = pod(manifests.one("Deployment", "gateway"))
-    volumes = {volume["name"]: volume for volume in spec["volumes"]}
-    (container,) = spec["containers"]
+    deployment = manifests.one("Deployment", "gateway")
+    volumes = {volume["name"]: volume for volume in pod(deployment)["volumes"]}
     return {
         mount["mountPath"]: (
             {key: value for key, value in volumes[mount["name"]].items() if key != "name"},
             mount.get("readOnly", False),
         )
-        for mount in container["volumeMounts"]
+        for mount in main_container(deployment)["volumeMounts"]
     }
 
 
@@ -112,10 +111,11 @@ def test_production_is_reached_over_tls_only(production: Manifests) -> None:
     assert production.one("Service", "gateway")["spec"]["ports"] == [
         {"name": "https", "port": 443, "targetPort": "https"}
     ]
-    spec = pod(production.one("Deployment", "gateway"))
-    (container,) = spec["containers"]
-    assert {port["name"]: port["containerPort"] for port in container["ports"]}["https"] == 8443
+    deployment = production.one("Deployment", "gateway")
+    ports = {port["name"]: port["containerPort"] for port in main_container(deployment)["ports"]}
+    assert ports["https"] == 8443
     volume, read_only = _mounts(production)["/etc/envoy/tls"]
     assert volume == {"secret": {"secretName": "gateway-tls", "defaultMode": 0o440}}
     assert read_only
-    assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"], "or it could not read the key"
+    security = pod(deployment)["securityContext"]
+    assert security["fsGroup"] == security["runAsGroup"], "or it could not read the key"

@@ -7,7 +7,17 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio.connection import parse_url
-from tests.deploy.manifests import SETTINGS, Manifests, Object, arguments, containers, named, pod
+from tests.deploy.manifests import (
+    SETTINGS,
+    Manifests,
+    Object,
+    arguments,
+    containers,
+    main_container,
+    named,
+    pod,
+    sources,
+)
 
 SOCKET = Path("/run/cache-sidecar/redis.sock")
 
@@ -31,13 +41,10 @@ def _secret(local: Manifests, container: Object, variable: str) -> str:
 
 
 def _environment(manifests: Manifests, name: str) -> dict[str, str]:
-    (container,) = pod(manifests.one("Deployment", name))["containers"]
     found: dict[str, str] = {}
-    for source in container["envFrom"]:
-        ((kind, reference),) = source.items()
-        kind = {"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind]
-        if any(one["metadata"]["name"] == reference["name"] for one in manifests.of(kind)):
-            found |= manifests.data(kind, reference["name"])
+    for kind, source in sources(main_container(manifests.one("Deployment", name))):
+        if source in named(manifests.of(kind)):
+            found |= manifests.data(kind, source)
     return found
 
 
@@ -105,7 +112,7 @@ def test_a_sidecar_listens_for_its_own_pod_only(local: Manifests) -> None:
     assert Path(settings["unixsocket"]) == SOCKET
     # The pod's user is that of both containers (no container says otherwise), so nobody else need open it.
     assert settings["unixsocketperm"] == f"{stat.S_IRWXU:o}"
-    (user_api,) = pod(local.one("Deployment", "user-api"))["containers"]
+    user_api = main_container(local.one("Deployment", "user-api"))
     mounts = [
         {mount["mountPath"]: mount for mount in container["volumeMounts"]}[str(SOCKET.parent)]
         for container in (_sidecar(local), user_api)

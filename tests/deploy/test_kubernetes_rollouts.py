@@ -3,8 +3,8 @@
 from tests.deploy.manifests import (
     SETTINGS,
     Manifests,
-    Object,
     containers,
+    main_container,
     named,
     pod,
     pod_name,
@@ -14,12 +14,6 @@ from tests.deploy.manifests import (
 from evenkeel.server import GRACEFUL_SHUTDOWN
 
 OURS = {*SETTINGS, "gateway"}
-
-
-def _main(workload: Object) -> Object:
-    (container,) = pod(workload)["containers"]
-    found: Object = container
-    return found
 
 
 def test_every_lasting_container_has_probes(manifests: Manifests) -> None:
@@ -40,15 +34,17 @@ def test_every_lasting_container_has_probes(manifests: Manifests) -> None:
 
 def test_nobody_is_restarted_for_the_outage_of_somebody_else(manifests: Manifests) -> None:
     for name in SETTINGS:
-        container = _main(manifests.one("Deployment", name))
+        container = main_container(manifests.one("Deployment", name))
         assert container["startupProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
         assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
         assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
-    gateway = _main(manifests.one("Deployment", "gateway"))
+    gateway = main_container(manifests.one("Deployment", "gateway"))
     for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert gateway[kind]["httpGet"] == {"path": "/ready", "port": "health"}
     for server in manifests.of("StatefulSet"):
-        assert "tcpSocket" in _main(server)["livenessProbe"], "a server that recovers must not be killed for it"
+        assert "tcpSocket" in main_container(server)["livenessProbe"], (
+            "a server that recovers must not be killed for it"
+        )
 
 
 def test_a_sidecar_needs_no_primary_to_start_and_to_live(local: Manifests) -> None:
@@ -88,7 +84,7 @@ def test_nodes_can_be_drained_one_replica_at_a_time(manifests: Manifests) -> Non
 def test_replicas_leave_without_dropping_requests(manifests: Manifests) -> None:
     for name, settings in SETTINGS.items():
         spec = pod(manifests.one("Deployment", name))
-        pause = _main(manifests.one("Deployment", name))["lifecycle"]["preStop"]["sleep"]["seconds"]
+        pause = main_container(manifests.one("Deployment", name))["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pause >= 10, "the gateway asks DNS anew every second, but resolvers may cache for some"
         drain = settings.model_fields["drain"].default
         assert spec["terminationGracePeriodSeconds"] >= pause + drain + GRACEFUL_SHUTDOWN + 10
@@ -96,7 +92,7 @@ def test_replicas_leave_without_dropping_requests(manifests: Manifests) -> None:
 
 def test_the_gateway_leaves_without_dropping_requests(manifests: Manifests) -> None:
     deployment = manifests.one("Deployment", "gateway")
-    command = _main(deployment)["lifecycle"]["preStop"]["exec"]["command"]
+    command = main_container(deployment)["lifecycle"]["preStop"]["exec"]["command"]
     script = command[-1]
     assert "/dev/tcp/127.0.0.1/9901" in script
     assert "POST /healthcheck/fail" in script

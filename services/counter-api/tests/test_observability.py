@@ -2,12 +2,9 @@
 
 import httpx
 import pytest
-
-from evenkeel.gateway_problems import OF_EVERY_ROUTE
+from tests.problems import OF_THE_GATEWAY
 
 pytestmark = pytest.mark.anyio
-
-OF_THE_GATEWAY = {str(problem.status) for problem in OF_EVERY_ROUTE}
 
 
 async def test_openapi_declares_every_answer(client: httpx.AsyncClient) -> None:

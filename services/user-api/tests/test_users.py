@@ -6,15 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.problems import problem
+from tests.problems import OF_THE_GATEWAY, problem
 from tests.users import ADA, create
-
-from evenkeel.gateway_problems import OF_EVERY_ROUTE
 
 pytestmark = pytest.mark.anyio
 
 MAX_ID = 2**63 - 1
-OF_THE_GATEWAY = {str(problem.status) for problem in OF_EVERY_ROUTE}
 
 
 class TestCreate:

@@ -15,7 +15,7 @@ import psutil
 from stack import control, daemon, logs, status, tokens
 from stack.access import CHOICES, DEFAULT
 from stack.errors import StackError, UsageError
-from stack.files import write_atomically
+from stack.files import write_json
 from stack.layout import Layout, repository_root
 from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, MAX_REPLICAS, Options, whole_number
 from stack.services import SERVICES
@@ -103,7 +103,7 @@ def token(layout: Layout, arguments: argparse.Namespace) -> int:
     keys = SigningKeys.load_or_create(_signing_keys(layout))
     text = tokens.mint(keys, arguments.scopes, lifetime=lifetime, subject=arguments.subject)
     if arguments.jwks:
-        write_atomically(Path(arguments.jwks), json.dumps(keys.public(), indent=1) + "\n", mode=0o644)
+        write_json(Path(arguments.jwks), keys.public(), mode=0o644)
     _print(text)
     return 0
 

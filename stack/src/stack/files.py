@@ -26,5 +26,10 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
         raise
 
 
-def write_json(path: Path, document: Any) -> None:
-    write_atomically(path, json.dumps(document, indent=1) + "\n")
+def write_json(path: Path, document: Any, *, mode: int = 0o600) -> None:
+    write_atomically(path, json_text(document), mode=mode)
+
+
+def json_text(document: Any) -> str:
+    """As `write_json` writes it."""
+    return json.dumps(document, indent=1) + "\n"

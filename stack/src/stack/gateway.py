@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import yaml
 from stack import access, wheels
 from stack.access import Access
 from stack.errors import StackError
-from stack.files import write_atomically, write_json
+from stack.files import json_text, write_atomically, write_json
 from stack.layout import Layout
 from stack.probe import http_get
 from stack.process import Program
@@ -35,7 +34,7 @@ def local_bootstrap(
     It is administered on a Unix socket, and takes each cluster's endpoints from a file in the directory `endpoints`.
     `places` tells where the image's paths are here.
     """
-    local = relocated(config, places)
+    local: dict[str, Any] = relocated(config, places)
     local["admin"]["address"] = {"pipe": {"path": str(admin_socket), "mode": 0o600}}
     for cluster in local["static_resources"]["clusters"]:
         for dns in ("cluster_type", "load_assignment"):
@@ -47,7 +46,7 @@ def local_bootstrap(
                 "path_config_source": {"path": str(endpoints_file(endpoints, cluster["name"]))},
             }
         }
-    return dict(local)
+    return local
 
 
 def local_listeners(config: Mapping[str, Any], *, port: int, places: Mapping[str, Path]) -> dict[str, Any]:
@@ -70,7 +69,12 @@ def relocated(node: Any, places: Mapping[str, Path]) -> Any:
         for old in sorted(places, key=len, reverse=True):
             if node == old or node.startswith(f"{old}/"):
                 return f"{places[old]}{node.removeprefix(old)}"
-    return deepcopy(node)
+    return node
+
+
+def places_of(folder: Path, source: Path) -> dict[str, Path]:
+    """What of the image is where: everything in a folder of the stack, but for the page that nobody changes."""
+    return {IN_IMAGE: folder, f"{IN_IMAGE}/docs.html": source / "docs.html"}
 
 
 def endpoints_file(directory: Path, service: str) -> Path:
@@ -114,6 +118,7 @@ class Gateway:
         self.port = port
         self.access = mode
         self.url = f"http://127.0.0.1:{port}"
+        self._places = places_of(layout.gateway, self._source)
         self._discovery = Discovery(layout.admin_socket, layout.log("gateway"))
 
     def prepare(self) -> None:
@@ -144,7 +149,7 @@ class Gateway:
                 write_atomically(path, text)
             raise
         self.access = mode
-        if self.bootstrap.read_text() != f"{json.dumps(self._own_bootstrap(), indent=1)}\n":
+        if self.bootstrap.read_text() != json_text(self._own_bootstrap()):
             raise StackError(
                 "gateway/envoy.yaml has changed, which Envoy reads at its start only: `make down`, then `make up`;"
                 " everything else is reloaded"
@@ -212,11 +217,7 @@ class Gateway:
         with _readable("gateway/listeners.yaml"):
             config = yaml.safe_load((self._source / "listeners.yaml").read_text())
             files[self.listeners] = local_listeners(config, port=self.port, places=self._places)
-        return {path: f"{json.dumps(document, indent=1)}\n" for path, document in files.items()}
-
-    @property
-    def _places(self) -> dict[str, Path]:
-        return {IN_IMAGE: self._layout.gateway, f"{IN_IMAGE}/docs.html": self._source / "docs.html"}
+        return {path: json_text(document) for path, document in files.items()}
 
     @property
     def bootstrap(self) -> Path:

@@ -25,6 +25,9 @@ FAILURES = ("update_rejected", "update_failure")
 # Up to the next line of Envoy's own log, or of the access log.
 _REASON = re.compile(r"config update (?:rejected|failure): (?P<reason>.*?)(?=\n\[\d{4}-|\n\{|\Z)", re.DOTALL)
 
+# In one question, which is repeated until all of it has been read.
+_OF_INTEREST = "|".join(("total_listeners", *SUBSCRIPTIONS))
+
 Counts = dict[str, int]
 
 
@@ -72,12 +75,10 @@ class Discovery:
             raise Rejected(_reason(logs.tail(self._log_file, 1000)))
 
     async def _counts(self) -> Counts:
-        answer = await http_get("/stats?format=json&type=Counters", unix_socket=self._admin_socket)
-        listeners = await http_get("/stats?format=json&filter=total_listeners", unix_socket=self._admin_socket)
-        if answer is None or listeners is None:
+        answer = await http_get(f"/stats?format=json&filter={_OF_INTEREST}", unix_socket=self._admin_socket)
+        if answer is None:
             raise StackError("the gateway does not answer")
-        stats = [*json.loads(answer.body)["stats"], *json.loads(listeners.body)["stats"]]
-        return {stat["name"]: stat["value"] for stat in stats if "name" in stat}
+        return {stat["name"]: stat["value"] for stat in json.loads(answer.body)["stats"] if "name" in stat}
 
 
 def _all_read(before: Counts, after: Counts, files: Mapping[Path, str]) -> bool:

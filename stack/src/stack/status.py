@@ -36,7 +36,7 @@ def welcome(status: Mapping[str, Any]) -> str:
     """What to print when the stack has come up."""
     url = status["gateway"]
     json = "-H 'Content-Type: application/json'"
-    tokens = access(status) == "tokens"
+    tokens = access(status["processes"]) == "tokens"
     token, with_token = (TOKEN, ' -H "Authorization: Bearer $TOKEN"') if tokens else ("", "")
     return f"""{table(status)}
 
@@ -51,9 +51,9 @@ Evenkeel is up at {url}, its documentation at {url}/docs. Try:
 {ACCESS_ON if tokens else ACCESS_OFF} `make down` stops it, data kept."""
 
 
-def access(status: Mapping[str, Any]) -> str | None:
-    """Whether requests through the gateway need a token."""
-    return next((process["access"] for process in status["processes"] if "access" in process), None)
+def access(processes: Iterable[Mapping[str, Any]]) -> str | None:
+    """Whether requests through the gateway need a token, as it says among the processes; None if it is not there."""
+    return next((process["access"] for process in processes if "access" in process), None)
 
 
 def without_password(url: str) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
+from evenkeel.first_line import first_line
 from evenkeel.problems import NotReady
 
 log = logging.getLogger(__name__)
@@ -64,5 +65,5 @@ class Readiness:
         except TimeoutError:
             return f"no answer within {CHECK_TIMEOUT:g} s"
         except Exception as error:  # noqa: BLE001 (any failure of a check is its answer)
-            return (str(error) or type(error).__name__).splitlines()[0]
+            return first_line(error)
         return None

@@ -7,6 +7,7 @@ import sys
 from sqlalchemy.exc import SQLAlchemyError
 
 from evenkeel import logs, server
+from evenkeel.first_line import first_line
 from evenkeel.settings import load
 from user_api.main import create_app
 from user_api.settings import MigrationSettings, Settings
@@ -32,4 +33,4 @@ def _migrate() -> None:
     try:
         asyncio.run(migrate(settings))
     except (OSError, SQLAlchemyError) as error:
-        sys.exit(f"user-api migrate: {(str(error) or type(error).__name__).splitlines()[0]}")
+        sys.exit(f"user-api migrate: {first_line(error)}")

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from evenkeel.first_line import first_line
 from user_api import schema_version
 from user_api.database import connect_arguments
 from user_api.settings import MigrationSettings
@@ -100,8 +101,7 @@ async def _wait(engine: AsyncEngine, patience: float) -> None:
             lasting = isinstance(error, DBAPIError) and not _may_pass(error)
             if lasting or asyncio.get_running_loop().time() + pause > deadline:
                 raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            log.warning("PostgreSQL does not answer yet", extra={"reason": reason, "seconds": pause})
+            log.warning("PostgreSQL does not answer yet", extra={"reason": first_line(error), "seconds": pause})
         await asyncio.sleep(pause)
         pause = min(pause * 2, 5)
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from stack.options import whole_number
 from stack.verify import report
 from stack.verify.arguments import addresses, phases
-from stack.verify.deployment import Elsewhere, Local
+from stack.verify.deployment import chosen
 from stack.verify.faults import FAULTS
 from stack.verify.load import Rates
 from stack.verify.tally import PROMISE, Tally
@@ -30,8 +29,7 @@ def run(control_socket: Path, arguments: argparse.Namespace, mint: Callable[[], 
             writes=whole_number("--writes", arguments.writes, 1, 10_000),
         ),
     )
-    deployment = Elsewhere(urls, os.environ.get("ACCESS_TOKEN")) if urls else Local(control_socket, mint=mint)
-    tallies = asyncio.run(verify(deployment, plan, _announce))
+    tallies = asyncio.run(verify(chosen(urls, control_socket, mint), plan, _announce))
     sys.stdout.write(f"{_document(tallies) if arguments.json else report.table(tallies)}\n")
     return 1 if any(tally.problems() for tally in tallies) else 0
 

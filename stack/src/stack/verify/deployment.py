@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stack import control
+from stack import control, status
 from stack.errors import StackError
 from stack.verify.connection import Credentials, bearer
 from stack.verify.prober import Target
@@ -136,9 +137,9 @@ class Local:
             await asyncio.sleep(WATCH_INTERVAL)
 
     async def _look(self) -> None:
-        status = await self._ask({"command": "status"}, patience=30)
-        self._processes = status["processes"]
-        self._gateway = _at(self._gateway, "gateway", status["gateway"], self._credentials)
+        answer = await self._ask({"command": "status"}, patience=30)
+        self._processes = answer["processes"]
+        self._gateway = _at(self._gateway, "gateway", answer["gateway"], self._credentials)
         # A replica that is being replaced has its successor beside it under the same name.
         healthy = {
             process["name"]: process["url"]
@@ -153,8 +154,7 @@ class Local:
 
     def _credentials(self) -> dict[str, str]:
         """For the gateway; the replicas ask nobody who they are."""
-        closed = any(process.get("access") == "tokens" for process in self._processes)
-        if not closed or self._mint is None:
+        if self._mint is None or status.access(self._processes) != "tokens":
             return {}
         if time.monotonic() - self._minted > TOKEN_INTERVAL or self._token is None:
             self._token, self._minted = self._mint(), time.monotonic()
@@ -162,6 +162,13 @@ class Local:
 
     async def _ask(self, request: control.Request, *, patience: float | None) -> control.Answer:
         return await asyncio.to_thread(control.ask, self._control_socket, request, timeout=patience)
+
+
+def chosen(
+    urls: Sequence[str], control_socket: Path, mint: Callable[[], str], service: str = USERS
+) -> Elsewhere | Local:
+    """The deployment at those URLs, with the token in ACCESS_TOKEN if there is one; without URLs the running stack."""
+    return Elsewhere(urls, os.environ.get("ACCESS_TOKEN")) if urls else Local(control_socket, service, mint)
 
 
 def _at(target: Target | None, name: str, url: str, credentials: Credentials = dict) -> Target:

@@ -3,14 +3,13 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stack.options import whole_number
 from stack.verify.arguments import addresses, phases
-from stack.verify.deployment import Elsewhere, Local
+from stack.verify.deployment import chosen
 from stack.verify_counters import report
 from stack.verify_counters.faults import COUNTERS, FAULTS, UNBROKEN
 from stack.verify_counters.tally import Tally
@@ -25,8 +24,7 @@ def run(control_socket: Path, arguments: argparse.Namespace, mint: Callable[[], 
         operations=whole_number("--operations", arguments.operations, 1, 100_000_000),
         clients=whole_number("--clients", arguments.clients, 1, 1000),
     )
-    deployment = Elsewhere(urls, os.environ.get("ACCESS_TOKEN")) if urls else Local(control_socket, COUNTERS, mint)
-    tallies = asyncio.run(verify(deployment, plan, _announce))
+    tallies = asyncio.run(verify(chosen(urls, control_socket, mint, COUNTERS), plan, _announce))
     sys.stdout.write(f"{_document(tallies) if arguments.json else report.table(tallies)}\n")
     return 1 if any(tally.problems() for tally in tallies) else 0
 

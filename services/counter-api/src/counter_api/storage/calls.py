@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from counter_api.problems import NotACounter, NothingApplied
 from counter_api.storage.scripts import Script
+from evenkeel.first_line import first_line
 from evenkeel.problems import Problem
 
 Argument = str | bytes | int
@@ -100,5 +101,4 @@ def code_of(error: ResponseError) -> str:
 
 def sentence(error: Exception) -> str:
     """The first line of what Redis or the system said, as a sentence; never a URL, so never a password."""
-    text = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
-    return f"{text}."
+    return f"{first_line(error).rstrip('. ')}."

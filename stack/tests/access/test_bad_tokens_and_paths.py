@@ -4,49 +4,22 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, hmac, serialization
 from joserfc.jwk import ECKey
-from tests.gateway_bench import Bench, gateway_bench, gateway_problem
+from tests.access_claims import claims
+from tests.gateway_bench import Bench, gateway_problem
 
 from stack import tokens
 from stack.signing_keys import SigningKeys
-from stack.tokens import AUDIENCE, ISSUER, SCOPES
+from stack.tokens import AUDIENCE
 
 pytestmark = pytest.mark.anyio
 
 USERS = "/v1/users/1"
-
-
-@pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with gateway_bench(tmp_path_factory.mktemp("access"), mode="tokens") as bench:
-        await bench.publish(bench.ports, "counter-api")
-        yield bench
-
-
-@pytest.fixture(scope="module")
-def keys(bench: Bench) -> SigningKeys:
-    return SigningKeys.load_or_create(bench.layout.signing_keys)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_received(bench: Bench) -> None:
-    bench.received.clear()
-
-
-def _claims(**changes: Any) -> dict[str, Any]:
-    claims = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": "test",
-        "scope": " ".join(SCOPES),
-        "exp": int(time.time()) + 600,
-    }
-    return {name: value for name, value in (claims | changes).items() if value is not None}
 
 
 def _encoded(part: bytes | dict[str, Any]) -> str:
@@ -55,13 +28,13 @@ def _encoded(part: bytes | dict[str, Any]) -> str:
 
 
 def _unsigned(keys: SigningKeys, algorithm: str) -> str:
-    return f"{_encoded({'alg': algorithm, 'kid': keys.keys[0].kid})}.{_encoded(_claims())}."
+    return f"{_encoded({'alg': algorithm, 'kid': keys.keys[0].kid})}.{_encoded(claims())}."
 
 
 def _with_public_key_as_secret(keys: SigningKeys, secret: Callable[[ECKey], bytes]) -> str:
     """HS256 where the verifier may confuse its public key with a shared secret."""
     [key] = keys.keys[:1]
-    signed = f"{_encoded({'alg': 'HS256', 'kid': key.kid})}.{_encoded(_claims())}"
+    signed = f"{_encoded({'alg': 'HS256', 'kid': key.kid})}.{_encoded(claims())}"
     mac = hmac.HMAC(secret(key), hashes.SHA256())
     mac.update(signed.encode())
     return f"{signed}.{_encoded(mac.finalize())}"
@@ -76,8 +49,8 @@ def _point(key: ECKey) -> bytes:
 
 
 def _tampered(keys: SigningKeys) -> str:
-    head, _, signature = keys.sign(_claims(scope="users:read")).split(".")
-    return f"{head}.{_encoded(_claims(scope='users:write'))}.{signature}"
+    head, _, signature = keys.sign(claims(scope="users:read")).split(".")
+    return f"{head}.{_encoded(claims(scope='users:write'))}.{signature}"
 
 
 def _with_own_key_inside(keys: SigningKeys) -> str:
@@ -86,20 +59,20 @@ def _with_own_key_inside(keys: SigningKeys) -> str:
     from joserfc import jws  # noqa: PLC0415 (for this one)
 
     header = {"alg": "ES256", "kid": keys.keys[0].kid, "jwk": stranger.as_dict(private=False)}
-    return jws.serialize_compact(header, json.dumps(_claims()), stranger)
+    return jws.serialize_compact(header, json.dumps(claims()), stranger)
 
 
 now = int(time.time())
 
 REFUSED: dict[str, Callable[[SigningKeys], str]] = {
-    "expired": lambda keys: keys.sign(_claims(exp=now - 60)),
-    "without an end": lambda keys: keys.sign(_claims(exp=None)),
-    "not yet valid": lambda keys: keys.sign(_claims(nbf=now + 3600)),
-    "wrong audience": lambda keys: keys.sign(_claims(aud="evenkeel2")),
-    "wrong audiences": lambda keys: keys.sign(_claims(aud=["other", "EVENKEEL"])),
-    "no audience": lambda keys: keys.sign(_claims(aud=None)),
-    "wrong issuer": lambda keys: keys.sign(_claims(iss="https://example.com/")),
-    "no issuer": lambda keys: keys.sign(_claims(iss=None)),
+    "expired": lambda keys: keys.sign(claims(exp=now - 60)),
+    "without an end": lambda keys: keys.sign(claims(exp=None)),
+    "not yet valid": lambda keys: keys.sign(claims(nbf=now + 3600)),
+    "wrong audience": lambda keys: keys.sign(claims(aud="evenkeel2")),
+    "wrong audiences": lambda keys: keys.sign(claims(aud=["other", "EVENKEEL"])),
+    "no audience": lambda keys: keys.sign(claims(aud=None)),
+    "wrong issuer": lambda keys: keys.sign(claims(iss="https://example.com/")),
+    "no issuer": lambda keys: keys.sign(claims(iss=None)),
     "unsigned": lambda keys: _unsigned(keys, "none"),
     "unsigned in capitals": lambda keys: _unsigned(keys, "NONE"),
     "no signature": lambda keys: _unsigned(keys, "ES256"),
@@ -107,7 +80,7 @@ REFUSED: dict[str, Callable[[SigningKeys], str]] = {
     "public key as secret, point": lambda keys: _with_public_key_as_secret(keys, _point),
     "tampered": _tampered,
     "own key inside": _with_own_key_inside,
-    "cut off": lambda keys: keys.sign(_claims())[:-8],
+    "cut off": lambda keys: keys.sign(claims())[:-8],
     "no token": lambda _: "nonsense",
     "three empty parts": lambda _: "..",
     "nothing": lambda _: "",
@@ -128,7 +101,7 @@ async def test_a_bad_token_is_refused_and_nobody_says_why(bench: Bench, keys: Si
 async def test_a_good_token_is_taken_and_goes_no_further(
     bench: Bench, keys: SigningKeys, scheme: str, audience: object
 ) -> None:
-    token = keys.sign(_claims(aud=audience))
+    token = keys.sign(claims(aud=audience))
     response = await bench.client.get(USERS, headers={"Authorization": f"{scheme} {token}"})
     assert (response.status_code, response.text.split()[2]) == (200, "None")
 
@@ -140,7 +113,7 @@ async def test_credentials_of_any_kind_go_no_further(bench: Bench) -> None:
 
 @pytest.mark.parametrize("place", ["query", "cookie", "basic", "other header"])
 async def test_a_token_counts_in_its_header_only(bench: Bench, keys: SigningKeys, place: str) -> None:
-    token = keys.sign(_claims())
+    token = keys.sign(claims())
     headers = {
         "query": {},
         "cookie": {"Cookie": f"access_token={token}"},
@@ -153,7 +126,7 @@ async def test_a_token_counts_in_its_header_only(bench: Bench, keys: SigningKeys
 
 @pytest.mark.parametrize("scope", ["users:readx", "xusers:read", "users:READ", "users", "users:*", "users:read,x"])
 async def test_a_scope_is_a_whole_word(bench: Bench, keys: SigningKeys, scope: str) -> None:
-    response = await bench.client.get(USERS, headers={"Authorization": f"Bearer {keys.sign(_claims(scope=scope))}"})
+    response = await bench.client.get(USERS, headers={"Authorization": f"Bearer {keys.sign(claims(scope=scope))}"})
     assert gateway_problem(response) == (403, "forbidden")
     assert not bench.received
 
@@ -222,7 +195,7 @@ async def _raw(bench: Bench, target: str, token: str | None) -> int:
 async def test_no_spelling_counts_a_visit_with_a_scope_for_reading(
     bench: Bench, keys: SigningKeys, target: str
 ) -> None:
-    token = keys.sign(_claims(scope="counters:read users:read users:write"))
+    token = keys.sign(claims(scope="counters:read users:read users:write"))
     assert await _raw(bench, target, token) in {403, 404}
     assert not bench.received
 
@@ -277,17 +250,17 @@ async def test_what_only_looks_like_a_way_up_stays_below_the_assets(bench: Bench
     ],
 )
 async def test_headers_change_neither_method_nor_path(bench: Bench, keys: SigningKeys, headers: dict[str, str]) -> None:
-    token = keys.sign(_claims(scope="users:read"))
+    token = keys.sign(claims(scope="users:read"))
     response = await bench.client.get(USERS, headers={"Authorization": f"Bearer {token}", **headers})
     assert response.status_code == 200
     assert list(bench.received) == [f"GET {USERS}"]
-    changing = keys.sign(_claims(scope="users:write"))
+    changing = keys.sign(claims(scope="users:write"))
     response = await bench.client.get(USERS, headers={"Authorization": f"Bearer {changing}", **headers})
     assert response.status_code == 403
 
 
 async def test_a_method_that_nobody_knows_is_refused_after_the_token(bench: Bench, keys: SigningKeys) -> None:
-    known = {"Authorization": f"Bearer {keys.sign(_claims(scope='users:read'))}"}
+    known = {"Authorization": f"Bearer {keys.sign(claims(scope='users:read'))}"}
     assert (await bench.client.request("PROPFIND", USERS)).status_code == 401
     assert (await bench.client.request("PROPFIND", USERS, headers=known)).status_code == 405
     assert not bench.received

@@ -1,16 +1,13 @@
 """Keys for access tokens that are fetched, with the files of the production overlay: late, changed, and not at all."""
 
 import asyncio
-import json
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from joserfc.jwk import ECKey
+from tests.fake_http import Answer, answering
 from tests.gateway_bench import Bench, gateway_bench, gateway_problem
 
 from stack import tokens
@@ -22,34 +19,6 @@ pytestmark = pytest.mark.anyio
 ROOT = repository_root()
 ACCESS = ROOT / "deploy" / "k8s" / "overlays" / "production" / "access"
 PATIENCE = 60
-
-
-class KeyServer:
-    """Serves a JSON Web Key Set on loopback while it runs."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.keys = SigningKeys([])
-        self.asked = 0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._answer, "127.0.0.1", self.port)
-        try:
-            yield
-        finally:
-            server.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        self.asked += 1
-        body = json.dumps(self.keys.public()).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        writer.close()
-
-
-def _new_keys() -> SigningKeys:
-    return SigningKeys([ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, auto_kid=True)])
 
 
 def _repository(folder: Path, port: int) -> Path:
@@ -85,31 +54,30 @@ async def _until(bench: Bench, keys: SigningKeys, status: int) -> None:
 
 
 async def test_new_keys_are_taken_and_old_ones_dropped(tmp_path: Path) -> None:
-    server = KeyServer()
-    first, second = _new_keys(), _new_keys()
-    server.keys = first
+    port = free_port()
+    first, second = (SigningKeys.load_or_create(tmp_path / name) for name in ("first.json", "second.json"))
+    served = first
     async with (
-        server.running(),
-        gateway_bench(tmp_path, mode="tokens", repository=_repository(tmp_path / "checkout", server.port)) as bench,
+        answering(lambda _: Answer(200, served.public()), port=port),
+        gateway_bench(tmp_path, mode="tokens", repository=_repository(tmp_path / "checkout", port)) as bench,
     ):
         await _until(bench, first, 200)
         assert await _status(bench, second) == 401
-        server.keys = SigningKeys([*second.keys, *first.keys])
+        served = SigningKeys([*second.keys, *first.keys])
         await _until(bench, second, 200)
         assert await _status(bench, first) == 200
-        server.keys = second
+        served = second
         await _until(bench, first, 401)
         assert await _status(bench, second) == 200
 
 
 async def test_without_keys_nobody_gets_in_until_they_come(tmp_path: Path) -> None:
-    server = KeyServer()
-    server.keys = _new_keys()
-    checkout = _repository(tmp_path / "checkout", server.port)
-    async with gateway_bench(tmp_path, mode="tokens", repository=checkout) as bench:
-        assert await _status(bench, server.keys) == 401
+    port = free_port()
+    keys = SigningKeys.load_or_create(tmp_path / "keys.json")
+    async with gateway_bench(tmp_path, mode="tokens", repository=_repository(tmp_path / "checkout", port)) as bench:
+        assert await _status(bench, keys) == 401
         assert (await bench.client.get("/docs")).status_code == 200
-        async with server.running():
-            await _until(bench, server.keys, 200)
+        async with answering(lambda _: Answer(200, keys.public()), port=port):
+            await _until(bench, keys, 200)
         # And keys that are known stay known while the server is away.
-        assert await _status(bench, server.keys) == 200
+        assert await _status(bench, keys) == 200

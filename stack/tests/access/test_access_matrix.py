@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import httpx
 import pytest
 from joserfc.jwk import ECKey
+from tests.access_claims import claims
 from tests.gateway_bench import Bench, gateway_bench, gateway_problem
 
 import counter_api.main
@@ -14,7 +14,7 @@ import counter_api.settings
 import user_api.main
 import user_api.settings
 from stack.signing_keys import SigningKeys
-from stack.tokens import AUDIENCE, ISSUER, SCOPES
+from stack.tokens import SCOPES
 
 pytestmark = pytest.mark.anyio
 
@@ -80,46 +80,22 @@ NOTHING_THERE = [
 ]
 
 
-def _claims(scope: str, **changes: Any) -> dict[str, Any]:
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "test", "scope": scope, "exp": int(time.time()) + 600}
-    return {name: value for name, value in (claims | changes).items() if value is not None}
-
-
 def _foreign_keys(keys: SigningKeys) -> SigningKeys:
     """Another key under the same name."""
     stranger = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256", "kid": str(keys.keys[0].kid)})
     return SigningKeys([stranger])
 
 
-ALL = " ".join(SCOPES)
-
 Mint = Callable[[SigningKeys], str | None]
 
 REFUSED: dict[str, Mint] = {
     "none": lambda _: None,
-    "expired": lambda keys: keys.sign(_claims(ALL, exp=int(time.time()) - 3600)),
-    "wrong key": lambda keys: _foreign_keys(keys).sign(_claims(ALL)),
-    "wrong audience": lambda keys: keys.sign(_claims(ALL, aud="somebody-else")),
+    "expired": lambda keys: keys.sign(claims(exp=int(time.time()) - 3600)),
+    "wrong key": lambda keys: _foreign_keys(keys).sign(claims()),
+    "wrong audience": lambda keys: keys.sign(claims(aud="somebody-else")),
 }
-TAKEN: dict[str, Mint] = {scope: lambda keys, scope=scope: keys.sign(_claims(scope)) for scope in SCOPES}  # type: ignore[misc]
-TAKEN |= {"all scopes": lambda keys: keys.sign(_claims(ALL)), "no scope": lambda keys: keys.sign(_claims(""))}
-
-
-@pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with gateway_bench(tmp_path_factory.mktemp("access"), mode="tokens") as bench:
-        await bench.publish(bench.ports, "counter-api")
-        yield bench
-
-
-@pytest.fixture(scope="module")
-def keys(bench: Bench) -> SigningKeys:
-    return SigningKeys.load_or_create(bench.layout.signing_keys)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_received(bench: Bench) -> None:
-    bench.received.clear()
+TAKEN: dict[str, Mint] = {scope: lambda keys, scope=scope: keys.sign(claims(scope=scope)) for scope in SCOPES}  # type: ignore[misc]
+TAKEN |= {"all scopes": lambda keys: keys.sign(claims()), "no scope": lambda keys: keys.sign(claims(scope=""))}
 
 
 async def _ask(bench: Bench, operation: str, token: str | None) -> httpx.Response:
