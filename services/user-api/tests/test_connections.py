@@ -7,6 +7,7 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
+from tests.goodbye import say_goodbye
 from tests.serving import Serve
 from tests.users import ADA, create
 
@@ -109,9 +110,7 @@ async def test_connection_that_has_been_told_goodbye_and_is_still_open_is_replac
     async with engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
-    # The moment between PostgreSQL's last message and the end of the connection.
-    fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
-    driver._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+    say_goodbye(driver)
     async with engine.connect() as connection:
         assert (await connection.get_raw_connection()).driver_connection is not driver
         assert await connection.scalar(text("SELECT 1")) == 1

@@ -1,5 +1,6 @@
 """The users that a verification makes, and what is known of each."""
 
+import contextlib
 import random
 import re
 from collections import deque
@@ -84,7 +85,8 @@ class Rows:
 
     def restore(self, row: Row) -> None:
         """It is there again, or its deletion was refused."""
-        self._deleted.remove(row)
+        with contextlib.suppress(ValueError):  # many others may have been deleted since
+            self._deleted.remove(row)
         self._living.append(row)
 
     def touch(self, row: Row) -> None:

@@ -16,6 +16,12 @@ from stack.verify.tally import Tally
 TIMEOUT = 10.0
 """Seconds that a statement may take."""
 
+CLEAN_UP_WITHIN = 60.0
+"""Seconds in which PostgreSQL must be back for the users to be deleted."""
+
+CLEAN_UP_PAUSE = 0.2
+"""Seconds between attempts."""
+
 SLOW = 0.7
 """Seconds that a transaction stays open after its change, while others commit theirs."""
 
@@ -30,6 +36,11 @@ REINSERT = (
 )
 DELETE = "DELETE FROM users WHERE id = $1"
 DELETE_ALL = "DELETE FROM users WHERE email LIKE $1"
+
+_FAILED = (
+    *(OSError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    asyncpg.InternalClientError,  # PostgreSQL has said goodbye, and the end of the connection has yet to arrive
+)
 
 
 class SqlWriter:
@@ -67,17 +78,23 @@ class SqlWriter:
                 tally.writes += await kind(connection)
         except ForeignAnswer as foreign:
             tally.breach("foreign", f"SQL: {foreign}")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except _FAILED as error:
             tally.errors[f"SQL {type(error).__name__}"] += 1
 
     async def clean_up(self) -> None:
-        """Delete what this run has made; raises StackError with what to do where that fails."""
-        try:
-            await self._pool.execute(DELETE_ALL, self._rows.pattern)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise StackError(
-                f"the users made for the purpose, with addresses like {self._rows.pattern}, are left: {error}"
-            ) from error
+        """Delete what this run has made, once PostgreSQL is there; raises StackError with what is left without it."""
+        given_up = self._clock() + CLEAN_UP_WITHIN
+        while True:
+            try:
+                await self._pool.execute(DELETE_ALL, self._rows.pattern)
+            except _FAILED as error:
+                if self._clock() > given_up:
+                    raise StackError(
+                        f"the users made for the purpose, with addresses like {self._rows.pattern}, are left: {error}"
+                    ) from error
+                await asyncio.sleep(CLEAN_UP_PAUSE)
+            else:
+                return
 
     async def _update(self, connection: Any, *, pause: float = 0.0) -> int:
         row, name = self._rows.any(), self._rows.next_name()

@@ -37,18 +37,22 @@ class Plan:
 
 
 async def verify(deployment: Elsewhere | Local, plan: Plan, announce: Callable[[str], None]) -> list[Tally]:
-    """What each phase found; `announce` is called with its name when it begins. The users made are deleted again."""
+    """What each phase found; `announce` is called with its name when it begins.
+
+    The users made are deleted again; where they could not be, that is one phase more.
+    """
     rows = Rows(secrets.token_hex(4))
+    end = Tally("end", strict=False)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(deployment.watched())
         prober = Prober(rows)
         preparation = Tally("preparation", strict=False)
         if deployment.dsn:
             sql = await stack.enter_async_context(SqlWriter(deployment.dsn, rows, time.monotonic))
-            stack.push_async_callback(sql.clean_up)
+            stack.push_async_callback(_clean_up, sql, end)
         else:
             sql = None
-            stack.push_async_callback(_delete, prober, rows, deployment)
+            stack.push_async_callback(_delete, prober, rows, deployment, end)
         await _in_parallel(plan.users, lambda: prober.create(deployment.any(), preparation))
         if len(rows) < plan.users:
             raise StackError(f"{plan.users - len(rows)} of {plan.users} users could not be made: {preparation.errors}")
@@ -57,7 +61,7 @@ async def verify(deployment: Elsewhere | Local, plan: Plan, announce: Callable[[
             group.create_task(load.run())
             tallies = [await _phase(name, deployment, plan, load, announce) for name in _phases(plan, deployment)]
             load.stop()
-        return tallies
+    return [*tallies, end] if end.failure else tallies
 
 
 def _phases(plan: Plan, deployment: Elsewhere | Local) -> Sequence[str]:
@@ -84,11 +88,18 @@ async def _phase(
     return tally
 
 
-async def _delete(prober: Prober, rows: Rows, deployment: Elsewhere | Local) -> None:
+async def _clean_up(sql: SqlWriter, end: Tally) -> None:
+    """It raises nothing: what the phases found, or why they could not end, says more."""
+    try:
+        await sql.clean_up()
+    except StackError as error:
+        end.failure = str(error)
+
+
+async def _delete(prober: Prober, rows: Rows, deployment: Elsewhere | Local, end: Tally) -> None:
     """Delete the users one by one, as far as the deployment lets us."""
     leftover = iter(rows.living)
-    ended = Tally("end", strict=False)
-    await _in_parallel(len(rows), lambda: prober.delete(deployment.any(), next(leftover), ended))
+    await _in_parallel(len(rows), lambda: prober.delete(deployment.any(), next(leftover), end))
 
 
 async def _in_parallel(count: int, work: Callable[[], Awaitable[object]]) -> None:
