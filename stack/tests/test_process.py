@@ -1,6 +1,7 @@
 """One supervised child, with programs that misbehave."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -81,6 +82,35 @@ async def test_who_ends_at_once_is_reported_with_the_last_lines(make: Callable[.
     with pytest.raises(StackError, match=r"^child ended at once \(exit status 1\); see .*\n  the setting is wrong$"):
         await process.start()
     assert process.phase == "stopped"
+
+
+async def test_who_ends_before_anybody_looks_is_reported(tmp_path: Path) -> None:
+    """Several times: the process may be gone already when its record is made."""
+
+    async def ready() -> bool:
+        return False
+
+    for _ in range(20):
+        program = Program(name="child", service="child", argv=["/bin/false"], ready=ready)
+        process = Process(program, log_file=tmp_path / "child.log", state=State(tmp_path / "state.json"))
+        async with asyncio.timeout(30):
+            with pytest.raises(StackError, match="ended at once"):
+                await process.start()
+
+
+async def test_a_full_disk_ends_no_supervision(make: Callable[..., Process], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    process = make(READY + SLEEP)
+    await process.start()
+    monkeypatch.setattr("stack.state.write_json", full)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while process.restarts == 0 or process.phase != "healthy":  # noqa: ASYNC110 (another process's doing)
+            await asyncio.sleep(0.01)
+    await process.stop()
 
 
 async def test_a_program_that_is_missing_is_reported(tmp_path: Path) -> None:

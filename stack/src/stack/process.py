@@ -1,6 +1,7 @@
 """One child process that is started again whenever it ends."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -10,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+import psutil
 
 from stack import logs
 from stack.command import LINES_SHOWN, exit_text, explain
@@ -193,7 +196,8 @@ class Process:
             except asyncio.CancelledError:  # it may exist by now, and nobody else knows of it
                 await self._terminate(await spawning)
                 raise
-        self._state.started(Record.of(self.program.name, child.pid, self.program.stop_signal))
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by now
+            self._state.started(Record.of(self.program.name, child.pid, self.program.stop_signal))
         return child
 
     async def _watch_readiness(self) -> None:

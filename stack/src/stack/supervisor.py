@@ -125,7 +125,10 @@ class Supervisor:
     async def _trim_logs(self) -> None:
         while True:
             await asyncio.sleep(TRIM_INTERVAL)
-            await asyncio.to_thread(logs.trim, self._layout.logs)
+            try:
+                await asyncio.to_thread(logs.trim, self._layout.logs)
+            except OSError as error:  # a full disk, a file that somebody has deleted
+                log.warning("the logs could not be kept small: %s", error)
 
     async def _leave_if_forgotten(self) -> None:
         with contextlib.suppress(TimeoutError):
