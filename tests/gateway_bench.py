@@ -36,6 +36,8 @@ class Upstream:
     ready: bool = True
     broken: bool = False
     """It breaks off every request, whatever it says of itself."""
+    asked: int = 0
+    """Requests that reached this one."""
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -52,6 +54,7 @@ class Upstream:
         headers = httpx.Headers([(name, value) for name, _, value in _fields(head)])
         if path != "/readyz":
             self.received[f"{method} {path}"] += 1
+            self.asked += 1
         await _read_body(reader, headers)
         if self.broken and path.startswith("/v1/"):
             return False

@@ -224,6 +224,20 @@ async def test_a_replica_that_is_not_ready_gets_nothing(bench: Bench) -> None:
     await bench.until_healthy(bench.ports)
 
 
+async def test_a_replica_that_becomes_ready_after_another_one_gets_requests_at_once(bench: Bench) -> None:
+    """Who is alone for a while takes everybody's requests along when it dies."""
+    first, second = bench.upstreams
+    first.ready = second.ready = False
+    await bench.until_healthy(set())
+    first.ready = True
+    await bench.until_healthy({first.port})
+    second.ready = True
+    await bench.until_healthy(bench.ports)
+    before = second.asked
+    await asyncio.gather(*(bench.client.get("/v1/users/1") for _ in range(40)))
+    assert second.asked > before
+
+
 async def test_if_no_replica_is_ready_all_are_asked_anyway(bench: Bench) -> None:
     for upstream in bench.upstreams:
         upstream.ready = False
