@@ -1,6 +1,7 @@
 """The application under test behind a real uvicorn on a free port, in the test's own event loop."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -32,6 +33,19 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     finally:
         server.stopping.set()
         await task
+
+
+async def until_ready(client: httpx.AsyncClient) -> None:
+    """Return when the replica answers that it is ready; an AssertionError after a minute says what it is missing."""
+    missing = "it does not answer"
+    for _ in range(600):
+        with contextlib.suppress(httpx.TransportError):
+            answer = await client.get("/readyz")
+            if answer.status_code == 200:
+                return
+            missing = answer.text
+        await asyncio.sleep(0.1)
+    raise AssertionError(missing)
 
 
 class _Server(uvicorn.Server):

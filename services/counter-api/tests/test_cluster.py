@@ -8,7 +8,7 @@ import httpx
 import pytest
 from redis.crc import key_slot
 from tests.counters_redis import Cluster, CountersServer, counters_cluster
-from tests.serving import Serve
+from tests.serving import Serve, until_ready
 
 pytestmark = pytest.mark.anyio
 
@@ -123,10 +123,14 @@ async def test_a_slot_that_moves_under_load(serve: Serve, emptied: Cluster) -> N
 
 
 async def test_between_two_nodes(serve: Serve, emptied: Cluster) -> None:
-    """Its keys have moved, but not yet the slot: who asks the one node is sent to the other, for this once."""
+    """Its keys have moved, but not yet the slot: who asks the one node is sent to the other, for this once.
+
+    Who has counted it there before, that is: a node that lacks one of several keys takes nobody's meanwhile.
+    """
     slot, source = key_slot(b"{moving}"), node_of(emptied, "moving")
     target = next(node for node in emptied.nodes if node is not source)
     async with serve(redis_url=emptied.url) as client:
+        await until_ready(client)  # it knows the nodes
         assert await add(client, "moving") == 1
         async with emptied.moving(slot, source, target):
             assert (await client.get("/v1/counters/moving")).json()["value"] == 1

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.serving import Serve
+from tests.serving import Serve, until_ready
 
 from counter_api.storage.safety import REQUIRED
 
@@ -32,15 +32,6 @@ async def reason(client: httpx.AsyncClient) -> str:
     }
     assert check == "redis-settings"
     return str(why)
-
-
-async def until_ready(client: httpx.AsyncClient) -> None:
-    """An append-only file that was switched on is first written in full, and does not grow until then."""
-    for _ in range(100):
-        if (await client.get("/readyz")).status_code == 200:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError((await client.get("/readyz")).text)
 
 
 async def test_ready(client: httpx.AsyncClient) -> None:
@@ -68,6 +59,7 @@ async def test_a_redis_that_may_lose_counts_is_not_ready(
                 assert await reason(client) == sentence
                 assert (await trusting.get("/readyz")).json() == {"status": "ready"}
                 await redis.config_set(setting, safe)
+                # An append-only file that was switched on is first written in full, and does not grow until then.
                 await until_ready(client)
         finally:
             await redis.config_set(setting, safe)

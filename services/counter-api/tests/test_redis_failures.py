@@ -9,7 +9,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from tests.lossy_proxy import LossyProxy
-from tests.serving import Serve
+from tests.serving import Serve, until_ready
 
 from stack.layout import free_port
 
@@ -48,14 +48,6 @@ async def value(client: httpx.AsyncClient, **request: Any) -> int:
     assert response.status_code == 200, response.text
     number: int = response.json()["value"]
     return number
-
-
-async def until_ready(client: httpx.AsyncClient) -> None:
-    for _ in range(200):
-        if (await client.get("/readyz")).status_code == 200:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("not ready")
 
 
 async def test_without_redis_every_request_gets_its_own_error(serve: Serve) -> None:

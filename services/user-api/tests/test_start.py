@@ -1,7 +1,6 @@
 """Starting: with wrong settings, without PostgreSQL, on an old schema; and what is left when it stops."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from tests.proxy import proxied
-from tests.serving import Serve
+from tests.serving import Serve, until_ready
 
 from stack.layout import free_port
 from user_api.migrate import alembic_config, migrate
@@ -157,7 +156,7 @@ async def test_sigterm_finishes_requests_in_flight_and_exits_0(
     blocker = await asyncpg.connect(database_url)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            await _until_ready(client)
+            await until_ready(client)
             await client.post("/v1/users", json={"email": "a@example.com", "name": "A"})
             async with blocker.transaction():
                 await blocker.execute("SELECT FROM users FOR UPDATE")
@@ -175,15 +174,6 @@ async def test_sigterm_finishes_requests_in_flight_and_exits_0(
             replica.kill()
             await replica.wait()
         await blocker.close()
-
-
-async def _until_ready(client: httpx.AsyncClient) -> None:
-    for _ in range(600):
-        with contextlib.suppress(httpx.TransportError):
-            if (await client.get("/readyz")).status_code == 200:
-                return
-        await asyncio.sleep(0.05)
-    raise AssertionError("not ready after 30 s")
 
 
 async def _until_waiting(database_url: str) -> None:
