@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import asyncpg
 import httpx
 
 ADA: dict[str, Any] = {"email": "ada@example.com", "name": "Ada Lovelace"}
@@ -13,3 +14,12 @@ async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     user: dict[str, Any] = response.json()
     return user
+
+
+async def count(database_url: str) -> int:
+    """How many there are in the database."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM users"))
+    finally:
+        await connection.close()

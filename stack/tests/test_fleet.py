@@ -1,15 +1,14 @@
 """Replicas whose gateway cannot be told of them."""
 
-import asyncio
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from tests.supervised import kill_until_back
 
 from stack.fleet import Fleet
 from stack.gateway import Gateway
@@ -63,11 +62,7 @@ async def test_a_replica_is_started_again_on_a_full_disk_and_the_gateway_hears_o
     published = gateway.ports
     [process] = fleet.processes
     gateway.full = True
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    async with asyncio.timeout(30):
-        while process.restarts == 0 or process.phase != "healthy":  # noqa: ASYNC110 (another process's doing)
-            await asyncio.sleep(0.01)
+    await kill_until_back(process)
     with pytest.raises(OSError, match="No space left"):
         await fleet.scale(2)
     gateway.full = False

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.supervised import kill_until_back
 
 from stack.errors import StackError
 from stack.process import Process, Program
@@ -67,11 +68,7 @@ async def test_it_is_started_again_when_it_dies(make: Callable[..., Process]) ->
     process: Process = make(READY + SLEEP, on_change=on_change)
     await process.start()
     first = process.pid
-    assert first is not None
-    os.kill(first, signal.SIGKILL)
-    async with asyncio.timeout(10):
-        while process.restarts == 0 or process.phase != "healthy":  # noqa: ASYNC110 (another process's doing)
-            await asyncio.sleep(0.01)
+    await kill_until_back(process)
     assert phases == ["starting", "healthy", "restarting", "starting", "healthy"]
     assert process.pid != first
     await process.stop()
@@ -105,11 +102,7 @@ async def test_a_full_disk_ends_no_supervision(make: Callable[..., Process], mon
     process = make(READY + SLEEP)
     await process.start()
     monkeypatch.setattr("stack.state.write_json", full)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    async with asyncio.timeout(30):
-        while process.restarts == 0 or process.phase != "healthy":  # noqa: ASYNC110 (another process's doing)
-            await asyncio.sleep(0.01)
+    await kill_until_back(process)
     await process.stop()
 
 

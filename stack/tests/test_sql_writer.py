@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 from tests.goodbye import say_goodbye
 from tests.proxy import Proxy, proxied
+from tests.users import count
 
 from stack.layout import free_port
-from stack.verify import sql, verification
+from stack.verify import sql
 from stack.verify.rows import DELETED_KEPT, Row, Rows
 from stack.verify.sql import SqlWriter
 from stack.verify.tally import Tally
@@ -45,14 +46,6 @@ async def writer(proxy: Proxy, rows: Rows) -> AsyncIterator[SqlWriter]:
         yield writer
 
 
-async def _users(database_url: str) -> int:
-    connection = await asyncpg.connect(database_url)
-    try:
-        return int(await connection.fetchval("SELECT count(*) FROM users"))
-    finally:
-        await connection.close()
-
-
 async def test_a_write_that_meets_a_dying_postgresql_is_an_error_that_is_counted(writer: SqlWriter) -> None:
     async with writer._pool.acquire() as connection:
         driver = connection._con
@@ -68,13 +61,15 @@ async def test_a_write_that_meets_a_dying_postgresql_is_an_error_that_is_counted
 
 async def test_cleaning_up_waits_for_postgresql(writer: SqlWriter, proxy: Proxy, database_url: str) -> None:
     await proxy.cut()
-    cleaning = asyncio.create_task(writer.clean_up())
+    end = Tally("end", strict=False)
+    cleaning = asyncio.create_task(writer.clean_up(end))
     await asyncio.sleep(0.5)
     assert not cleaning.done()
-    assert await _users(database_url) == USERS
+    assert await count(database_url) == USERS
     await proxy.open()
     await cleaning
-    assert await _users(database_url) == 0
+    assert await count(database_url) == 0
+    assert end.failure is None
 
 
 async def test_what_cannot_be_cleaned_up_is_told_beside_what_the_phases_found(
@@ -83,7 +78,7 @@ async def test_what_cannot_be_cleaned_up_is_told_beside_what_the_phases_found(
     monkeypatch.setattr(sql, "CLEAN_UP_WITHIN", 0.5)
     await proxy.cut()
     end = Tally("end", strict=False)
-    await verification._clean_up(writer, end)
+    await writer.clean_up(end)
     [problem] = end.problems()
     assert re.fullmatch(
         r"the users .*, with addresses like verify\.run\.%@.*, are left: .*Connect call failed.*", problem

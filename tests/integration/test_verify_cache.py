@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-import asyncpg
 import pytest
 from tests.integration.conftest import STACK, Stack
+from tests.users import count
 
 from stack.layout import free_port
 from stack.verify.faults import FAULTS
@@ -52,12 +52,4 @@ def test_the_stack_is_whole_afterwards_and_no_user_is_left(breakable: Stack) -> 
     processes = breakable.status()["processes"]
     assert {process["state"] for process in processes} == {"healthy"}
     [postgres] = [process for process in processes if process["service"] == "postgres"]
-    assert asyncio.run(_count_users(postgres["dsn"])) == 0
-
-
-async def _count_users(dsn: str) -> int:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return int(await connection.fetchval("SELECT count(*) FROM users"))
-    finally:
-        await connection.close()
+    assert asyncio.run(count(postgres["dsn"])) == 0

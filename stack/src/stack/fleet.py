@@ -1,7 +1,6 @@
 """The replicas of one service, and what the gateway is told about them."""
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,8 +11,6 @@ from stack.process import MakeProcess, Process
 from stack.services import Service
 from stack.sidecar import Sidecars
 from stack.together import together
-
-log = logging.getLogger(__name__)
 
 # How long Envoy may take to find a new replica ready, or one gone; it asks every second.
 NOTICED_WITHIN = 30.0
@@ -84,13 +81,6 @@ class Fleet:
             self._gateway.publish(self.name, ports)
             self._published = ports
 
-    def _publish_if_possible(self) -> None:
-        """On a full disk the gateway hears of it with the next change: what is supervised must not end for that."""
-        try:
-            self.publish()
-        except OSError as error:
-            log.warning("the gateway could not be told of the replicas of %s: %s", self.name, error)
-
     async def scale(self, count: int) -> None:
         """Start or stop replicas until there are `count`; those that stay are not touched.
 
@@ -133,7 +123,7 @@ class Fleet:
         read_url = self._sidecars.url(port) if self._sidecars else None
         program = self._service.replica(number, port, cache_read_url=read_url)
         sidecar = self._make_process(self._sidecars.program(number, port)) if self._sidecars else None
-        return Replica(number, port, self._make_process(program, self._publish_if_possible), sidecar)
+        return Replica(number, port, self._make_process(program, self.publish), sidecar)
 
     async def _retire(self, replicas: list[Replica]) -> None:
         """Take replicas out of the gateway, let them finish what they have, and stop them."""
@@ -146,7 +136,7 @@ class Fleet:
         self._replicas = [replica for replica in self._replicas if replica not in replicas]
 
     async def _until_gateway_agrees(self) -> None:
-        self.publish()  # unless it knows
+        self.publish()  # what a full disk may have kept it from
         try:
             async with asyncio.timeout(NOTICED_WITHIN):
                 while await self._gateway.healthy_ports(self.name) != self._published:  # noqa: ASYNC110 (Envoy's state)

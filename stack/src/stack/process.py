@@ -176,7 +176,7 @@ class Process:
             raise
         finally:
             readiness.cancel()
-            self._state.ended(child.pid)
+            self._write(lambda: self._state.ended(child.pid))
         return exit_text(status)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
@@ -197,7 +197,8 @@ class Process:
                 await self._terminate(await spawning)
                 raise
         with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by now
-            self._state.started(Record.of(self.program.name, child.pid, self.program.stop_signal))
+            record = Record.of(self.program.name, child.pid, self.program.stop_signal)
+            self._write(lambda: self._state.started(record))
         return child
 
     async def _watch_readiness(self) -> None:
@@ -222,7 +223,14 @@ class Process:
         self.phase = phase
         self._changed.set()
         if self._on_change:
-            self._on_change()
+            self._write(self._on_change)
+
+    def _write(self, change: Callable[[], None]) -> None:
+        """On a full disk files are behind until the next change: what is supervised must not end for that."""
+        try:
+            change()
+        except OSError as error:
+            log.warning("a change of %s could not be written: %s", self.program.name, error)
 
 
 class MakeProcess(Protocol):

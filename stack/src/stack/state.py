@@ -5,7 +5,6 @@ A process is recognised by its id and the time it started, so that a recycled id
 
 import contextlib
 import json
-import logging
 import os
 import signal
 from dataclasses import asdict, dataclass
@@ -16,8 +15,6 @@ import psutil
 
 from stack.files import write_json
 from stack.layout import free_port
-
-log = logging.getLogger(__name__)
 
 # psutil derives start times from the boot time, which moves a little when the clock is set.
 START_TIME_TOLERANCE = 2.0
@@ -80,11 +77,11 @@ class State:
 
     def started(self, record: Record) -> None:
         self._records.append(record)
-        self._write_if_possible()
+        self._write()
 
     def ended(self, pid: int) -> None:
         self._records = [record for record in self._records if record.pid != pid]
-        self._write_if_possible()
+        self._write()
 
     def supervisor_process(self) -> psutil.Process | None:
         return self.supervisor.process() if self.supervisor else None
@@ -105,13 +102,6 @@ class State:
                 process.kill()
         psutil.wait_procs(stubborn, timeout=ORPHAN_TIMEOUT)
         return [record.name for record, _ in orphans]
-
-    def _write_if_possible(self) -> None:
-        """On a full disk the file is behind until the next change: what is supervised must not end for that."""
-        try:
-            self._write()
-        except OSError as error:
-            log.warning("%s is not up to date: %s", self._path, error)
 
     def _write(self) -> None:
         document = {

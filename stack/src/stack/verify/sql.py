@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import asyncpg
 
-from stack.errors import StackError
 from stack.verify.prober import Clock
 from stack.verify.rows import ForeignAnswer, Row, Rows
 from stack.verify.staleness import deleted
@@ -81,17 +80,20 @@ class SqlWriter:
         except _FAILED as error:
             tally.errors[f"SQL {type(error).__name__}"] += 1
 
-    async def clean_up(self) -> None:
-        """Delete what this run has made, once PostgreSQL is there; raises StackError with what is left without it."""
+    async def clean_up(self, tally: Tally) -> None:
+        """Delete what this run has made, once PostgreSQL is there; without it the tally fails with what is left.
+
+        It raises nothing: what the phases found, or why they could not end, says more.
+        """
         given_up = self._clock() + CLEAN_UP_WITHIN
         while True:
             try:
                 await self._pool.execute(DELETE_ALL, self._rows.pattern)
             except _FAILED as error:
                 if self._clock() > given_up:
-                    raise StackError(
-                        f"the users made for the purpose, with addresses like {self._rows.pattern}, are left: {error}"
-                    ) from error
+                    whose = f"with addresses like {self._rows.pattern}"
+                    tally.failure = f"the users made for the purpose, {whose}, are left: {error}"
+                    return
                 await asyncio.sleep(CLEAN_UP_PAUSE)
             else:
                 return

@@ -49,7 +49,7 @@ async def verify(deployment: Elsewhere | Local, plan: Plan, announce: Callable[[
         preparation = Tally("preparation", strict=False)
         if deployment.dsn:
             sql = await stack.enter_async_context(SqlWriter(deployment.dsn, rows, time.monotonic))
-            stack.push_async_callback(_clean_up, sql, end)
+            stack.push_async_callback(sql.clean_up, end)
         else:
             sql = None
             stack.push_async_callback(_delete, prober, rows, deployment, end)
@@ -86,14 +86,6 @@ async def _phase(
         await asyncio.sleep(TAIL)
     await asyncio.sleep(began + plan.seconds - time.monotonic())
     return tally
-
-
-async def _clean_up(sql: SqlWriter, end: Tally) -> None:
-    """It raises nothing: what the phases found, or why they could not end, says more."""
-    try:
-        await sql.clean_up()
-    except StackError as error:
-        end.failure = str(error)
 
 
 async def _delete(prober: Prober, rows: Rows, deployment: Elsewhere | Local, end: Tally) -> None:

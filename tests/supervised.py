@@ -1,0 +1,16 @@
+"""What happens to processes under supervision."""
+
+import asyncio
+import os
+import signal
+
+from stack.process import Process
+
+
+async def kill_until_back(process: Process) -> None:
+    """SIGKILL to a process that has not been started again yet; returns when it has been, and is healthy."""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while process.restarts == 0 or process.phase != "healthy":  # noqa: ASYNC110 (another process's doing)
+            await asyncio.sleep(0.01)
