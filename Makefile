@@ -7,7 +7,7 @@ UV := $(BIN)/uv --quiet
 # The hashes of wheels and source archives; never the address they came from.
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
-.PHONY: help up down clean token test lint format bench lock audit sbom licences images k8s-load
+.PHONY: help up down clean token test test-all lint format bench lock audit sbom licences images k8s-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,17 @@ clean: ## stop it and delete the data
 token: $(BIN)/.ready ## an access token with SCOPES="users:read counters:write", for LIFETIME seconds (3600)
 	@$(BIN)/stack token --jwks gateway/access/tokens/jwks.json $(if $(LIFETIME),--lifetime "$(LIFETIME)") $(SCOPES)
 
-test: $(BIN)/.ready ## all tests (BACKEND=containers or embedded forces one)
-	@$(BIN)/pytest $(if $(BACKEND),--backend=$(BACKEND)) $(ARGS)
+# More workers than cores, since tests wait for faults most of the time (tests/distribution.py).
+PYTEST = $(BIN)/pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder $(if $(BACKEND),--backend=$(BACKEND))
+
+# Workers and replicas are dozens of processes: each would compile every module anew.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
+test: $(BIN)/.ready ## the tests, but for a few slow ones (BACKEND=containers or embedded forces one; ARGS=…)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(BIN)/.ready ## all tests
+	@$(PYTEST) $(ARGS)
 
 lint: $(BIN)/.ready ## ruff, mypy, licences, and known vulnerabilities
 	@$(BIN)/ruff check

@@ -2,19 +2,20 @@
 
 import asyncio
 import base64
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from redis import Redis
-from tests.servers import Servers, containers, docker_answers, embedded
+from tests import pgbouncer
+from tests.distribution import WORKERS_PER_CORE, longest_first, stay_together
+from tests.servers import Servers, backend, docker_answers
 
 from user_api.migrate import migrate
 from user_api.settings import MigrationSettings
 
-COMPOSE_TESTS = Path(__file__).parent / "tests" / "compose"
 CACHE_KEY = base64.b64encode(b"k" * 32).decode()
 
 
@@ -23,11 +24,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backend",
         choices=["containers", "embedded"],
         help="where PostgreSQL and Redis come from (default: containers if Docker answers)",
-    )
-    parser.addoption(
-        "--other-backend-done",
-        action="store_true",
-        help="run only the tests that ask for the backend's servers: a run on the other backend has had all of them",
     )
     parser.addoption("--gateway", metavar="URL", help="run tests/integration/test_smoke.py against this gateway")
     parser.addoption("--compose", metavar="PROJECT", help="run tests/compose on this project, behind --gateway")
@@ -38,16 +34,30 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.backend = "containers" if docker_answers() else "embedded"
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Tests of a compose project that somebody has started."""
-    return True if collection_path == COMPOSE_TESTS and not config.option.compose else None
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: more than cores, since tests wait most of the time."""
+    return WORKERS_PER_CORE * len(os.sched_getaffinity(0))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.other_backend_done:
-        asking = [item for item in items if "servers" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=[item for item in items if item not in asking])
-        items[:] = asking
+    """Mark what the selection by -m and the workers need to know, and leave out what cannot run here."""
+    if not config.option.compose:
+        _deselect("compose", config, items)
+    if pgbouncer.PROGRAM is None:  # the end of the output says so
+        _deselect("pgbouncer", config, items)
+    for item in items:
+        if {"servers", "stack_servers"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
+        stay_together(item)
+    longest_first(items)
+
+
+def _deselect(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if item.get_closest_marker(marker)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -62,8 +72,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    start = containers if request.config.option.backend == "containers" else embedded
-    with start() as running:
+    with backend(request.config.option.backend) as running:
         yield running
 
 

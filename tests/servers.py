@@ -51,6 +51,11 @@ def docker_answers() -> bool:
             gc.collect()
 
 
+def backend(name: str) -> contextlib.AbstractContextManager[Servers]:
+    """Those of --backend."""
+    return containers() if name == "containers" else embedded()
+
+
 @contextlib.contextmanager
 def containers() -> Iterator[Servers]:
     """By testcontainers, with the settings of docker-compose.yml."""

@@ -7,6 +7,8 @@ import pytest
 from tests.compose_project import Project, run
 from tests.problems import problem
 
+pytestmark = pytest.mark.compose
+
 
 @pytest.fixture
 def token(project: Project) -> Iterator[str]:

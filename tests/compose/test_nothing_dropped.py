@@ -7,7 +7,7 @@ import pytest
 from tests.compose_project import ROOT, SERVICES, STOPPED_WITHIN, Project, healthy, run
 from tests.steady_load import SteadyLoad, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.compose]
 
 
 @pytest.mark.parametrize("service", SERVICES)

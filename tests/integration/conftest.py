@@ -1,4 +1,4 @@
-"""The whole system: three replicas of each service and the gateway, on the session's PostgreSQL and Redis.
+"""The whole system: three replicas of each service and the gateway, on the backend's PostgreSQL and Redis.
 
 What concerns the cache runs a second time with a sidecar beside each replica of user-api.
 """
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
-from tests.servers import Servers
+from tests.servers import Servers, backend
 
 from stack.layout import free_port
 
@@ -78,20 +78,27 @@ def sidecars(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def stack(servers: Servers, sidecars: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:  # noqa: FBT001 (a fixture)
+def stack_servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """Not those of the other tests, which look at all that is in Redis."""
+    with backend(request.config.option.backend) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack(stack_servers: Servers, sidecars: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:  # noqa: FBT001 (a fixture)
     database = f"integration_{uuid.uuid4().hex[:8]}"
-    asyncio.run(_create_database(servers.postgres, database))
+    asyncio.run(_create_database(stack_servers.postgres, database))
     stack = Stack(tmp_path_factory.mktemp("stack"))
     # A sidecar is a Valkey 9, which cannot read the snapshots of the Redis 8 in the containers: with sidecars the stack
     # runs its own cache.
-    cache = ["--sidecars"] if sidecars else ["--cache-url", servers.redis_cache]
+    cache = ["--sidecars"] if sidecars else ["--cache-url", stack_servers.redis_cache]
     try:
         stack.run(
             "up",
             *("--port", str(free_port())),
             *("--user-api-replicas", str(REPLICAS), "--counter-api-replicas", str(REPLICAS)),
-            *("--postgres-url", urlsplit(servers.postgres)._replace(path=f"/{database}").geturl()),
-            *(*cache, "--counters-url", servers.redis_counters),
+            *("--postgres-url", urlsplit(stack_servers.postgres)._replace(path=f"/{database}").geturl()),
+            *(*cache, "--counters-url", stack_servers.redis_counters),
         )
         yield stack
     finally:

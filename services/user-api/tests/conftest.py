@@ -11,14 +11,6 @@ from user_api.main import create_app
 from user_api.settings import Settings
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without PgBouncer there is nothing to test against, which the end of the output tells."""
-    if pgbouncer.PROGRAM is None:
-        needing = [item for item in items if item.path.name == "test_pgbouncer.py"]
-        config.hook.pytest_deselected(items=needing)
-        items[:] = [item for item in items if item not in needing]
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     how = f"tested with {pgbouncer.PROGRAM}" if pgbouncer.PROGRAM else "not tested: pgbouncer is not installed"
     terminalreporter.write_line(f"user-api behind PgBouncer was {how}")

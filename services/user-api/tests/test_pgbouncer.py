@@ -25,7 +25,7 @@ from user_api.database import STATEMENT_TIMEOUT, check_schema, create_engine
 from user_api.migrate import migrate
 from user_api.settings import MigrationSettings, Settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.pgbouncer]
 
 MERGE_PATCH = {"content-type": "application/merge-patch+json"}
 LIMITS = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"

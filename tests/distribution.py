@@ -1,0 +1,45 @@
+"""How pytest-xdist spreads the tests: each one by itself, unless it shares something expensive with others."""
+
+import pytest
+
+WORKERS_PER_CORE = 3
+
+
+def stay_together(item: pytest.Item) -> None:
+    """Give the tests that share a fixture, such as a running stack, to one worker, where it is made once.
+
+    The fixtures of the root's conftest.py, such as the servers, are made once for each worker.
+    """
+    shared = _shared(item)
+    if shared and not _group(item):
+        item.add_marker(pytest.mark.xdist_group(" ".join(shared)))
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """So that no worker is busy for long when the others have ended.
+
+    First what stays together, then whole systems, and the library's units last. A file's order stays as it is.
+    """
+    position = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (not _group(item), -position[item.path]))
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else ""
+
+
+def _shared(item: pytest.Item) -> list[str]:
+    """The files and folders whose fixtures outlive the test, each with its parameter.
+
+    Without a bracket: pytest-xdist looks for the group behind the last one.
+    """
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    fixtures = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return sorted(
+        {
+            definitions[-1].baseid + (f" {parameters[name]}" if name in parameters else "")
+            for name, definitions in fixtures.items()
+            if definitions[-1].scope != "function" and definitions[-1].baseid
+        }
+    )
