@@ -34,12 +34,14 @@ def _shared(item: pytest.Item) -> list[str]:
 
     Without a bracket: pytest-xdist looks for the group behind the last one.
     """
-    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    fixtures = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return sorted(
-        {
-            definitions[-1].baseid + (f" {parameters[name]}" if name in parameters else "")
-            for name, definitions in fixtures.items()
-            if definitions[-1].scope != "function" and definitions[-1].baseid
-        }
-    )
+    if not isinstance(item, pytest.Function):
+        return []
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    shared: dict[str, str] = {}
+    for name, definitions in item._fixtureinfo.name2fixturedefs.items():
+        fixture = definitions[-1]
+        if fixture.scope == "function" or not fixture.baseid:
+            continue
+        where = fixture.baseid if fixture.scope == "session" else item.nodeid.partition("::")[0]
+        shared[where] = f" {parameters[name]}" if name in parameters else shared.get(where, "")
+    return sorted(where + parameter for where, parameter in shared.items())

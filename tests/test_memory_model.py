@@ -9,6 +9,9 @@ from tests.state_space import Exploration, explore
 
 AS_IT_IS = Protocol()
 
+# What one test has explored the others use.
+pytestmark = pytest.mark.xdist_group("memory model")
+
 
 @cache
 def violations(bounds: Bounds) -> Exploration[State]:

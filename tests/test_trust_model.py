@@ -10,6 +10,9 @@ from evenkeel.cache import relay, tracking
 
 AS_IT_IS = Protocol()
 
+# What one test has explored the others use.
+pytestmark = pytest.mark.xdist_group("trust model")
+
 
 def test_it_has_the_times_of_the_code() -> None:
     assert (ALIVE * TICK, TRUST * TICK, PROMISED * TICK) == (relay.ALIVE, tracking.TRUST, 2.0)
