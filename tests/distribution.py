@@ -1,6 +1,7 @@
 """How pytest-xdist spreads the tests: each one by itself, unless it shares something expensive with others."""
 
 import pytest
+from _pytest.nodeid import NodeId
 
 WORKERS_PER_CORE = 3
 
@@ -13,6 +14,9 @@ def stay_together(item: pytest.Item) -> None:
     shared = _shared(item)
     if shared and not _group(item):
         item.add_marker(pytest.mark.xdist_group(" ".join(shared)))
+    if item.config.getoption("loadgroup", default=False) and _group(item):
+        # pytest-xdist 3.8 writes the group into an attribute that pytest 9.2 no longer reads (its issue 1386).
+        item._id = NodeId.parse(f"{item.nodeid}@{_group(item)}")
 
 
 def longest_first(items: list[pytest.Item]) -> None:

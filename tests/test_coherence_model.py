@@ -27,7 +27,12 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
     ("protocol", "bounds"),
     [
         pytest.param(AS_IT_IS, Bounds(), id="two fills at a time"),
-        pytest.param(AS_IT_IS, Bounds(transactions=3, fills=1, writers=False), id="three transactions"),
+        pytest.param(
+            AS_IT_IS,
+            Bounds(transactions=3, fills=1, writers=False),
+            id="three transactions",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(AS_IT_IS, Bounds(fills=1, relays=2, writers=False), id="two relays"),
         pytest.param(AS_IT_IS, Bounds(fills=1, failovers=1, writers=False), id="failover"),
         pytest.param(AS_IT_IS, Bounds(transactions=1, failovers=1), id="failover, two fills at a time"),
