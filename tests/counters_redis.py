@@ -13,8 +13,6 @@ from tests.proxy import Proxy, proxied
 
 from stack import valkey
 from stack.layout import free_port
-from stack.probe import redis_pings
-from stack.process import Program
 from stack.valkey import Valkey
 
 PASSWORD = "test"
@@ -75,49 +73,6 @@ async def counters_pair(directory: Path, *, direct: bool = False) -> AsyncIterat
             counters_server(directory, "replica", replicaof=f"127.0.0.1 {port}", repl_diskless_sync_delay="0")
         )
         yield CountersPair(primary, replica, link)
-
-
-class Sentinel(Child):
-    """One is enough to agree with itself."""
-
-    SERVICE = "counters"
-
-    def __init__(self, directory: Path, primary: CountersServer) -> None:
-        port = free_port()
-        configuration = directory / "sentinel.conf"
-        settings = [
-            "bind 127.0.0.1",
-            f"port {port}",
-            f"dir {directory}",
-            f"requirepass {PASSWORD}",
-            f"sentinel monitor {self.SERVICE} 127.0.0.1 {primary.port} 1",
-            f"sentinel auth-pass {self.SERVICE} {PASSWORD}",
-            f"sentinel down-after-milliseconds {self.SERVICE} 500",
-            f"sentinel failover-timeout {self.SERVICE} 3000",
-        ]
-        configuration.write_text("".join(f"{line}\n" for line in settings))
-        program = Program(
-            name="sentinel",
-            service="sentinel",
-            argv=[primary.binary, str(configuration), "--sentinel"],
-            ready=lambda: redis_pings(port, PASSWORD),
-        )
-        super().__init__(program, directory / "sentinel.log")
-        self.port = port
-
-    @property
-    def url(self) -> str:
-        return f"redis+sentinel://:{PASSWORD}@127.0.0.1:{self.port}/{self.SERVICE}"
-
-    async def primary_port(self) -> int:
-        async with Redis(port=self.port, password=PASSWORD) as client:
-            address = await client.sentinel_get_master_addr_by_name(self.SERVICE)
-            assert isinstance(address, tuple)
-            return int(address[1])
-
-    async def knows_replica(self) -> bool:
-        async with Redis(port=self.port, password=PASSWORD) as client:
-            return bool(await client.sentinel_slaves(self.SERVICE))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from redis.crc import key_slot
-from tests.counters_redis import Cluster, CountersServer, Sentinel, counters_cluster, counters_pair
+from tests.counters_redis import PASSWORD, Cluster, CountersServer, counters_cluster, counters_pair
+from tests.sentinel import Sentinel
 from tests.serving import Serve
 
 from counter_api.events import server_watch
@@ -220,11 +221,15 @@ async def test_events_outlive_a_node(serve: Serve, emptied: Cluster) -> None:
 
 
 async def test_events_and_an_import_across_a_failover(serve: Serve, tmp_path: Path) -> None:
-    async with counters_pair(tmp_path, direct=True) as pair, Sentinel(tmp_path, pair.primary) as sentinel:
+    async with (
+        counters_pair(tmp_path, direct=True) as pair,
+        Sentinel(tmp_path, pair.primary, password=PASSWORD) as sentinel,
+    ):
         while not (await sentinel.knows_replica() and await pair.in_step()):  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.05)
         wanted = {name: place for place, name in enumerate(NAMES[:700])}
-        async with serve(redis_url=sentinel.url, replica_acks=1) as client, listening(client, "n1") as values:
+        options = {"redis_url": sentinel.url(PASSWORD), "sentinel_password": sentinel.password, "replica_acks": 1}
+        async with serve(**options) as client, listening(client, "n1") as values:
             first = await client.post("/v1/counters:import", content=ndjson(wanted), headers=KEY)
             assert first.json() == {"imported": 700}
             await until(values, 1)

@@ -14,9 +14,9 @@ from counter_api.problems import NothingApplied
 from counter_api.settings import Settings
 from counter_api.storage.batch import Group
 from counter_api.storage.encoding import Terms
-from counter_api.storage.opening import topology_of
 from counter_api.storage.pipeline import Call, RedisPipeline
 from evenkeel.problems import NotFound, Problem
+from evenkeel.redis.opening import topology_of
 
 pytestmark = pytest.mark.anyio
 

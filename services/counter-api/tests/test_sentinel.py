@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.counters_redis import PASSWORD, CountersPair, Sentinel, counters_pair
+from tests.counters_redis import PASSWORD, CountersPair, counters_pair
+from tests.sentinel import USER, USER_PASSWORD, Sentinel
 from tests.serving import Serve
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[CountersPair]:
 
 @pytest.fixture
 async def sentinel(pair: CountersPair, tmp_path: Path) -> AsyncIterator[Sentinel]:
-    async with Sentinel(tmp_path, pair.primary) as sentinel:
+    async with Sentinel(tmp_path, pair.primary, password=PASSWORD) as sentinel:
         while not await sentinel.knows_replica():  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.05)
         yield sentinel
@@ -65,7 +66,7 @@ async def more(told: list[int], by: int) -> None:
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 async def test_failover(serve: Serve, pair: CountersPair, sentinel: Sentinel, how: str) -> None:
-    options = {"redis_url": sentinel.url, "replica_acks": 1}
+    options = {"redis_url": sentinel.url(PASSWORD), "sentinel_password": sentinel.password, "replica_acks": 1}
     async with serve(**options) as one, serve(**options, replica_name="replica-b") as two:
         async with counting([one, two]) as told:
             await more(told, 100)
@@ -90,14 +91,43 @@ async def test_failover(serve: Serve, pair: CountersPair, sentinel: Sentinel, ho
 
 
 async def test_the_sentinels_may_be_several_and_some_of_them_gone(serve: Serve, sentinel: Sentinel) -> None:
-    url = sentinel.url.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
-    async with serve(redis_url=url) as client:
+    url = sentinel.url(PASSWORD).replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
+    async with serve(redis_url=url, sentinel_password=sentinel.password) as client:
         assert (await client.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 1}
         assert (await client.get("/readyz")).status_code == 200
-    async with serve(redis_url=f"{sentinel.url}-unknown") as client:
+    unknown = f"{sentinel.url(PASSWORD)}-unknown"
+    async with serve(redis_url=unknown, sentinel_password=sentinel.password) as client:
         refused = await client.post("/v1/counters/a/increment")
         assert refused.status_code == 503
-        assert "no Sentinel leads to a primary of counters-unknown" in refused.json()["detail"]
+        assert "no Sentinel leads to a primary of evenkeel-unknown" in refused.json()["detail"]
+
+
+async def test_the_sentinels_credentials_are_their_own(serve: Serve, sentinel: Sentinel) -> None:
+    for right in (
+        {"sentinel_password": sentinel.password},
+        {"sentinel_username": USER, "sentinel_password": USER_PASSWORD},
+    ):
+        async with serve(redis_url=sentinel.url(PASSWORD), **right) as client:
+            assert (await client.post("/v1/counters/a/increment")).status_code == 200
+    where = f"no Sentinel leads to a primary of evenkeel: 127.0.0.1:{sentinel.port}"
+    for wrong in (
+        {},
+        {"sentinel_password": PASSWORD},
+        {"sentinel_username": "nobody", "sentinel_password": USER_PASSWORD},
+    ):
+        async with serve(redis_url=sentinel.url(PASSWORD), patience=0.1, **wrong) as client:
+            refused = await client.post("/v1/counters/a/increment")
+            assert refused.status_code == 503
+            assert f"{where}: it does not take the Sentinels' user and password" in refused.json()["detail"]
+
+
+async def test_a_sentinel_without_a_password(serve: Serve, pair: CountersPair, tmp_path: Path) -> None:
+    """Before a primary that has one."""
+    async with (
+        Sentinel(tmp_path, pair.primary, password=PASSWORD, own_password=None) as sentinel,
+        serve(redis_url=sentinel.url(PASSWORD)) as client,
+    ):
+        assert (await client.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 1}
 
 
 async def test_a_sentinel_that_names_a_replica_is_not_believed(serve: Serve, pair: CountersPair) -> None:

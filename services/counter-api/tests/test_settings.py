@@ -34,9 +34,18 @@ def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     [
         ({}, "COUNTER_API_REDIS_URL is required when COUNTER_API_STORE is redis"),
         ({"COUNTER_API_STORE": "file"}, "COUNTER_API_STORE: Input should be 'redis' or 'memory'"),
-        ({"COUNTER_API_REDIS_URL": "http://:hunter2@h"}, "COUNTER_API_REDIS_URL: is not a usable Redis URL"),
-        ({"COUNTER_API_REDIS_URL": "redis://:hunter2@h/0?x=1"}, "COUNTER_API_REDIS_URL: is not a usable Redis URL"),
-        ({"COUNTER_API_REDIS_URL": "redis://:hunter2@h:port"}, "COUNTER_API_REDIS_URL: is not a usable Redis URL"),
+        ({"COUNTER_API_REDIS_URL": "http://:hunter2@h"}, "COUNTER_API_REDIS_URL: must look like redis://"),
+        ({"COUNTER_API_REDIS_URL": "redis://:hunter2@h/0?x=1"}, "COUNTER_API_REDIS_URL: must look like redis://"),
+        ({"COUNTER_API_REDIS_URL": "redis://:hunter2@h:port"}, "COUNTER_API_REDIS_URL: must look like redis://"),
+        ({"COUNTER_API_REDIS_URL": "redis+sentinel://:hunter2@h:1"}, "COUNTER_API_REDIS_URL: the name of the service"),
+        (
+            {"COUNTER_API_REDIS_URL": "redis+sentinel://h:1/service", "COUNTER_API_SENTINEL_USERNAME": "me"},
+            "COUNTER_API_SENTINEL_USERNAME and COUNTER_API_SENTINEL_PASSWORD go together: a user needs a password",
+        ),
+        (
+            {"COUNTER_API_REDIS_URL": "redis://h:1", "COUNTER_API_SENTINEL_PASSWORD": "hunter2"},
+            "COUNTER_API_SENTINEL_USERNAME and COUNTER_API_SENTINEL_PASSWORD are given, but the URL is not redis+",
+        ),
         ({"COUNTER_API_STORE": "memory", "COUNTER_API_PORT": "x"}, "COUNTER_API_PORT: Input should be a valid integer"),
         ({"COUNTER_API_STORE": "memory", "COUNTER_API_IDEMPOTENCY_TTL": "0"}, "COUNTER_API_IDEMPOTENCY_TTL: "),
         ({"COUNTER_API_STORE": "memory", "WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY is '2'; use redis"),

@@ -39,6 +39,18 @@ async def redis_pings(port: int, password: str) -> bool:
         return False
 
 
+async def redis_info(port: int, password: str, section: str) -> str:
+    """What INFO says of the section; empty without an answer."""
+    try:
+        async with asyncio.timeout(TIMEOUT), _connected(port) as (reader, writer):
+            writer.write(f"AUTH {password}\r\nINFO {section}\r\n".encode())
+            await reader.readline()
+            length = int((await reader.readline())[1:])  # of a string: $length, and the string
+            return (await reader.readexactly(length)).decode()
+    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+        return ""
+
+
 async def redis_replicates(unix_socket: Path, password: str) -> bool:
     """Whether the server is a replica that has its primary's data and hears of every change to it."""
     try:

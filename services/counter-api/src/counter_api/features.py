@@ -11,7 +11,6 @@ from counter_api.events.feed import Feed, Watch
 from counter_api.events.memory_watch import MemoryWatch
 from counter_api.events.redis_watch import RedisWatch
 from counter_api.settings import Settings
-from counter_api.storage.cluster import Cluster
 from counter_api.storage.memory_store import MemoryStore
 from counter_api.storage.protocol import Store
 from counter_api.storage.redis_store import RedisStore
@@ -23,6 +22,7 @@ from counter_api.transfer.storage import TransferStore
 from counter_api.uniques.members import KEY_SIZE, key_from_text
 from counter_api.uniques.service import Uniques
 from counter_api.uniques.storage import MemoryUniques, RedisUniques, UniquesStore
+from evenkeel.redis.cluster import Cluster
 
 
 class Features(TypedDict):

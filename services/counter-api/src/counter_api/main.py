@@ -20,7 +20,6 @@ from counter_api.service import Counters
 from counter_api.settings import Settings, is_worker
 from counter_api.storage.encoding import Terms
 from counter_api.storage.memory_store import MemoryStore
-from counter_api.storage.opening import topology_of
 from counter_api.storage.pipeline import RedisPipeline
 from counter_api.storage.protocol import Store
 from counter_api.storage.redis_store import RedisStore
@@ -28,6 +27,7 @@ from counter_api.transfer import routes as transfer
 from counter_api.uniques import routes as uniques
 from evenkeel.application import create_application
 from evenkeel.readiness import Readiness
+from evenkeel.redis import topology_of
 from evenkeel.settings import load
 
 # uvicorn gives up on workers that end with this status; after any other it starts them again, for ever.
@@ -92,7 +92,11 @@ async def open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Stor
         return
     async with contextlib.AsyncExitStack() as stack:
         pipeline = RedisPipeline(
-            topology_of(settings.redis_url.get_secret_value(), name=f"counter-api-{settings.replica_name}"),
+            topology_of(
+                settings.redis_url.get_secret_value(),
+                name=f"counter-api-{settings.replica_name}",
+                sentinels=settings.sentinels,
+            ),
             metrics.redis_errors,
             terms=Terms(
                 idempotency_ttl=settings.idempotency_ttl,

@@ -21,7 +21,7 @@ from counter_api.problems import NothingApplied, OutcomeUnknown
 from counter_api.schemas import BatchOperation, IncrementRequest
 from counter_api.series import UNITS, Bucket, Unit
 from counter_api.storage.protocol import Page, Store
-from evenkeel.etags import parse_if_match
+from evenkeel.etags import numbers, parse_if_match
 from evenkeel.problems import Problem
 
 
@@ -141,4 +141,4 @@ def _operation(name: str, request: IncrementRequest, key: str | None) -> Increme
 
 
 def _condition(if_match: str | None) -> Condition | None:
-    return None if if_match is None else Condition(parse_if_match(if_match))
+    return None if if_match is None else Condition(numbers(parse_if_match(if_match)))

@@ -8,8 +8,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from counter_api.series import MOST_BUCKETS, Unit
-from counter_api.storage.opening import topology_of
 from counter_api.uniques.members import key_from_text
+from evenkeel.redis.opening import topology_of
+from evenkeel.redis.urls import Credentials, sentinel_credentials
 from evenkeel.settings import ServiceSettings
 
 DAY = 86_400
@@ -27,6 +28,8 @@ class Settings(ServiceSettings):
         description="redis://…, rediss://… or unix://…, redis+sentinel://host:port,…/service or "
         "redis+cluster://host:port,…; required by the redis store",
     )
+    sentinel_username: str | None = Field(None, description="of the Sentinels, if they have users of their own")
+    sentinel_password: SecretStr | None = Field(None, description="of the Sentinels; without it they are sent none")
     idempotency_ttl: int = Field(DAY, ge=1, le=365 * DAY, description="seconds for which an Idempotency-Key is kept")
     series_retention_minute: int = Field(DAY, ge=60, le=MOST_BUCKETS * 60, description="seconds, of minutes")
     series_retention_hour: int = Field(60 * DAY, ge=3600, le=MOST_BUCKETS * 3600, description="seconds, of hours")
@@ -43,11 +46,7 @@ class Settings(ServiceSettings):
     @classmethod
     def _redis_url_is_usable(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            try:
-                topology_of(url.get_secret_value(), name="counter-api")
-            except (TypeError, ValueError) as error:
-                # The URL itself stays out of the message: it holds the password.
-                raise ValueError(f"is not a usable Redis URL ({type(error).__name__})") from None
+            topology_of(url.get_secret_value(), name="counter-api")
         return url
 
     @field_validator("uniques_key")
@@ -56,6 +55,15 @@ class Settings(ServiceSettings):
         if key is not None:
             key_from_text(key.get_secret_value())
         return key
+
+    @property
+    def sentinels(self) -> Credentials:
+        """What the Sentinels are asked with."""
+        return sentinel_credentials(
+            self.redis_url.get_secret_value() if self.redis_url else "redis:",
+            self.sentinel_username,
+            self.sentinel_password.get_secret_value() if self.sentinel_password else None,
+        )
 
     @property
     def series_retention(self) -> dict[Unit, int]:
@@ -72,6 +80,10 @@ class Settings(ServiceSettings):
             raise ValueError("COUNTER_API_REDIS_URL is required when COUNTER_API_STORE is redis")
         if self.store == "memory" and (why := one_of_several_workers()):
             raise ValueError(f"COUNTER_API_STORE=memory counts in one process only, but {why}; use redis")
+        try:
+            self.sentinels  # noqa: B018 (it raises)
+        except ValueError as error:
+            raise ValueError(f"COUNTER_API_SENTINEL_USERNAME and COUNTER_API_SENTINEL_PASSWORD {error}") from None
         return self
 
 

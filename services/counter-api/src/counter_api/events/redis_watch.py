@@ -5,8 +5,8 @@ import asyncio
 from counter_api.events import server_watch
 from counter_api.events.feed import Topic
 from counter_api.events.server_watch import ServerWatch, Watched
-from counter_api.storage.topology import Topology
 from evenkeel.problems import Unavailable
+from evenkeel.redis.topology import Topology
 
 
 class RedisWatch:

@@ -28,7 +28,7 @@ from redis.exceptions import (
 from counter_api.problems import NothingApplied, OutcomeUnknown, Unreachable
 from counter_api.storage.calls import Argument, Sending, code_of, sentence
 from counter_api.storage.link import Link
-from counter_api.storage.topology import Topology
+from evenkeel.redis.topology import Topology
 
 log = logging.getLogger(__name__)
 

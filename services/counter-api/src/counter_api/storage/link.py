@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from counter_api.storage.calls import Argument
 from counter_api.storage.scripts import Script
-from evenkeel.redis_client import CONNECT_TIMEOUT
+from evenkeel.redis.connecting import CONNECT_TIMEOUT
 
 CLOCK_EVERY = 30.0
 """Seconds after which Redis' clock is asked for again: it may be set, and drifts."""

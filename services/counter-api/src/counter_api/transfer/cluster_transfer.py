@@ -10,10 +10,10 @@ from functools import cache
 
 from redis.crc import key_slot
 
-from counter_api.storage.cluster import SLOTS
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.redis_transfer import RedisTransfer, checked, import_call, load
 from counter_api.transfer.storage import EntryIsForeign, Progress
+from evenkeel.redis.cluster import SLOTS
 
 IMPORT_SLOT = load("counters.lua", "import_slot.lua")
 

@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import RedisError
 
-from counter_api.storage.topology import addresses_in, new_connection, opened, url_at
+from evenkeel.redis.topology import new_connection, opened
+from evenkeel.redis.urls import UnusableURL, addresses_in, host_and_port, joined, path_of, url_at
 
 SLOTS = 16384
 
@@ -29,8 +29,8 @@ class Cluster:
 
     def __init__(self, url: str, *, name: str) -> None:
         """`name` is the connections' in CLIENT LIST; raise ValueError or TypeError for an unusable URL."""
-        if urlsplit(url).path not in {"", "/", "/0"}:
-            raise ValueError("a cluster has no other database than 0")
+        if path_of(url) not in {"", "/", "/0"}:
+            raise UnusableURL("a cluster has no other database than 0")
         self._url = url
         self._name = name
         self._seeds = addresses_in(url)
@@ -38,6 +38,7 @@ class Cluster:
         # Until a node has been asked: it redirects what is not its own.
         self._slots = [self._seeds[0]] * SLOTS
         self._known = False
+        self._nodes = list(self._seeds)
         self._refreshing = asyncio.Lock()
         self._refreshed = -REFRESH_PAUSE
 
@@ -52,7 +53,7 @@ class Cluster:
         return sorted(set(self._slots))
 
     async def connect(self, address: str) -> AbstractConnection:
-        return await opened(new_connection(url_at(self._url, address), name=self._name))
+        return await opened(new_connection(self.url(address), name=self._name))
 
     async def redirected(self, slot: int, address: str) -> None:
         self._slots[slot] = address
@@ -65,7 +66,10 @@ class Cluster:
             # Somebody else's question, after this one came up, has answered it.
             if self._refreshed > asked - REFRESH_PAUSE:
                 return
-            for address in dict.fromkeys([*self._slots, *self._seeds]):
+            for address in list(self._nodes):
+                # Last the next time, whatever comes of it: a node may be silent, or cut off and behind the times.
+                self._nodes.remove(address)
+                self._nodes.append(address)
                 try:
                     async with asyncio.timeout(ANSWER_WITHIN):
                         self._take(await self._ask(address), address)
@@ -73,6 +77,16 @@ class Cluster:
                     continue
                 break
             self._refreshed = time.monotonic()
+
+    def url(self, address: str) -> str:
+        return url_at(self._url, address)
+
+    async def find(self, key: str) -> str:
+        await self.lost()
+        return self.address(key)
+
+    async def confirm(self, connection: AbstractConnection) -> None:
+        """Nothing to ask: a node that does not have the slot says so to every command that has a key."""
 
     async def _ask(self, address: str) -> Any:
         connection = await self.connect(address)
@@ -83,10 +97,12 @@ class Cluster:
             await connection.disconnect(nowait=True)
 
     def _take(self, ranges: Iterable[Any], asked: str) -> None:
-        own_host = urlsplit(f"redis://{asked}").hostname or ""
+        own_host, _ = host_and_port(asked)
         for first, last, (host, port, *_), *_ in ranges:
             # A node that does not know its own address leaves it out.
-            named = host.decode() if host and host != b"?" else own_host
-            address = f"[{named}]:{port}" if ":" in named else f"{named}:{port}"
+            address = joined(host.decode() if host and host != b"?" else own_host, port)
             self._slots[first : last + 1] = [address] * (last + 1 - first)
             self._known = True
+        for address in dict.fromkeys(self._slots):
+            if address not in self._nodes:
+                self._nodes.insert(0, address)

@@ -1,11 +1,10 @@
 """Which server holds a key: the only one there is, the primary that Sentinel names, or a node of a cluster."""
 
 from typing import Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio.connection import AbstractConnection
 
-from evenkeel.redis_client import connect
+from evenkeel.redis.connecting import connect
 
 
 class Topology(Protocol):
@@ -32,6 +31,25 @@ class Topology(Protocol):
 
     async def lost(self) -> None:
         """A server did not answer, or not as one that is in charge: look whether another one is."""
+        ...
+
+
+class Movable(Protocol):
+    """What a client needs that finds the server of one key itself."""
+
+    def url(self, address: str) -> str:
+        """Of the server there, with its credentials and options."""
+        ...
+
+    async def find(self, key: str) -> str:
+        """Ask for the `host:port` of the server that has the key; raise RedisError, OSError or TimeoutError.
+
+        Whoever has not answered, even because this was cancelled, is asked last the next time.
+        """
+        ...
+
+    async def confirm(self, connection: AbstractConnection) -> None:
+        """Raise RedisError unless the server at the other end is what `find` looked for."""
         ...
 
 
@@ -77,20 +95,3 @@ async def opened(connection: AbstractConnection) -> AbstractConnection:
     # A round trip has a time limit of its own.
     connection.socket_timeout = None
     return connection
-
-
-def addresses_in(url: str) -> list[str]:
-    """The `host:port`s of a URL that has several; raise ValueError unless each has both."""
-    addresses = urlsplit(url).netloc.rpartition("@")[2].split(",")
-    for address in addresses:
-        one = urlsplit(f"redis://{address}")
-        if not one.hostname or not one.port or one.path or one.query:
-            raise ValueError("a host or its port is missing")
-    return addresses
-
-
-def url_at(url: str, address: str, *, path: str = "") -> str:
-    """The URL of one server of those in a redis+…:// URL, with the same credentials and options."""
-    parts = urlsplit(url)
-    credentials, at, _ = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme.partition("+")[0], f"{credentials}{at}{address}", path, parts.query, ""))

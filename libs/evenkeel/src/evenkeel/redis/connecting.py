@@ -3,12 +3,16 @@
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 CONNECT_TIMEOUT = 2.0
 """Seconds until an attempt to connect fails."""
 
 COMMAND_TIMEOUT = 2.0
 """Seconds until a command without an answer fails; what it did is then unknown."""
+
+NO_MAINTENANCE = MaintNotificationsConfig(enabled=False)
+"""Else redis-py moves connections when a managed server announces maintenance, and no longer checks idle ones."""
 
 
 def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMAND_TIMEOUT) -> Redis:
@@ -28,6 +32,7 @@ def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMA
         socket_timeout=timeout,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
+        maint_notifications_config=NO_MAINTENANCE,
         protocol=3,
         decode_responses=False,
         **options,

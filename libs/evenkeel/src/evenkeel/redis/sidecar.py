@@ -1,0 +1,68 @@
+"""Keeps a sidecar a replica of the primary that its service has found, also after a failover.
+
+A replica in the pod of its only reader, on a Unix socket, cannot be reached by Sentinel, which tells other replicas of
+a new primary; and it may be started when the primary that it was configured with is gone.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from evenkeel.first_line import first_line
+from evenkeel.redis.primary import Way, way_of
+from evenkeel.redis.urls import host_and_port, joined
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at whom the sidecar follows."""
+
+
+@contextlib.asynccontextmanager
+async def following(sidecar: Redis, primary: Redis) -> AsyncIterator[None]:
+    """Meanwhile the sidecar follows where `primary`, made by connect_to_primary, leads.
+
+    Only a replica with `replica-priority 0` is told whom to follow: others are Sentinel's own. With a primary that has
+    one address for ever there is nothing to do.
+    """
+    way = way_of(primary)
+    if way is None:
+        yield
+        return
+    task = asyncio.create_task(_follow(sidecar, way))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _follow(sidecar: Redis, way: Way) -> None:
+    failing = False
+    while True:
+        try:
+            await _look(sidecar, way)
+        except (RedisError, OSError, TimeoutError) as error:
+            if not failing:
+                log.warning("the sidecar cannot be led to the primary", extra={"reason": first_line(error)})
+            failing = True
+        else:
+            failing = False
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def _look(sidecar: Redis, way: Way) -> None:
+    if (leader := way.address) is None:
+        return
+    told = await sidecar.info("replication")
+    if told["role"] != "slave" or told["slave_priority"] != 0:
+        return
+    followed = joined(str(told["master_host"]), int(told["master_port"]))
+    # The connections may still be to the primary before this one.
+    if followed != leader and await way.search() == leader:
+        await sidecar.replicaof(*map(str, host_and_port(leader)))
+        log.info("the sidecar follows another primary", extra={"from": followed, "to": leader})
