@@ -99,7 +99,7 @@ async def test_a_crash_may_lose_what_was_seen_and_use_its_transaction_id_again(
 ) -> None:
     state = await library.state()
     await library.execute("SET LOCAL synchronous_commit = off", "UPDATE books SET title = 'Lost' WHERE id = 1")
-    seen = await library.log.poll(state)
+    seen = await library.log.look(state)
     assert seen.changes == {"1": 2}
     await library.engine.dispose()
     await server.crash()
@@ -108,10 +108,10 @@ async def test_a_crash_may_lose_what_was_seen_and_use_its_transaction_id_again(
     await library.execute("UPDATE books SET title = 'U' WHERE id = 2")
     # By their ids alone, none of the log's transactions is one that the state has not seen.
     hidden = "SELECT bool_and(pg_visible_in_snapshot(xid, $1::text::pg_snapshot)) FROM book_changes"
-    assert await library.value(hidden, seen.state.partition(" ")[2])
-    poll = await library.log.poll(seen.state)
-    assert (poll.changes, poll.reason) == (None, OTHER_HISTORY)
-    assert await library.changes(poll.state) == {}
+    assert await library.value(hidden, seen.state.split(" ")[1])
+    look = await library.log.look(seen.state)
+    assert (look.changes, look.reason) == (None, OTHER_HISTORY)
+    assert await library.changes(look.state) == {}
 
 
 async def test_so_may_the_crash_of_a_single_backend(library: Library) -> None:
@@ -123,8 +123,8 @@ async def test_so_may_the_crash_of_a_single_backend(library: Library) -> None:
                 await connection.fetchval("SELECT 1")
     await library.engine.dispose()
     await _until_it_answers(library)
-    poll = await library.log.poll(state)
-    assert (poll.changes, poll.reason) == (None, OTHER_HISTORY)
+    look = await library.log.look(state)
+    assert (look.changes, look.reason) == (None, OTHER_HISTORY)
 
 
 async def test_a_dump_that_is_put_back_begins_another_history(library: Library, tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ async def test_a_dump_that_is_put_back_begins_another_history(library: Library, 
     state = await library.state()
     await _run("pg_restore", "--clean", "--if-exists", "--single-transaction", f"--dbname={library.url}", dump)
     assert await library.value("SELECT version FROM books WHERE id = 1") == 1
-    poll = await library.log.poll(state)
-    assert (poll.changes, poll.reason) == (None, OTHER_HISTORY)
+    look = await library.log.look(state)
+    assert (look.changes, look.reason) == (None, OTHER_HISTORY)
     await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
-    assert await library.changes(poll.state) == {"1": 2}
-    await library.log.prune(await library.state())
+    assert await library.changes(look.state) == {"1": 2}
+    await library.log.prune(retention=0)
     assert await library.changes(await library.state()) == {}
 
 
@@ -155,14 +155,14 @@ async def test_a_standby_is_not_asked_and_its_promotion_begins_another_history(
     await server.start()
     await _until_it_answers(library)
     with pytest.raises(DBAPIError, match="recovery is in progress"):
-        await library.log.poll(state)
+        await library.log.look(state)
     assert await library.value("SELECT pg_promote()")
-    poll = await library.log.poll(state)
-    assert (poll.changes, poll.reason) == (None, OTHER_HISTORY)
-    timelines = [text.partition(" ")[0].split("-")[2] for text in (state, poll.state)]
+    look = await library.log.look(state)
+    assert (look.changes, look.reason) == (None, OTHER_HISTORY)
+    timelines = [text.partition(" ")[0].split("-")[2] for text in (state, look.state)]
     assert timelines == ["00000001", "00000002"]
     await library.execute("DELETE FROM books WHERE id = 1")
-    assert await library.changes(poll.state) == {"1": None}
+    assert await library.changes(look.state) == {"1": None}
 
 
 async def test_changes_that_a_subscription_brings(server: Server, library: Library) -> None:

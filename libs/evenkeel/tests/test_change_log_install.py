@@ -44,12 +44,12 @@ class TestInstall:
         state = await bare.state()
         async with bare.connect() as connection:
             await connection.execute(f"INSERT INTO books (id) SELECT unnest($1::text[])::{type_}", keys)
-        poll = await bare.log.poll(state)
-        assert poll.changes == dict.fromkeys(keys, 1)
+        look = await bare.log.look(state)
+        assert look.changes == dict.fromkeys(keys, 1)
         await bare.execute(
             "UPDATE books SET title = 'U'", "SET session_replication_role = replica", "DELETE FROM books"
         )
-        assert await bare.changes(poll.state) == dict.fromkeys(keys)
+        assert await bare.changes(look.state) == dict.fromkeys(keys)
 
     async def test_names_with_schemas_and_capitals(self, bare: Library) -> None:
         await bare.execute(
@@ -59,26 +59,26 @@ class TestInstall:
         )
         names = {"table": "library.Order", "log": "Audit.Order_changes"}
         await bare.execute(*install(**names, key="user", version="select", updated_at=None))
-        log = ChangeLog(bare.engine, log="Audit.Order_changes", key="user")
-        state = (await log.poll(None)).state
+        log = ChangeLog(bare.engine, table="library.Order", log="Audit.Order_changes", time_limit=60)
+        state = (await log.look(None)).state
         await bare.execute(
             'INSERT INTO library."Order" VALUES (1), (2)',
             'UPDATE library."Order" SET "user" = 3 WHERE "user" = 2',
             'DELETE FROM library."Order" WHERE "user" = 1',
         )
-        assert (await log.poll(state)).changes == {"1": None, "2": None, "3": 2}
-        assert await log.prune((await log.poll(None)).state) == 3
+        assert (await log.look(state)).changes == {"1": None, "2": None, "3": 2}
+        assert await log.prune(retention=0) == 3
         await bare.execute(*remove(**names), 'DROP SCHEMA "Audit"')
 
     async def test_two_tables_have_logs_of_their_own(self, library: Library) -> None:
         state = await library.state()
         await library.execute("CREATE TABLE films (id bigint PRIMARY KEY, version bigint NOT NULL DEFAULT 1)")
         await library.execute(*install(table="films", key="id", updated_at=None, log="film_changes"))
-        films = ChangeLog(library.engine, log="film_changes", key="id")
-        poll = await films.poll(state)
-        assert poll.reason == "the database has another history"
+        films = ChangeLog(library.engine, table="films", log="film_changes", time_limit=60)
+        look = await films.look(state)
+        assert look.reason == "the database has another history"
         await library.execute("INSERT INTO films VALUES (7)")
-        assert (await films.poll(poll.state)).changes == {"7": 1}
+        assert (await films.look(look.state)).changes == {"7": 1}
         assert await library.changes(state) == {}
 
     async def test_waits_for_writers_and_misses_none(self, bare: Library) -> None:
@@ -140,4 +140,4 @@ class TestInstall:
 
     async def test_errors_of_the_database_are_passed_on(self, bare: Library) -> None:
         with pytest.raises(DBAPIError, match="does not exist"):
-            await bare.log.poll(None)
+            await bare.log.look(None)

@@ -1,6 +1,7 @@
-"""When it cannot be told what changed, what pruning leaves, and what polling costs."""
+"""When it cannot be told what changed, how far one look goes, and what it costs."""
 
-import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import event, text
 from tests.library import Library, library_with_log, library_without_log
 from tests.servers import Servers
 
-from evenkeel.cache.change_log import MOST_CHANGES, remove
+from evenkeel.cache.change_log import MOST_CHANGES, ChangeLog, Look, remove
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +29,9 @@ async def bare(servers: Servers) -> AsyncIterator[Library]:
 
 class TestWhenItCannotBeTold:
     async def test_without_a_state(self, library: Library) -> None:
-        poll = await library.log.poll(None)
-        assert (poll.changes, poll.reason) == (None, "there is no state")
-        assert (await library.log.poll(poll.state)).changes == {}
+        look = await library.log.look(None)
+        assert (look.changes, look.reason) == (None, "there is no state")
+        assert (await library.log.look(look.state)).changes == {}
 
     @pytest.mark.parametrize(
         "snapshot",
@@ -52,35 +53,29 @@ class TestWhenItCannotBeTold:
         ],
     )
     async def test_with_an_unreadable_state(self, library: Library, snapshot: str) -> None:
-        origin = (await library.state()).partition(" ")[0]
-        for state in (f"{origin} {snapshot}", snapshot):
-            poll = await library.log.poll(state)
-            assert (poll.changes, poll.reason) == (None, "the state cannot be read")
-            with pytest.raises(ValueError, match="no state of a change log"):
-                await library.log.prune(state)
+        origin, _, table = (await library.state()).split(" ")
+        for state in (f"{origin} {snapshot} {table}", f"{origin} {snapshot}", snapshot):
+            look = await library.log.look(state)
+            assert (look.changes, look.reason) == (None, "the state cannot be read")
 
     async def test_with_the_state_of_another_history(self, library: Library) -> None:
         origin, _, snapshot = (await library.state()).partition(" ")
         state = f"{origin[:-1]}{'01'[origin[-1] == '0']} {snapshot}"
-        poll = await library.log.poll(state)
-        assert (poll.changes, poll.reason) == (None, "the database has another history")
-        assert await library.log.prune(state) == 0
-        assert await library.value("SELECT count(*) FROM book_changes") == 1
+        look = await library.log.look(state)
+        assert (look.changes, look.reason) == (None, "the database has another history")
 
     async def test_with_a_state_ahead_of_the_database(self, library: Library) -> None:
-        origin = (await library.state()).partition(" ")[0]
+        origin, _, table = (await library.state()).split(" ")
         future = await library.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 5")
-        poll = await library.log.poll(f"{origin} 3:{future}:")
-        assert (poll.changes, poll.reason) == (None, "the state is ahead of the database")
-        assert await library.log.prune(f"{origin} {future}:{future}:") == 0
-        assert await library.value("SELECT count(*) FROM book_changes") == 1
+        look = await library.log.look(f"{origin} 3:{future}: {table}")
+        assert (look.changes, look.reason) == (None, "the state is ahead of the database")
 
     async def test_with_more_changes_than_the_limit(self, library: Library) -> None:
         state = await library.state()
         await library.execute("UPDATE books SET title = 'U'", "UPDATE books SET title = 'V' WHERE id = 1")
-        assert (await library.log.poll(state, limit=4)).changes == {"1": 3, "2": 2, "3": 2}
-        poll = await library.log.poll(state, limit=3)
-        assert (poll.changes, poll.reason) == (None, "more than 3 changes")
+        assert (await library.log.look(state, limit=4)).changes == {"1": 3, "2": 2, "3": 2}
+        look = await library.log.look(state, limit=3)
+        assert (look.changes, look.reason) == (None, "more than 3 changes")
 
     async def test_of_the_time_before_the_log(self, bare: Library) -> None:
         await bare.install()
@@ -93,73 +88,112 @@ class TestWhenItCannotBeTold:
             await transaction.start()
             await elsewhere.execute("SELECT pg_current_xact_id()")
             await bare.install()
-            poll = await bare.log.poll(before)
-            assert (poll.changes, poll.reason) == (None, "the database has another history")
-            earlier = f"{poll.state.partition(' ')[0]} {before.partition(' ')[2]}"
-            poll = await bare.log.poll(earlier)
-            assert (poll.changes, poll.reason) == (None, "the log does not reach back to the state")
-            assert await bare.changes(poll.state) == {}
+            look = await bare.log.look(before)
+            assert (look.changes, look.reason) == (None, "the database has another history")
+            origin, _, table = look.state.split(" ")
+            earlier = f"{origin} {before.split(' ')[1]} {table}"
+            look = await bare.log.look(earlier)
+            assert (look.changes, look.reason) == (None, "the log does not reach back to the state")
+            assert await bare.changes(look.state) == {}
             await elsewhere.execute("UPDATE books SET title = 'U'")
             await transaction.commit()
-        assert await bare.changes(poll.state) == {"1": 2}
+        assert await bare.changes(look.state) == {"1": 2}
 
-    async def test_a_log_that_came_with_a_dump(self, library: Library) -> None:
-        """Its horizon and its rows bear ids of another server, here ones that will not come for long."""
-        await library.execute(
-            "UPDATE book_changes_horizon SET origin = '1-2-3', installed = '99999999999', pruned = '99999999999'",
-            "UPDATE book_changes SET xid = '99999999999'",
-        )
-        state = await library.state()
-        assert await library.changes(state) == {}
-        await library.execute("DELETE FROM books WHERE id = 1")
-        assert await library.changes(state) == {"1": None}
-        later = await library.state()
-        assert await library.log.prune(later) == 1
-        assert await library.changes(later) == {}
-        assert await library.changes(state) is None
+    async def test_after_the_identity(self, library: Library) -> None:
+        look = await library.log.look(None)
+        assert look.identity == await library.log.identity()
+        assert (await library.log.look(look.state)).identity == look.identity
+        await library.execute(*remove(table="books", log="book_changes"))
+        await library.install()
+        assert (await library.log.look(look.state)).identity == await library.log.identity() != look.identity
 
 
-class TestPrune:
-    async def test_what_is_pruned_is_told(self, library: Library) -> None:
-        states = [await library.state()]
-        for _ in range(3):
-            await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
-            states.append(await library.state())
-        assert await library.log.prune(states[2]) == 3  # the fixture's rows, and two updates
-        assert [await library.changes(state) for state in states] == [None, None, {"1": 4}, {}]
-        poll = await library.log.poll(states[1])
-        assert poll.reason == "the log does not reach back to the state"
-        assert await library.log.prune(states[1]) == 0  # does not take the horizon back
-        assert [await library.changes(state) for state in states] == [None, None, {"1": 4}, {}]
-        assert await library.log.prune(states[3]) == 1
-        assert await library.log.prune(states[3]) == 0
-
-    async def test_what_is_still_open_is_not_pruned(self, library: Library) -> None:
-        async with library.connect() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
-            await connection.execute("UPDATE books SET title = 'U' WHERE id = 1")
-            await library.execute("UPDATE books SET title = 'U' WHERE id = 2")
+class TestHowFar:
+    async def test_a_look_goes_through_so_many_transactions_at_most(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("evenkeel.cache.change_log.MOST_TRANSACTIONS", 5)
+        async with library.connect() as first, library.connect() as second:
             state = await library.state()
-            assert await library.log.prune(state) == 1
-            await transaction.commit()
-        assert await library.changes(state) == {"1": 2}
+            opened = [connection.transaction() for connection in (first, second)]
+            await opened[0].start()
+            await first.execute("UPDATE books SET title = 'U' WHERE id = 3")
+            for _ in range(7):
+                await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
+            await opened[1].start()
+            await second.execute("INSERT INTO books (id) VALUES (9)")
+            for _ in range(7):
+                await library.execute("UPDATE books SET title = 'U' WHERE id = 2")
+            looks = [await library.log.look(state)]
+            while looks[-1].more:
+                looks.append(await library.log.look(looks[-1].state))
+            told = [look.changes or {} for look in looks]
+            assert [sorted(found.items()) for found in told[:2]] == [[("1", 5)], [("1", 8), ("2", 2)]]
+            assert told[-1] == {"2": 8}
+            await opened[0].commit()
+            await opened[1].commit()
+        for look in looks:
+            changes: dict[str, int | None] = {}
+            state = look.state
+            while True:
+                further = await library.log.look(state)
+                assert further.changes is not None
+                changes |= further.changes
+                state = further.state
+                if not further.more:
+                    break
+            assert {"3": 2, "9": 1}.items() <= changes.items()
+            assert changes.keys() <= {"1", "2", "3", "9"}
 
-    async def test_by_several_at_once_and_in_batches(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("evenkeel.cache.change_log.PRUNE_BATCH", 7)
-        await library.execute(*["UPDATE books SET title = 'U' WHERE id = 1"] * 50)
+    async def test_beyond_what_can_be_told_one_look_begins_anew(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("evenkeel.cache.change_log.MOST_TRANSACTIONS", 5)
         state = await library.state()
-        deleted = await asyncio.gather(*(library.log.prune(state) for _ in range(4)))
-        assert sum(deleted) == 51
-        assert await library.value("SELECT count(*) FROM book_changes") == 0
-        assert await library.changes(state) == {}
+        await library.execute("DELETE FROM books")
+        for _ in range(10):
+            await library.execute("INSERT INTO books VALUES (1) ON CONFLICT (id) DO UPDATE SET title = NULL")
+        look = await library.log.look(state, limit=2)
+        assert (look.changes, look.more, look.reason) == (None, False, "more than 2 changes")
+        assert await library.changes(look.state) == {}
 
-    async def test_a_horizon_that_was_deleted_is_made_again(self, library: Library) -> None:
+
+class TestTime:
+    async def test_two_looks_that_take_too_long_are_followed_by_one_that_reads_nothing(self, library: Library) -> None:
+        log = ChangeLog(library.engine, table="books", log="book_changes", time_limit=0.5)
+        await log.identity()  # connects
         state = await library.state()
-        await library.execute("DELETE FROM book_changes_horizon")
-        assert await library.changes(state) is None
-        await library.log.prune(await library.state())
-        assert await library.changes(await library.state()) == {}
+        await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
+        assert (await _looked(log, state)).changes == {"1": 2}
+        async with library.connect() as locking, locking.transaction():
+            await locking.execute("LOCK TABLE book_changes")
+            reasons = []
+            for _ in range(50):
+                with contextlib.suppress(TimeoutError):
+                    reasons.append((await log.look(state)).reason)
+                    break
+            assert reasons == ["2 looks in a row took longer than 0.5 s"]
+        assert (await _looked(log, state)).changes == {"1": 2}
+
+    async def test_when_postgresql_does_not_answer_at_all_nothing_is_assumed(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        log = ChangeLog(library.engine, table="books", log="book_changes", time_limit=0.2)
+        state = await library.state()
+        async with library.connect() as locking, locking.transaction():
+            await locking.execute("LOCK TABLE book_changes")
+            monkeypatch.setattr("evenkeel.cache.change_log._TRIVIAL", text("SELECT pg_sleep(20)"))
+            for _ in range(4):
+                with pytest.raises(TimeoutError):
+                    await log.look(state)
+        assert (await _looked(log, state)).changes == {}
+
+
+async def _looked(log: ChangeLog, state: str) -> Look:
+    """However slow the machine is."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return await log.look(state)
 
 
 class TestCost:
@@ -188,49 +222,65 @@ class TestCost:
             await connection.execute(text("SELECT 1"))
         assert commands[0].startswith("BEGIN")
 
-    @pytest.mark.parametrize("analyzed", [True, False])
-    async def test_poll_reads_the_index_while_a_long_transaction_is_open(
-        self, library: Library, *, analyzed: bool
+    @pytest.mark.parametrize("statistics", ["none", "of an empty log", "true"])
+    async def test_look_reads_nothing_of_transactions_that_are_open_or_rolled_back(
+        self, library: Library, statistics: str
     ) -> None:
-        async with library.connect() as connection, connection.transaction():
-            await connection.execute("UPDATE books SET title = 'U' WHERE id = 1")
-            # The log of 200,000 statements, without the time that they take.
-            async with library.connect() as filling:
-                await filling.execute(
-                    "DO $$ BEGIN FOR i IN 1..2000 LOOP INSERT INTO book_changes (book_id, version)"
-                    " SELECT ARRAY[j], ARRAY[1] FROM generate_series(1, 100) AS j; COMMIT; END LOOP; END $$"
-                )
-                if analyzed:
-                    await filling.execute("ANALYZE book_changes")
+        rows = (
+            "INSERT INTO book_changes (book_id, version) SELECT ARRAY[i], ARRAY[1] FROM generate_series(1, 100000) AS i"
+        )
+        if statistics == "of an empty log":
+            await library.execute("DELETE FROM book_changes", "ANALYZE book_changes")
+        async with library.connect() as filling, library.connect() as connection:
+            transaction = connection.transaction()
             state = await library.state()
+            await transaction.start()
+            await connection.execute(rows)
             await library.execute("UPDATE books SET title = 'U' WHERE id = 2")
-            assert (await library.log.poll(state)).changes == {"2": 2}
-            plans = await _plans(library, state)
-            assert "($2)::pg_snapshot" in plans[0]
-            for plan in plans:
-                assert "Seq Scan on book_changes " not in plan
-                assert plan.count("Scan using book_changes_xid") + plan.count("Scan on book_changes_xid") == 2
-                # Both together find one row, and need a handful of the log's thousands of pages for it.
-                assert _pages(plan) < 50
-            # Nothing is read for an answer that will be "anything".
-            assert [_pages(plan) < 50 for plan in await _plans(library, "0-0-0-0 1:1:")] == [True, True]
+            if statistics == "true":
+                await filling.execute("ANALYZE book_changes")
+            assert await _pages(library, state) < 100
+            look = await library.log.look(state)
+            assert look.changes == {"2": 2}
+            await library.execute("UPDATE books SET title = 'U' WHERE id = 3")
+            assert await _pages(library, look.state) < 100
+            await transaction.rollback()
+            assert await _pages(library, look.state) < 100
+            assert await library.changes(look.state) == {"3": 2}
+            # What is committed is read, but no more of it than is of use.
+            state = await library.state()
+            await filling.execute(rows)
+            assert await _pages(library, state, limit=100) < 200
+            # And of a log that has been read, nothing.
+            assert await _pages(library, await library.state()) < 100
+
+    async def test_work_grows_no_faster_than_the_changes_of_a_statement(self, library: Library) -> None:
+        """Reading a long array for each of its elements shows in nothing but the time: pages are cached."""
+        seconds = []
+        for count in (MOST_CHANGES // 10, MOST_CHANGES):
+            state = await library.state()
+            await library.execute(("INSERT INTO books (id) SELECT $1 + i FROM generate_series(1, $1) AS i", count))
+            assert len(await library.changes(state) or ()) == count
+            seconds.append(min([await _seconds(library, state) for _ in range(5)]))
+        assert seconds[1] < 40 * seconds[0]  # 10 times as many; quadratic would be 100
 
 
-async def _plans(library: Library, state: str) -> list[str]:
-    """Of the poll with these parameters, and with any: PostgreSQL may choose either for a prepared statement."""
-    origin, _, snapshot = state.partition(" ")
-    statement = library.log._poll.compile(dialect=library.engine.dialect)
-    plans = []
+async def _explained(library: Library, state: str, limit: int = MOST_CHANGES) -> dict[str, Any]:
+    origin, snapshot, table = state.split(" ")
     async with library.connect() as connection:
-        await connection.execute(f"PREPARE poll (text, text, bigint) AS {statement}")
-        execute = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE poll ('{origin}', '{snapshot}', {MOST_CHANGES})"
-        for mode in ("force_generic_plan", "force_custom_plan"):
-            await connection.execute(f"SET plan_cache_mode = {mode}")
-            plans.append("\n".join(row[0] for row in await connection.fetch(execute)))
-    return plans
+        await connection.fetch("SELECT 1")
+        call = f"book_changes_look('books'::regclass, '{origin}', '{snapshot}', '{table}', {limit}, 20000)"
+        await connection.fetch(f"SELECT FROM {call}")  # has the catalog read before
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) SELECT * FROM {call}"  # noqa: S608 (our own)
+        (plan,) = json.loads(await connection.fetchval(explain))
+    return dict(plan)
 
 
-def _pages(plan: str) -> int:
-    """How many pages the whole statement touched."""
-    line = next(line for line in plan.splitlines() if "Buffers:" in line)
-    return sum(int(part.partition("=")[2]) for part in line.split() if part.startswith(("hit=", "read=")))
+async def _pages(library: Library, state: str, limit: int = MOST_CHANGES) -> int:
+    """How many pages the whole look touched."""
+    plan = (await _explained(library, state, limit))["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+async def _seconds(library: Library, state: str) -> float:
+    return float((await _explained(library, state))["Execution Time"]) / 1000

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 from alembic import command
+from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from tests.users import create
+from tests.users import create, etag
 
 from evenkeel.cache.change_log import ChangeLog
 from user_api.migrate import alembic_config, migrate
@@ -36,15 +38,15 @@ async def connection(database_url: str) -> AsyncIterator[Any]:
 
 
 async def test_every_write_of_the_service_is_logged(client: httpx.AsyncClient, engine: AsyncEngine) -> None:
-    log = ChangeLog(engine, log="user_changes", key="user_id")
-    state = (await log.poll(None)).state
+    log = ChangeLog(engine, table="users", log="user_changes", time_limit=60)
+    state = (await log.look(None)).state
     await create(client)
     await create(client, email="bob@example.com")
-    poll = await log.poll(state)
-    assert poll.changes == {"1": 1, "2": 1}
-    assert (await client.patch("/v1/users/1", json={"name": "B"})).headers["ETag"] == '"2"'
+    look = await log.look(state)
+    assert look.changes == {"1": 1, "2": 1}
+    assert (await client.patch("/v1/users/1", json={"name": "B"})).json()["version"] == 2
     assert (await client.delete("/v1/users/2")).status_code == 204
-    assert (await log.poll(poll.state)).changes == {"1": 2, "2": None}
+    assert (await log.look(look.state)).changes == {"1": 2, "2": None}
 
 
 async def test_the_database_makes_versions_and_times(client: httpx.AsyncClient, connection: Any) -> None:
@@ -54,7 +56,7 @@ async def test_the_database_makes_versions_and_times(client: httpx.AsyncClient, 
     by_hand = (await client.get("/v1/users/1", headers=headers)).json()["data"]
     assert by_hand == user | {"name": "By hand", "version": 2, "updated_at": by_hand["updated_at"]}
     assert by_hand["updated_at"] > user["updated_at"]
-    patched = (await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": '"2"'})).json()
+    patched = (await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": await etag(client)})).json()
     assert patched == by_hand | {"name": "B", "version": 3, "updated_at": patched["updated_at"]}
     assert patched["updated_at"] > by_hand["updated_at"]
     assert (await client.get("/v1/users/1", headers=headers)).json()["data"] == patched
@@ -75,6 +77,40 @@ async def test_the_migration_can_be_undone_and_made_again(before: Any, settings:
     assert await before.fetchval("SELECT to_regclass('user_changes')") is None
     await migrate(settings)
     assert await before.fetchval("UPDATE users SET version = 7 RETURNING version") == 8
+
+
+async def test_a_database_of_the_release_before_gets_tags_and_another_log(
+    before: Any, settings: MigrationSettings
+) -> None:
+    """Its log had other columns, and no functions to look and to prune."""
+    await _migrate_to(settings, "0002")
+    await before.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'A'), ('b@example.com', 'B')")
+    await before.execute(
+        "DROP FUNCTION user_changes_look, user_changes_prune; ALTER TABLE user_changes DROP place;"
+        "ALTER TABLE user_changes_horizon DROP cleared, DROP marks, DROP marked, DROP at_xid, DROP at_place"
+    )
+    await migrate(settings)
+    tags = [row["tag"] for row in await before.fetch("SELECT tag FROM users")]
+    assert len(set(tags)) == 2
+    await before.execute("UPDATE users SET name = 'U', tag = '00000000-0000-0000-0000-000000000000' WHERE id = 1")
+    assert await before.fetchval("SELECT tag FROM users WHERE id = 1") not in [*tags, UUID(int=0)]
+    assert await before.fetchval("SELECT tag FROM users WHERE id = 2") in tags
+    engine = create_async_engine(settings.database_url.get_secret_value())
+    log = ChangeLog(engine, table="users", log="user_changes", time_limit=60)
+    state = (await log.look(None)).state
+    await before.execute("DELETE FROM users WHERE id = 2")
+    assert (await log.look(state)).changes == {"2": None}
+    await engine.dispose()
+
+
+async def test_tags_can_be_taken_away_again(before: Any, settings: MigrationSettings) -> None:
+    await migrate(settings)
+    await before.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'A')")
+    await _migrate_to(settings, "0002")
+    assert await before.fetchval("UPDATE users SET name = 'B' RETURNING version") == 2
+    assert await before.fetchval("SELECT count(*) FROM user_changes") == 1
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await before.execute("SELECT tag FROM users")
 
 
 async def test_the_migration_gives_up_rather_than_hold_writers_back(before: Any, settings: MigrationSettings) -> None:
@@ -98,18 +134,24 @@ async def before(settings: MigrationSettings, connection: Any, database_url: str
     await connection.execute("DROP DATABASE IF EXISTS migrated WITH (FORCE)")
     await connection.execute("CREATE DATABASE migrated")
     await migrate(settings)
-    engine = create_async_engine(settings.database_url.get_secret_value())
-    async with engine.connect() as migrating:
-        await migrating.run_sync(_downgrade, "0001")
-    await engine.dispose()
+    await _migrate_to(settings, "0001")
     database = await asyncpg.connect(urlsplit(database_url)._replace(path="/migrated").geturl())
     yield database
     await database.close()
     await connection.execute("DROP DATABASE migrated WITH (FORCE)")
 
 
-def _downgrade(connection: Connection, revision: str) -> None:
+async def _migrate_to(settings: MigrationSettings, revision: str) -> None:
+    engine = create_async_engine(settings.database_url.get_secret_value())
+    async with engine.connect() as migrating:
+        await migrating.run_sync(_run_migrations, revision)
+    await engine.dispose()
+
+
+def _run_migrations(connection: Connection, revision: str) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
-    command.downgrade(config, revision)
+    with connection.begin():
+        found = MigrationContext.configure(connection).get_current_revision() or ""
+    (command.upgrade if found < revision else command.downgrade)(config, revision)
     connection.commit()

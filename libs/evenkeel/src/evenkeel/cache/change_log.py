@@ -1,55 +1,73 @@
 """The change log of a table in PostgreSQL: what has been committed, by whomever, since a point that the caller names.
 
 Triggers log every change in the transaction that makes it, with that transaction's id. The order of ids is not the
-order of commits, so the point is a snapshot (`pg_snapshot`): which transactions had ended when it was taken.
+order of commits, so the point is a snapshot (`pg_snapshot`): which transactions had ended when it was taken. What the
+triggers do not see, such as a table that is rewritten, or triggers that are off, shows in the catalog.
 """
 
+import asyncio
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from evenkeel.cache.change_state import ChangeState
+
 MOST_CHANGES = 50_000
-"""Changes of one statement beyond which it is logged, and of one poll beyond which it is answered, as "anything". Part
+"""Changes of one statement beyond which it is logged, and of one look beyond which it is answered, as "anything". Part
 of the schema: to change it takes a migration."""
+
+MOST_TRANSACTIONS = 20_000
+"""Transaction ids that one look goes through, so that it ends in time however long nobody has looked."""
+
+LOOK_LIMIT = 0.6
+"""Seconds that a look may take by default. Trust lives for 1.5 s, and a relay's claim for 1 s."""
+
+TIMEOUTS = 2
+"""Looks in a row that may take too long while PostgreSQL does answer."""
 
 PRUNE_BATCH = 10_000
 """Rows that one statement of prune() deletes, so that none runs into a statement timeout."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_STATE = re.compile(
-    r"(?P<origin>[0-9A-F-]+) "
-    r"(?P<snapshot>(?P<oldest>[0-9]{1,19}):(?P<end>[0-9]{1,19}):(?P<running>(?:[0-9]{1,19}(?:,[0-9]{1,19})*)?))"
-)
 _LONGEST_IDENTIFIER = 63
 
-_File = Literal["install", "origin", "poll", "prune", "remove"]
+_File = Literal["install", "look", "origin", "prune", "remove"]
 
-# By way of text: asyncpg has a Python type of its own for snapshots.
-_SNAPSHOT = "CAST(CAST(:snapshot AS text) AS pg_snapshot)"
+_FUNCTIONS: tuple[_File, ...] = ("look", "prune")
 
-# Matches no database; and a snapshot that PostgreSQL can read.
-_NOWHERE = ("", "1:1:")
+_TRIVIAL = text("SELECT 1")
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class Look:
     """What is new, and the state to ask for what comes after it."""
 
     state: str
     """Everything committed before it is in `changes`, or was before the state that was asked for."""
 
+    identity: str
+    """Of the database's history: see `ChangeLog.identity`."""
+
     changes: dict[str, int | None] | None
     """The highest version logged of each key; None: the row was deleted, if perhaps made again, or its versions cannot
     be compared. The whole is None when it cannot be told what has changed: anything may have."""
 
+    more: bool = False
+    """There was too much for one look: what has been committed after `state` is still to be asked for."""
+
     reason: str | None = None
     """Why `changes` is None."""
+
+    distrust: str | None = None
+    """Why nothing that comes from the table may be trusted at all: changes are not logged now, or not all of them.
+    `changes` is None then, and will be once more when this has ended, if `state` is where the next look begins."""
 
 
 class ChangeLog:
@@ -58,78 +76,172 @@ class ChangeLog:
     Whatever the engine raises is passed on: SQLAlchemy's errors, OSError, TimeoutError.
     """
 
-    def __init__(self, engine: AsyncEngine, *, log: str, key: str) -> None:
-        """`log` is the table's name, with or without its schema, and `key` its column; ValueError if they are none."""
-        names = {"log": _qualified(log), "horizon": _qualified(log, "_horizon"), "key": _quoted(key)}
-        self._poll = text(_sql("poll", names))
-        self._prune = text(_sql("prune", names))
+    def __init__(self, engine: AsyncEngine, *, table: str, log: str, time_limit: float = LOOK_LIMIT) -> None:
+        """The names given to `install`; ValueError if they are none. `time_limit` in seconds, for a look."""
+        names = {"table": _qualified(table)} | {what: _qualified(log, f"_{what}") for what in _FUNCTIONS}
+        self._table = table
+        self._identity = text(f"SELECT {_origin(log)}")
+        # What the name stands for is looked up outside of the function, which has a search path of its own.
+        self._look = text(
+            "SELECT * FROM {look}(pg_catalog.to_regclass('{table}'), CAST(:origin AS text), CAST(:snapshot AS text),"
+            " CAST(:table AS text), CAST(:most AS bigint), CAST(:step AS bigint))".format_map(names)
+        )
+        self._prune = text(
+            "SELECT * FROM {prune}(CAST(:retention AS double precision), CAST(:batch AS bigint))".format_map(names)
+        )
         # Each statement is its own transaction: one round trip, and any connection of a pool of connections will do.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._time_limit = time_limit
+        self._timeouts = 0
+        self._given_up: set[asyncio.Task[Row[Any]]] = set()
 
-    async def poll(self, since: str | None, *, limit: int = MOST_CHANGES) -> Poll:
-        """What was committed since the state `since`, by one statement that uses the log's index.
+    async def identity(self) -> str:
+        """16 hexadecimal digits that stand for this history of this log: another database, another cluster, one that
+        was restored or promoted, or has crashed, each have others.
+        """
+        return _identity((await self._answer(self._identity, {}))[0])
+
+    async def look(self, since: str | None, *, limit: int = MOST_CHANGES) -> Look:
+        """What was committed since the state `since`, by one statement, whose work is proportional to what is new.
 
         `changes` is None where that cannot be told: without a state; after a TRUNCATE, a statement that changed more
-        than MOST_CHANGES rows, or more than `limit` changes together; if the log has been pruned or was not there yet;
-        and if the state is of another history than the database's, as after the promotion of a standby, after
-        pg_restore, or after a crash, in which PostgreSQL may lose commits that others have seen, and give their
-        transaction ids away again.
+        than MOST_CHANGES rows, or more than `limit` changes together; if the table was rewritten, renamed or altered,
+        or its triggers were; if the log has been pruned; and if the state is of another history than the database's,
+        as after the promotion of a standby, after pg_restore, or after a crash, in which PostgreSQL may lose commits
+        that others have seen, and give their transaction ids away again.
+
+        TimeoutError after `time_limit`. Where this happens twice in a row although PostgreSQL answers, the next look
+        does not read the log: anything may have changed.
         """
-        known = _parsed(since) if since is not None else None
-        origin, snapshot = known or _NOWHERE
-        async with self._engine.connect() as connection:
-            result = await connection.execute(self._poll, {"origin": origin, "snapshot": snapshot, "limit": limit})
-            state, doubt, count, everything, keys, versions = result.one()
+        hopeless = self._timeouts >= TIMEOUTS
+        known = ChangeState.parse(since) if since is not None else None
+        parameters = {
+            "origin": known and known.origin,
+            "snapshot": None if known is None or hopeless else known.snapshot,
+            "table": known and known.table,
+            "most": limit,
+            "step": MOST_TRANSACTIONS,
+        }
+        try:
+            found = await self._answer(self._look, parameters)
+        except TimeoutError:
+            await self._note_timeout()
+            raise
+        self._timeouts = 0
+        state = ChangeState(found.origin, found.snapshot, None if found.distrust else found.table_now)
+        identity = _identity(found.origin)
+        if found.distrust is not None:
+            sentence = f"changes of {self._table} may go unseen: {found.distrust}"
+            return Look(str(state), identity, None, reason=sentence, distrust=sentence)
+        doubt: str | None
         if since is None:
             doubt = "there is no state"
         elif known is None:
             doubt = "the state cannot be read"
-        elif everything:
-            doubt = "the whole table may have changed"
-        elif count > limit:
-            doubt = f"more than {limit} changes"
+        elif hopeless:
+            doubt = f"{TIMEOUTS} looks in a row took longer than {self._time_limit} s"
+        else:
+            doubt = state.differs_from(known) or found.doubt
         if doubt is not None:
-            return Poll(state, None, doubt)
+            return Look(str(state), identity, None, reason=doubt)
         # Versions are compared with those of cached entries, where 0 stands for a row that does not exist: a row that
         # somebody has inserted with such a version is not comparable.
-        comparable = (version if version is not None and version > 0 else None for version in versions or ())
-        return Poll(state, dict(zip(keys or (), comparable, strict=True)))
+        comparable = (version if version is not None and version > 0 else None for version in found.versions or ())
+        changes = dict(zip(found.keys or (), comparable, strict=True))
+        return Look(str(state), identity, changes, more=found.more)
 
-    async def prune(self, before: str) -> int:
-        """Forget what had ended before the oldest transaction that was open at the state `before`; the rows deleted.
+    async def prune(self, *, retention: float) -> int:
+        """Forget what was committed more than `retention` seconds ago; how many rows were deleted.
 
-        `poll` knows of it: an older state is answered by None from then on. May be repeated, and called by several
-        at once. A state of another history deletes nothing; one that is none raises ValueError.
+        `look` knows of it: an older state is answered by None from then on. It takes several calls, in the course of
+        that time, by whomever: each remembers, in the database, what there is for a later one to forget.
         """
-        known = _parsed(before)
-        if known is None:
-            raise ValueError("this is no state of a change log")
-        origin, snapshot = known
-        total = 0
+        total: int = 0
         while True:
             async with self._engine.connect() as connection:
-                parameters = {"origin": origin, "snapshot": snapshot, "limit": PRUNE_BATCH}
-                deleted = int((await connection.execute(self._prune, parameters)).scalar_one())
-            total += deleted
-            if deleted < PRUNE_BATCH:
+                parameters = {"retention": retention, "batch": PRUNE_BATCH}
+                deleted, more = (await connection.execute(self._prune, parameters)).one()
+            total += int(deleted)
+            if not more:
                 return total
+
+    async def _note_timeout(self) -> None:
+        try:
+            await self._answer(_TRIVIAL, {})
+        except Exception:  # noqa: BLE001 (whatever it is: PostgreSQL does not answer)
+            self._timeouts = 0
+        else:
+            self._timeouts += 1
+
+    async def _answer(self, statement: TextClause, parameters: Mapping[str, object]) -> Row[Any]:
+        """The row that the statement finds; TimeoutError after `time_limit`, not waiting for the driver to clean up.
+
+        A connection that is still being opened then is left to it, for the next statement to find.
+        """
+        asked = asyncio.Event()
+        given_up = asyncio.Event()
+        work = asyncio.create_task(self._ask(statement, parameters, asked, given_up))
+        self._given_up.add(work)
+        work.add_done_callback(self._forget)
+        try:
+            await asyncio.wait({work}, timeout=self._time_limit)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if work.done():
+            return work.result()
+        given_up.set()
+        if asked.is_set():
+            work.cancel()
+        raise TimeoutError(f"the change log has not answered within {self._time_limit} s")
+
+    async def _ask(
+        self,
+        statement: TextClause,
+        parameters: Mapping[str, object],
+        asked: asyncio.Event,
+        given_up: asyncio.Event,
+    ) -> Row[Any]:
+        async with self._engine.connect() as connection:
+            if given_up.is_set():
+                raise TimeoutError("the connection has come too late")
+            asked.set()
+            return (await connection.execute(statement, parameters)).one()
+
+    def _forget(self, work: asyncio.Task[Row[Any]]) -> None:
+        self._given_up.discard(work)
+        if not work.cancelled():
+            work.exception()  # nobody may be there to take it
 
 
 def install(
-    *, table: str, key: str, version: str = "version", updated_at: str | None, log: str, log_key: str | None = None
+    *,
+    table: str,
+    key: str,
+    version: str = "version",
+    updated_at: str | None,
+    tag: str | None = None,
+    log: str,
+    log_key: str | None = None,
 ) -> list[str]:
     """The statements that give an ordinary table a change log, to be executed in one transaction (READ COMMITTED).
 
-    `key` and `version` (an integer type) are columns of the table, `updated_at` one of type timestamptz, if any: from
-    now on the database alone sets these two, at every UPDATE. `log` is the table to be made, with the columns xid,
-    `log_key` (default: as `key`) and version. Names may have a schema; ValueError if one is no plain identifier.
+    `key` and `version` (an integer type) are columns of the table, `updated_at` one of type timestamptz and `tag` one
+    of type uuid, if any: from now on the database alone sets these three, at every UPDATE; tags are random. `log` is
+    the table to be made, with the columns xid, `log_key` (default: as `key`), version and place. Names may have a
+    schema; ValueError if one is no plain identifier.
 
-    Row changes are covered whoever makes them, TRUNCATE and a subscription's worker included; ALTER TABLE … DISABLE
-    TRIGGER is not. Writers of the table need no rights on the log.
+    Row changes are covered whoever makes them, TRUNCATE and a subscription's worker included. Writers of the table
+    need no rights on the log. Who looks needs SELECT on the log and `<log>_horizon`; who prunes needs DELETE on the
+    one, INSERT and UPDATE on the other as well.
     """
     names = _names(table, log)
     names |= {"key": _quoted(key), "version": _quoted(version), "log_key": _quoted(log_key or key)}
-    names["touch"] = f"NEW.{_quoted(updated_at)} = pg_catalog.clock_timestamp();" if updated_at else ""
+    drawn = {updated_at: "clock_timestamp", tag: "gen_random_uuid"}
+    names["drawn"] = " ".join(f"NEW.{_quoted(name)} = pg_catalog.{call}();" for name, call in drawn.items() if name)
+    # In functions the log bears its schema, which PostgreSQL's format() fills in.
+    inside = names | {"origin": _file("origin").format_map({"log_literal": "%2$L"})}
+    names |= {f"{function}_function": _file(function).format_map(inside) for function in _FUNCTIONS}
     return _statements("install", names)
 
 
@@ -142,6 +254,12 @@ def _names(table: str, log: str) -> dict[str, str]:
     own_name = log.rpartition(".")[2]
     triggers = {f"{what}_trigger": _quoted(f"{own_name}_{what}") for what in _TRIGGERS}
     return triggers | {
+        "most": str(MOST_CHANGES),
+        "origin": _origin(log),
+        "own_name": own_name,
+        "trigger_names": "{" + ",".join(f"{own_name}_{what}" for what in _TRIGGERS) + "}",
+        "look": _qualified(log, "_look"),
+        "prune": _qualified(log, "_prune"),
         "table": _qualified(table),
         "log": _qualified(log),
         "horizon": _qualified(log, "_horizon"),
@@ -156,12 +274,9 @@ _TRIGGERS = ("bump", "insert", "update", "delete", "truncate", "row")
 
 
 def _statements(name: _File, names: Mapping[str, str]) -> list[str]:
-    return [statement.strip() for statement in re.split(r";\n(?:\n|$)", _sql(name, names)) if statement.strip()]
-
-
-def _sql(name: _File, names: Mapping[str, str]) -> str:
-    origin = _file("origin").format_map(names)
-    return _file(name).format_map({"origin": origin, "snapshot": _SNAPSHOT, "most": str(MOST_CHANGES), **names})
+    return [
+        statement.strip() for statement in re.split(r";\n(?:\n|$)", _file(name).format_map(names)) if statement.strip()
+    ]
 
 
 @cache
@@ -185,13 +300,9 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _parsed(state: str) -> tuple[str, str] | None:
-    """Origin and snapshot; None for what PostgreSQL could not read, wherever it comes from."""
-    match = _STATE.fullmatch(state)
-    if match is None:
-        return None
-    oldest, end = int(match["oldest"]), int(match["end"])
-    running = [int(xid) for xid in match["running"].split(",") if xid]
-    if not 0 < oldest <= end or running != sorted(running) or not all(oldest <= xid < end for xid in running):
-        return None
-    return match["origin"], match["snapshot"]
+def _origin(log: str) -> str:
+    return _file("origin").format_map({"log_literal": f"'{_qualified(log)}'"})
+
+
+def _identity(origin: str) -> str:
+    return hashlib.sha256(origin.encode()).hexdigest()[:16]

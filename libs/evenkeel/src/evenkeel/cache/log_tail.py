@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.memory import MemoryTier
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,16 @@ TRUST = 1.5
 class LogTail:
     """Feeds the memory tier; every process follows the log for itself."""
 
-    def __init__(self, changes: ChangeLog, memory: MemoryTier[Any], on_change: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        changes: ChangeLog,
+        memory: MemoryTier[Any],
+        on_change: Callable[[str | None], None],
+        distrust: Distrust,
+    ) -> None:
         """`on_change` is called with each key that has changed, and with None when any may have."""
         self._changes = changes
+        self._distrust = distrust
         self._memory = memory
         self._state: str | None = None
         self._on_change = on_change
@@ -32,25 +40,33 @@ class LogTail:
         """Until cancelled, follow the log."""
         failing = False
         while True:
+            more = False
             try:
-                await self._look()
+                more = await self._look()
             except Exception as error:  # noqa: BLE001 (whatever it is, the next look may succeed)
                 if not failing:
                     log.warning("the change log cannot be followed", extra={"reason": repr(error)})
                 failing = True
             else:
                 failing = False
-            await asyncio.sleep(INTERVAL)
+            if not more:
+                await asyncio.sleep(INTERVAL)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Apply what is new; whether there is more."""
         began = time.monotonic()
-        poll = await self._changes.poll(self._state)
-        if poll.changes is None:
+        look = await self._changes.look(self._state)
+        self._distrust.set(look.distrust)
+        if look.distrust is not None:
+            self._memory.distrust("change log")
+        if look.changes is None:
             self._memory.clear("change log")
             self._on_change(None)
         else:
-            for key, version in poll.changes.items():
+            for key, version in look.changes.items():
                 self._memory.drop(key, version)
                 self._on_change(key)
-        self._state = poll.state
-        self._memory.trust(began + TRUST)
+        self._state = look.state
+        if look.distrust is None and not look.more:
+            self._memory.trust(began + TRUST)
+        return look.more

@@ -5,7 +5,7 @@ LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
 
 -- One row for each statement that changed something, for a row and an index entry per change would cost a bulk load
 -- a quarter of its speed. Keys have the table's own type. Versions are NULL where the rows were deleted; a key that
--- is NULL says that anything may have changed, and so do more than {most} keys, after which they are cut off.
+-- is NULL says that anything may have changed, and stands for more than {most} keys.
 CREATE TABLE {log} AS
 SELECT pg_current_xact_id() AS xid, ARRAY[{key}] AS {log_key}, ARRAY[{version}::bigint] AS version
 FROM {table} WITH NO DATA;
@@ -14,30 +14,41 @@ FROM {table} WITH NO DATA;
 ALTER TABLE {log}
     ALTER xid SET NOT NULL, ALTER xid SET DEFAULT pg_current_xact_id(), ALTER {log_key} SET NOT NULL,
     ALTER {log_key} SET STORAGE EXTERNAL, ALTER version SET STORAGE EXTERNAL,
+    ADD place bigint GENERATED ALWAYS AS IDENTITY,
     SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
-CREATE INDEX {index} ON {log} (xid);
+-- By `place` as well, for pruning to go on where it was among a million rows of one transaction.
+CREATE INDEX {index} ON {log} (xid, place);
 
--- One row. Not in the log: what was committed before the transaction `installed`, what those before `pruned` did.
+-- One row. What was visible in `pruned` may not be in the log any more; what was visible in `cleared` is not, and while
+-- the rows in between are deleted, `at_xid` and `at_place` tell how far. `marks` are snapshots, `marked` when they were
+-- taken: those that will be pruned to once they are old enough.
 CREATE TABLE {horizon} (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     origin text NOT NULL,
-    installed xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    pruned xid8 NOT NULL);
+    pruned pg_snapshot NOT NULL,
+    cleared pg_snapshot NOT NULL,
+    marked timestamptz[] NOT NULL DEFAULT '{{}}',
+    marks pg_snapshot[] NOT NULL DEFAULT '{{}}',
+    at_xid xid8,
+    at_place bigint);
 
-INSERT INTO {horizon} (origin, pruned) SELECT {origin}, '1';
+INSERT INTO {horizon} (origin, pruned, cleared) SELECT {origin}, pg_current_snapshot(), pg_current_snapshot();
 
 -- The functions name the log with its schema, wherever it is. Writers need no right to it: the functions run as its
 -- owner, with a search path that nobody else can put anything into.
 DO $install$
 DECLARE
     log text;
+    horizon text;
+    schema text;
 BEGIN
     IF EXISTS (SELECT FROM pg_class WHERE oid = '{table}'::regclass AND relkind <> 'r')
         OR EXISTS (SELECT FROM pg_inherits WHERE '{table}'::regclass IN (inhrelid, inhparent)) THEN
         RAISE 'a change log covers an ordinary table; {table} is a view, partitioned, foreign, or inherits';
     END IF;
-    SELECT format('%I.%I', nspname, relname) INTO log
+    SELECT format('%I', nspname), format('%I.%I', nspname, relname), format('%I.%I', nspname, relname || '_horizon')
+        INTO schema, log, horizon
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
         WHERE pg_class.oid = '{log}'::regclass;
     -- By statement. A row that keeps its key has a greater version than before. Where it has not, another row has
@@ -46,17 +57,26 @@ BEGIN
         CREATE FUNCTION {by_statement}() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
         BEGIN
-            IF TG_OP = 'INSERT' THEN
+            IF TG_OP = 'TRUNCATE' THEN
+                INSERT INTO %1$s VALUES (pg_current_xact_id(), '{{NULL}}');
+            ELSIF TG_OP = 'INSERT' THEN
                 INSERT INTO %1$s
-                SELECT pg_current_xact_id(), keys, versions
+                SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) > {most} THEN '{{NULL}}' ELSE keys END,
+                    CASE WHEN cardinality(keys) <= {most} THEN versions END
                 FROM (
                     SELECT array_agg(key) AS keys, array_agg(version) AS versions
                     FROM (SELECT {key} AS key, {version} AS version FROM new_rows LIMIT {most} + 1) AS few
                 ) AS changed
                 WHERE keys IS NOT NULL;
             ELSIF TG_OP = 'UPDATE' THEN
+                -- Before the join, which a million rows make expensive.
+                IF EXISTS (SELECT FROM new_rows OFFSET {most}) THEN
+                    INSERT INTO %1$s VALUES (pg_current_xact_id(), '{{NULL}}');
+                    RETURN NULL;
+                END IF;
                 INSERT INTO %1$s
-                SELECT pg_current_xact_id(), keys, versions
+                SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) > {most} THEN '{{NULL}}' ELSE keys END,
+                    CASE WHEN cardinality(keys) <= {most} THEN versions END
                 FROM (
                     SELECT array_agg(key) AS keys, array_agg(version) AS versions
                     FROM (
@@ -68,15 +88,13 @@ BEGIN
                     ) AS few
                 ) AS changed
                 WHERE keys IS NOT NULL;
-            ELSIF TG_OP = 'DELETE' THEN
+            ELSE
                 INSERT INTO %1$s
-                SELECT pg_current_xact_id(), keys
+                SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) > {most} THEN '{{NULL}}' ELSE keys END
                 FROM (
                     SELECT array_agg(key) AS keys FROM (SELECT {key} AS key FROM old_rows LIMIT {most} + 1) AS few
                 ) AS changed
                 WHERE keys IS NOT NULL;
-            ELSE
-                INSERT INTO %1$s VALUES (pg_current_xact_id(), '{{NULL}}');
             END IF;
             RETURN NULL;
         END $function$ $create$, log);
@@ -96,13 +114,16 @@ BEGIN
             END IF;
             RETURN NULL;
         END $function$ $create$, log);
+    EXECUTE format($create$ {look_function} $create$, log, log, horizon,
+        schema || '."{own_name}_by_statement"', schema || '."{own_name}_by_row"', schema || '."{own_name}_bump"');
+    EXECUTE format($create$ {prune_function} $create$, log, log, horizon);
 END $install$;
 
 -- Called for every row, so without a pinned search path, which costs more than all it does; every name is qualified.
 CREATE FUNCTION {bump}() RETURNS trigger LANGUAGE plpgsql AS $function$
 BEGIN
     NEW.{version} = OLD.{version} OPERATOR(pg_catalog.+) 1;
-    {touch}
+    {drawn}
     RETURN NEW;
 END $function$;
 

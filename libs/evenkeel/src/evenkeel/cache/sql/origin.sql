@@ -8,5 +8,5 @@ concat_ws('-',
     (SELECT system_identifier FROM pg_control_system()),
     (SELECT oid FROM pg_database WHERE datname = current_database()),
     left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-    '{log}'::regclass::oid,
+    {log_literal}::regclass::oid,
     (extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint)

@@ -1,23 +1,110 @@
--- Delete what was logged before a snapshot. Parameters: origin and snapshot of the state, limit (rows).
--- Reply: how many rows are gone; call again while it is the limit.
--- The horizon moves first: its lock makes a second caller wait.
-WITH present AS (
-    SELECT {origin} AS origin, pg_current_snapshot() AS snapshot
-),
-horizon AS (
-    INSERT INTO {horizon} AS held (origin, pruned)
-    SELECT origin, pg_snapshot_xmin({snapshot}) FROM present
-    WHERE origin = :origin AND pg_snapshot_xmax({snapshot}) <= pg_snapshot_xmax(snapshot)
-    ON CONFLICT (single) DO UPDATE SET
-        origin = excluded.origin,
-        installed = CASE WHEN held.origin = excluded.origin THEN held.installed ELSE '1' END,
-        pruned = CASE WHEN held.origin = excluded.origin THEN greatest(held.pruned, excluded.pruned)
-            ELSE excluded.pruned END
-    RETURNING pruned
-),
-gone AS (
-    DELETE FROM {log} WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM {log} WHERE xid < (SELECT pruned FROM horizon) ORDER BY xid LIMIT :limit))
-    RETURNING xid
-)
-SELECT count(*) FROM gone
+-- The function that forgets what nobody can need any more, a batch at a time, each call a transaction of its own.
+-- The horizon's row remembers snapshots and when they were taken; what was visible in one that is old enough goes.
+-- format() fills in %1$s, the log; %2$L, the same as a literal; %3$s, the horizon.
+CREATE FUNCTION {prune}(
+    -- Seconds that everything is kept; how many rows are deleted at most.
+    retention double precision, batch bigint,
+    -- How many rows are gone; whether there is more to delete.
+    OUT deleted bigint, OUT more boolean)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET jit = off SET max_parallel_workers_per_gather = 0
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $function$
+DECLARE
+    here CONSTANT text := {origin};
+    -- In this order: a mark is not older than its time says.
+    present CONSTANT pg_snapshot := pg_current_snapshot();
+    present_time CONSTANT timestamptz := clock_timestamp();
+    held %3$s;
+    room bigint := batch;
+    due timestamptz;
+    low bigint;
+    high bigint;
+    from_xid xid8;
+    from_place bigint;
+    last record;
+BEGIN
+    deleted := 0;
+    more := false;
+    INSERT INTO %3$s (origin, pruned, cleared) VALUES (here, present, '1:1:') ON CONFLICT DO NOTHING;
+    SELECT * INTO held FROM %3$s FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN; -- another one is at it
+    END IF;
+    IF held.origin <> here THEN
+        -- Another history begins: what is in the log will be forgotten like everything else. But what bears ids that
+        -- this server has not given away yet came with a dump.
+        held := (true, here, '1:1:', '1:1:', '{{}}', '{{}}', NULL, NULL);
+        DELETE FROM %1$s WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
+        GET DIAGNOSTICS deleted = ROW_COUNT;
+    END IF;
+    IF held.at_xid IS NULL THEN
+        -- Marks of the future are those of a clock that has been set back.
+        SELECT coalesce(array_agg(at ORDER BY at), '{{}}'), coalesce(array_agg(mark ORDER BY at), '{{}}')
+            INTO held.marked, held.marks
+            FROM unnest(held.marked, held.marks) AS known (at, mark) WHERE at <= present_time;
+        IF cardinality(held.marked) = 0
+            OR held.marked[cardinality(held.marked)] <= present_time - make_interval(secs => retention / 10) THEN
+            held.marked := held.marked || present_time;
+            held.marks := held.marks || present;
+        END IF;
+        SELECT at, mark INTO due, held.pruned
+            FROM (
+                SELECT at, mark FROM unnest(held.marked, held.marks) AS known (at, mark)
+                UNION ALL
+                SELECT '-infinity', held.pruned
+            ) AS known
+            WHERE at <= present_time - make_interval(secs => retention)
+            ORDER BY at DESC LIMIT 1;
+        SELECT coalesce(array_agg(at ORDER BY at), '{{}}'), coalesce(array_agg(mark ORDER BY at), '{{}}')
+            INTO held.marked, held.marks
+            FROM unnest(held.marked, held.marks) AS known (at, mark) WHERE at > due;
+    END IF;
+    -- What is visible in `pruned` and was not in `cleared`, that is, what has not been deleted before. Entries of the
+    -- index stay until VACUUM can remove them: none is passed twice, and none of transactions that are left alone.
+    FOR low, high IN
+        SELECT xid::text::bigint, xid::text::bigint + 1
+        FROM pg_snapshot_xip(held.cleared) AS xid WHERE pg_visible_in_snapshot(xid, held.pruned)
+        UNION ALL
+        SELECT lag(bound) OVER (ORDER BY bound) + 1, bound
+        FROM (
+            SELECT pg_snapshot_xmax(held.cleared)::text::bigint - 1 AS bound
+            UNION ALL
+            SELECT xid::text::bigint FROM pg_snapshot_xip(held.pruned) AS xid WHERE xid >= pg_snapshot_xmax(held.cleared)
+            UNION ALL
+            SELECT pg_snapshot_xmax(held.pruned)::text::bigint
+        ) AS bounds
+        ORDER BY 1
+    LOOP
+        CONTINUE WHEN low IS NULL OR low >= high OR high::text::xid8 <= held.at_xid;
+        IF held.at_xid >= low::text::xid8 THEN
+            from_xid := held.at_xid;
+            from_place := held.at_place;
+        ELSE
+            from_xid := low::text::xid8;
+            from_place := -1;
+        END IF;
+        WITH gone AS (
+            DELETE FROM %1$s WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM %1$s WHERE (xid, place) > (from_xid, from_place) AND xid < high::text::xid8
+                ORDER BY xid, place LIMIT room))
+            RETURNING xid, place
+        )
+        SELECT xid, place, count(*) OVER () AS rows INTO last FROM gone ORDER BY xid DESC, place DESC LIMIT 1;
+        deleted := deleted + coalesce(last.rows, 0);
+        room := room - coalesce(last.rows, 0);
+        IF room = 0 THEN
+            more := true;
+            held.at_xid := last.xid;
+            held.at_place := last.place;
+            EXIT;
+        END IF;
+    END LOOP;
+    IF NOT more THEN
+        held.cleared := held.pruned;
+        held.at_xid := NULL;
+        held.at_place := NULL;
+    END IF;
+    UPDATE %3$s SET origin = held.origin, pruned = held.pruned, cleared = held.cleared,
+        marked = held.marked, marks = held.marks, at_xid = held.at_xid, at_place = held.at_place;
+END $function$

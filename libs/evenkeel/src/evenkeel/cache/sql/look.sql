@@ -1,0 +1,122 @@
+-- The function that tells what has been committed since a snapshot, and whether the triggers still tell everything.
+-- A function, for its settings: whatever the statistics say or lack, the plan is the one by the log's index, without
+-- the time that compiling or parallel workers take; and PostgreSQL need not plan it anew ten times a second.
+-- STABLE: all of it sees the one snapshot of the statement that calls it. format() fills in %1$s, the log; %2$L, the
+-- same as a literal; %3$s, the horizon; %4$L to %6$L, the functions of the triggers as literals.
+CREATE FUNCTION {look}(
+    -- What the table's name stands for now; the state to begin from, NULL if there is none; how many changes are told
+    -- at most; through how many transaction ids one look goes at most.
+    named oid, since_origin text, since_snapshot text, since_table text, most bigint, step bigint,
+    -- The state now. Why nothing may be trusted, or NULL. Why it cannot be told what has changed, or NULL. Whether
+    -- there is more to ask for. The keys, and their versions, NULL if deleted.
+    OUT origin text, OUT snapshot text, OUT table_now text, OUT distrust text, OUT doubt text, OUT more boolean,
+    OUT keys text[], OUT versions bigint[])
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET jit = off SET max_parallel_workers_per_gather = 0
+SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
+AS $function$
+DECLARE
+    here CONSTANT text := {origin};
+    present CONSTANT pg_snapshot := pg_current_snapshot();
+    since CONSTANT pg_snapshot := since_snapshot::pg_snapshot;
+    since_end CONSTANT bigint := pg_snapshot_xmax(since)::text::bigint;
+    reached CONSTANT bigint := least(pg_snapshot_xmax(present)::text::bigint, since_end + step);
+    passed xid8[];
+    total bigint;
+    everything boolean;
+BEGIN
+    origin := here;
+    more := false;
+    snapshot := present::text;
+    -- Rows of the catalog are made anew, and get another xmin, when what they describe is changed; VACUUM, ANALYZE and
+    -- CREATE INDEX leave them alone. That of pg_class is of no use, for GRANT makes it anew; the one of the table's row
+    -- type stands in for it, which is renamed with the table. An xmin that has been frozen still shows.
+    SELECT concat_ws('-', to_hex(named::bigint), to_hex(relation.relfilenode::bigint),
+            to_hex(hashtextextended(concat_ws(' ', row_type.xmin, relation.relhassubclass,
+                (SELECT string_agg(attribute.xmin::text, ' ' ORDER BY attnum)
+                    FROM pg_attribute AS attribute WHERE attrelid = named AND attnum > 0)), 0)),
+            to_hex(hashtextextended(
+                (SELECT string_agg(concat_ws(' ', tgname, tgenabled, tgfoid, tg.xmin, called.xmin), ' ' ORDER BY tgname)
+                    FROM pg_trigger AS tg LEFT JOIN pg_proc AS called ON called.oid = tgfoid
+                    WHERE tgrelid = named AND tgname = ANY ('{trigger_names}')), 0)),
+            to_hex(pg_relation_filenode(%2$L::regclass)::bigint)),
+            CASE
+                WHEN relkind <> 'r' THEN 'it is no ordinary table'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = named)
+                    OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = named)
+                    THEN 'it has a parent or a child'
+                ELSE (
+                    SELECT 'the trigger ' || min(name) || ' is off, missing or not ours'
+                    FROM (VALUES
+                        ('{own_name}_bump', 'A', %6$L), ('{own_name}_insert', 'O', %4$L),
+                        ('{own_name}_update', 'O', %4$L), ('{own_name}_delete', 'O', %4$L),
+                        ('{own_name}_truncate', 'A', %4$L), ('{own_name}_row', 'R', %5$L)
+                    ) AS expected (name, enabled, function)
+                    WHERE NOT EXISTS (
+                        SELECT FROM pg_trigger
+                        WHERE tgrelid = named AND tgname = name::name AND tgenabled = enabled::"char"
+                            AND tgfoid = to_regprocedure(function || '()')))
+            END
+        INTO table_now, distrust
+        FROM pg_class AS relation LEFT JOIN pg_type AS row_type ON row_type.oid = relation.reltype
+        WHERE relation.oid = named;
+    IF NOT FOUND THEN
+        distrust := 'it does not exist';
+    END IF;
+    IF distrust IS NOT NULL OR since IS NULL OR since_origin <> here OR since_table <> table_now THEN
+        RETURN;
+    END IF;
+    IF since_end > pg_snapshot_xmax(present)::text::bigint THEN
+        doubt := 'the state is ahead of the database';
+        RETURN;
+    END IF;
+    -- What was visible in the horizon may be gone from the log, so it must have been visible in the state. A horizon of
+    -- another history says nothing about this one, in which nothing has been pruned then.
+    IF NOT EXISTS (
+        SELECT FROM %3$s AS horizon
+        WHERE horizon.origin <> here
+            OR (pg_snapshot_xmax(horizon.pruned) <= pg_snapshot_xmax(since)
+                AND NOT EXISTS (SELECT FROM pg_snapshot_xip(since) AS x WHERE pg_visible_in_snapshot(x, horizon.pruned)))
+    ) THEN
+        doubt := 'the log does not reach back to the state';
+        RETURN;
+    END IF;
+    -- Transactions are asked whether they have been committed before the log is asked what they did: one that is open,
+    -- or has been rolled back, may have left a million rows there. NULL: too long ago for PostgreSQL to know.
+    passed := ARRAY(
+        SELECT xid
+        FROM (
+            SELECT pg_snapshot_xip(since) AS xid
+            UNION ALL
+            SELECT n::text::xid8 FROM generate_series(since_end, reached - 1) AS n
+        ) AS ended
+        WHERE pg_visible_in_snapshot(xid, present) AND pg_xact_status(xid) IS DISTINCT FROM 'aborted');
+    SELECT array_agg(key), array_agg(version), coalesce(sum(times), 0), coalesce(bool_or(key IS NULL), false)
+        INTO keys, versions, total, everything
+        FROM (
+            SELECT few.key::text AS key, count(*) AS times,
+                CASE WHEN bool_and(few.version IS NOT NULL) THEN max(few.version) END AS version
+            FROM (
+                SELECT unnest(logged.{log_key}) AS key, unnest(logged.version) AS version
+                FROM %1$s AS logged
+                WHERE logged.xid = ANY (passed)
+                LIMIT most + 1
+            ) AS few
+            GROUP BY few.key
+        ) AS grouped;
+    IF everything THEN
+        doubt := 'the whole table may have changed';
+    ELSIF total > most THEN
+        doubt := 'more than ' || most || ' changes';
+    ELSIF reached < pg_snapshot_xmax(present)::text::bigint THEN
+        more := true;
+        SELECT concat_ws(':', coalesce(min(open::text::bigint), reached), reached,
+                coalesce(string_agg(open::text, ',' ORDER BY open), ''))
+            INTO snapshot
+            FROM pg_snapshot_xip(present) AS open WHERE open < reached::text::xid8;
+    END IF;
+    IF doubt IS NOT NULL THEN
+        keys := NULL;
+        versions := NULL;
+    END IF;
+END $function$
