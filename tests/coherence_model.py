@@ -15,6 +15,7 @@ from typing import Literal
 from tests.coherence_state import (
     CLIENT,
     DELETED,
+    FOREIGN,
     FORGET,
     IDLE,
     LOST,
@@ -22,6 +23,7 @@ from tests.coherence_state import (
     UNREAD,
     Commit,
     Database,
+    Fill,
     Lease,
     Pass,
     Point,
@@ -66,8 +68,16 @@ class Protocol:
     scripts: Literal["one", "chained", "unchained", "state first"] = "one"
     """A pass with few keys is one script, one with many is a chain: here of two, the first of which has this key, and
     marks the state as the second expects it."""
-    flush: bool = True
-    """What cannot be told apart is forgotten: where the state is lost or useless, everything is deleted."""
+    forgets: bool = True
+    """What cannot be told apart is forgotten: where the state is lost or useless, another epoch begins."""
+    alive_says: Literal["epoch", "alive"] = "epoch"
+    """Readers trust entries under the names of the epoch that `alive` holds; or of the one they know, if it lives."""
+    invalidations_compare: bool = True
+    """An invalidation under the names of an epoch that is over is made again under those of the present one."""
+    identity_in_names: bool = True
+    """Two databases have different names for the same key."""
+    leaves_cold: bool = True
+    """Who finds another database behind the URL removes the state of the first one."""
     horizon: bool = True
     """It is remembered which part of the log was pruned."""
     origin: bool = True
@@ -93,6 +103,14 @@ class Bounds:
     database_crashes: int = 0
     """PostgreSQL may crash, and forget which ids it gave to transactions that committed nothing."""
     inserted_version: int = 1
+    epochs: int = 1
+    """How often the state may be lost, at most."""
+    by_hand: int = 0
+    """How many epochs may begin by hand, which leaves the state as it is."""
+    swaps: int = 0
+    """How often the URL may lead to another database, until a relay has noticed, and back."""
+    neighbours: bool = False
+    """Another service, with a database of its own, caches under the same namespace in the same Redis."""
 
 
 class Model:
@@ -114,7 +132,9 @@ class Model:
 
     def stale_for_ever(self, state: State) -> bool:
         """Redis has an old value, and the relay has nothing left to do: whatever is under way may have died."""
-        return self._is_old(state) and (not self.protocol.relay or self._look(state)[1] == NOTHING)
+        if state.database.away or not any(self._is_old(state, entry) for entry in self._served(state)):
+            return False
+        return not self.protocol.relay or self._look(state)[1] == NOTHING
 
     def behind_its_state(self, state: State) -> bool:
         """Redis has a value that lacks a change which, by the state in the same Redis, has been relayed.
@@ -123,7 +143,7 @@ class Model:
         """
         relayed, entry, database = state.redis.relayed, state.redis.entry, state.database
         return (
-            entry is not None
+            entry not in {None, FOREIGN}
             and relayed.history == database.history
             and any(not relayed.snapshot.lacks(commit.xid) for commit in database.commits[entry:])
         )
@@ -131,10 +151,16 @@ class Model:
     def lost_acknowledged_write(self, state: State) -> bool:
         """Redis has a value older than a write that was acknowledged, although nothing has failed over."""
         entry = state.redis.entry
-        return entry is not None and state.failovers == 0 and entry < state.acknowledged
+        return entry not in {None, FOREIGN} and state.failovers == 0 and entry < state.acknowledged
 
-    def _is_old(self, state: State) -> bool:
-        entry, commits = state.redis.entry, len(state.database.commits)
+    def _served(self, state: State) -> tuple[int | None, ...]:
+        """What readers may be given, whichever epoch they know of."""
+        return (state.redis.entry,) if self.protocol.alive_says == "epoch" else (state.redis.entry, state.redis.over)
+
+    def _is_old(self, state: State, entry: int | None) -> bool:
+        commits = len(state.database.commits)
+        if entry == FOREIGN:
+            return True
         if entry is None or entry == commits:
             return False
         both_missing = version(state.database, entry) == 0 == version(state.database, commits)
@@ -165,6 +191,11 @@ class Model:
             kept = max((commit.xid + 1 for commit in database.commits), default=0)
             crashed = database._replace(begun=kept, open=(), history=database.history + 1)
             yield "PostgreSQL crashes and recovers", state._replace(database=crashed)
+        if database.away and (state.redis.relayed == LOST or not self.protocol.leaves_cold):
+            yield "the URL leads back", state._replace(database=database._replace(away=False))
+        elif not database.away and database.swaps < self.bounds.swaps:
+            away = database._replace(away=True, swaps=database.swaps + 1)
+            yield "the URL leads to another database", state._replace(database=away)
         if self.bounds.pruning and state.redis.relayed != LOST:
             horizon = state.redis.relayed.snapshot.oldest
             if horizon > database.horizon:
@@ -187,13 +218,15 @@ class Model:
         for commit in state.unsent:
             lease = None if self.protocol.writer_takes_lease else state.redis.lease
             xid = state.database.commits[commit - 1].xid
+            answered = state._replace(
+                unsent=tuple(other for other in state.unsent if other != commit),
+                acknowledged=max(state.acknowledged, commit),
+            )
+            if state.redis.epoch > 0 and not self.protocol.invalidations_compare:
+                yield f"the writer of transaction {xid} invalidates where nothing is any more", answered
             yield (
                 f"the writer of transaction {xid} invalidates",
-                state._replace(
-                    redis=state.redis._replace(entry=None, lease=lease),
-                    unsent=tuple(other for other in state.unsent if other != commit),
-                    acknowledged=max(state.acknowledged, commit),
-                ),
+                answered._replace(redis=state.redis._replace(entry=None, lease=lease)),
             )
 
     # Readers that fill.
@@ -201,7 +234,7 @@ class Model:
     def _readers(self, state: State) -> Iterator[tuple[str, State]]:
         protocol, redis = self.protocol, state.redis
         needs_lease = protocol.fills == "lease"
-        now = len(state.database.commits)
+        now = FOREIGN if state.database.away else len(state.database.commits)
         for place, fill in enumerate(state.fills):
             if fill == IDLE and state.fills.index(IDLE) != place:
                 continue  # idle places are alike
@@ -209,7 +242,10 @@ class Model:
             may_lease = needs_lease and redis.lease is None and (protocol.lease_first or fill.read != UNREAD)
             if may_lease and not fill.leased:
                 granted = state._replace(redis=redis._replace(lease=Lease(token, 0)))
-                yield "a reader takes the lease", with_fill(granted, place, fill._replace(leased=True))
+                yield (
+                    "a reader takes the lease",
+                    with_fill(granted, place, fill._replace(leased=True, epoch=redis.epoch)),
+                )
             if may_lease and fill.leased and protocol.lease_sent == "again":
                 yield (
                     "a reader's lease arrives once more",
@@ -217,17 +253,20 @@ class Model:
                 )
             if fill.read == UNREAD and (fill.leased or not needs_lease or not protocol.lease_first):
                 row = version(state.database, now)
-                yield f"a reader reads version {row}", with_fill(state, place, fill._replace(read=now))
+                what = "another database's row" if now == FOREIGN else f"version {row}"
+                yield f"a reader reads {what}", with_fill(state, place, fill._replace(read=now))
             if fill.read != UNREAD and (fill.leased or not needs_lease):
-                yield self._fill(state, place, token, fill.read)
+                yield self._fill(state, place, token, fill)
 
-    def _fill(self, state: State, place: int, token: int, read: int) -> tuple[str, State]:
+    def _fill(self, state: State, place: int, token: int, fill: Fill) -> tuple[str, State]:
+        read = fill.read
         redis, row = state.redis, version(state.database, read)
         stored = False
         if self.protocol.fills == "version":
             stored = redis.entry is None or version(state.database, redis.entry) <= row
         elif redis.lease is not None and redis.lease.token == token:
-            stored = row >= redis.lease.least
+            here = redis.relayed != LOST and redis.epoch == fill.epoch
+            stored = here and row >= redis.lease.least
             redis = redis._replace(lease=None)
         if stored:
             redis = redis._replace(entry=read)
@@ -243,13 +282,22 @@ class Model:
     # Relays.
 
     def _relays(self, state: State) -> Iterator[tuple[str, State]]:
-        if len(state.passes) < self.bounds.relays:
+        if state.database.away:
+            if self.protocol.leaves_cold and state.redis.relayed != LOST:
+                cold = state._replace(redis=state.redis._replace(relayed=LOST))
+                yield "a relay finds another database, and leaves this one's cache cold", cold
+        elif len(state.passes) < self.bounds.relays:
             reached, news = self._look(state)
             known = self._known(state)
             if news != NOTHING or reached != known:
                 found = {NOTHING: "nothing", FORGET: "that it must forget", DELETED: "a deletion"}
                 name = f"a relay looks at the log and finds {found.get(news, f'version {news}')}"
-                yield name, with_passes(state, (*state.passes, Pass(known, reached, news, second=False)))
+                yield (
+                    name,
+                    with_passes(
+                        state, (*state.passes, Pass(known, reached, news, second=False, epoch=state.redis.epoch))
+                    ),
+                )
         for place, relay in enumerate(state.passes):
             others = (*state.passes[:place], *state.passes[place + 1 :])
             for name, applied, rest in self._scripts(state, relay):
@@ -283,8 +331,14 @@ class Model:
         """The pass's next script: its name, what it leads to, and the pass if it has another script to run."""
         scripts = self.protocol.scripts
         if relay.news == FORGET:
-            entry, lease = (None, None) if self.protocol.flush else (state.redis.entry, state.redis.lease)
-            yield "the relay flushes", state._replace(redis=Redis(entry, lease, relay.reached)), ()
+            if not self.protocol.forgets:
+                yield "the relay moves the state", state._replace(redis=state.redis._replace(relayed=relay.reached)), ()
+            elif state.redis.relayed == relay.known and state.redis.epoch == relay.epoch:
+                yield "the relay begins an epoch", _new_epoch(state, relay.reached), ()
+            else:
+                yield "the relay begins no epoch, another one has come between", state, ()
+        elif relay.epoch != state.redis.epoch:
+            yield "the relay does nothing, its epoch is over", state, ()
         elif scripts == "one":
             moved, _ = self._moved(self._deleted(state, relay.news), relay.known, relay.reached)
             yield "the relay deletes and moves the state", moved, ()
@@ -334,7 +388,13 @@ class Model:
             yield "Redis evicts the entry", state._replace(redis=redis._replace(entry=None))
         if redis.lease is not None:
             yield "the lease expires or is evicted", ordered(state._replace(redis=redis._replace(lease=None)))
-        if self.bounds.state_losses and redis.relayed != LOST:
+        if redis.over is not None:
+            yield "the names of the epoch before are swept", state._replace(redis=redis._replace(over=None))
+        if state.epochs < self.bounds.by_hand:
+            yield "an epoch begins by hand", _new_epoch(state, redis.relayed)
+        if self.bounds.neighbours and not self.protocol.identity_in_names and redis.entry != FOREIGN:
+            yield "another database's reader fills", state._replace(redis=redis._replace(entry=FOREIGN))
+        if self.bounds.state_losses and redis.relayed != LOST and state.epochs < self.bounds.epochs:
             yield "Redis loses the relay's state", state._replace(redis=redis._replace(relayed=LOST))
         if state.failovers < self.bounds.failovers:
             if state.replica is None:
@@ -342,3 +402,9 @@ class Model:
             else:
                 promoted = state._replace(redis=state.replica, replica=None, failovers=state.failovers + 1)
                 yield "that replica is promoted", promoted
+
+
+def _new_epoch(state: State, reached: Point) -> State:
+    """Nothing bears its name yet; who has a lease of the epoch before has it no more."""
+    redis = Redis(None, None, reached, epoch=state.epochs + 1, over=state.redis.entry)
+    return state._replace(redis=redis, epochs=state.epochs + 1)

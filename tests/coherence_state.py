@@ -6,6 +6,9 @@ NOTHING, FORGET, DELETED = -3, -2, -1
 """What a look at the change log may find besides the version of the row."""
 
 UNREAD = -1
+FOREIGN = -5
+"""What a fill has read, or an entry holds, that comes from another database."""
+
 NOBODY, CLIENT = -1, -2
 """Who holds a lease besides a fill: one that has ended, or a process for all its fills."""
 
@@ -53,6 +56,9 @@ class Database(NamedTuple):
     horizon: int = 0
     """The log is pruned below this id."""
     history: int = 0
+    away: bool = False
+    """Its URL leads to another database, whose identity is another one."""
+    swaps: int = 0
 
 
 class Lease(NamedTuple):
@@ -66,12 +72,18 @@ class Redis(NamedTuple):
     """How many commits the value had seen: tells a value from another of the same version."""
     lease: Lease | None
     relayed: Point
+    epoch: int = 0
+    """Which `alive` says, and the state, if it is there. Entry and lease bear it in their names."""
+    over: int | None = None
+    """The entry under the name of the epoch before, until it is swept."""
 
 
 class Fill(NamedTuple):
     leased: bool
     read: int
     """How many commits were visible when it read the row."""
+    epoch: int = 0
+    """Under whose names it has the lease."""
 
 
 IDLE = Fill(leased=False, read=UNREAD)
@@ -85,6 +97,8 @@ class Pass(NamedTuple):
     news: int
     second: bool
     """Its first script has run."""
+    epoch: int = 0
+    """Whose names it deletes."""
 
 
 class State(NamedTuple):
@@ -101,6 +115,8 @@ class State(NamedTuple):
     passes: tuple[Pass, ...]
     elsewhere: Point
     """The relay's state, if it is not in Redis."""
+    epochs: int = 0
+    """The last one that has begun; none comes twice."""
 
 
 def initial(*, fills: int) -> State:
@@ -110,7 +126,9 @@ def initial(*, fills: int) -> State:
 
 
 def version(database: Database, seen: int) -> int:
-    """Of the row after so many commits."""
+    """Of the row after so many commits; another database's rows have versions, too."""
+    if seen == FOREIGN:
+        return 1
     return database.commits[seen - 1].version if seen else 1
 
 

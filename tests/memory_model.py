@@ -37,6 +37,14 @@ class Protocol:
     """The writer forgets its key before it invalidates in Redis, and again afterwards."""
     joining_ends: bool = True
     """Nobody joins a load that began before a change that the process knows of."""
+    epochs_signalled: bool = True
+    """Whoever begins an epoch touches the signal that anything may have changed."""
+    answers_say_epoch: bool = True
+    """The process asks the server that pushes for its epoch, and distrusts its memory where it knows of another."""
+    adopting_clears: bool = True
+    """A process that adopts an epoch empties its memory, and puts nothing there that was under way."""
+    believed: Literal["primary", "sidecar"] = "primary"
+    """Who is believed about the epoch; the sidecar as well, or the primary alone."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Bounds:
     loads: int = 2
     stream: int = 2
     """How many operations the sidecar may lag behind."""
+    epochs: int = 0
+    """How many times the relay begins one, because it cannot tell what has changed."""
     losses: int = 0
     """How many times the connection dies without anybody's notice."""
 
@@ -71,6 +81,7 @@ class Operation(NamedTuple):
     entry: int | None
     """How many commits the value had seen."""
     signal: Signal | None
+    epoch: int = 0
 
 
 class Load(NamedTuple):
@@ -107,6 +118,13 @@ class State(NamedTuple):
     loads: tuple[Load, ...]
     broken: bool
     """Somebody who had written was answered with what was there before."""
+    epoch: int = 0
+    """The primary's."""
+    sidecar_epoch: int = 0
+    known_epoch: int = 0
+    """What the process knows of."""
+    covered: int = 0
+    """The last commit when the present epoch began: nothing in it lacks that."""
 
 
 def initial() -> State:
@@ -142,6 +160,7 @@ class Model:
             and state.memory < len(state.commits) == state.relayed
             and state.connection == "heard"
             and not state.pushes
+            and not (self.protocol.answers_say_epoch and state.known_epoch != self._answered_epoch(state))
             and (self.protocol.tracking == "primary" or not state.stream)
         )
 
@@ -200,9 +219,13 @@ class Model:
                 yield "Redis evicts the entry", self._replicated(state, Operation(None, None))
             for upto in range(state.relayed + 1, now + 1):
                 yield f"the relay deals with what was committed up to {upto}", self._relayed(state, upto)
+            if state.epoch < self.bounds.epochs and state.relayed < now:
+                begun = state._replace(epoch=state.epoch + 1, relayed=now, covered=now)
+                signal = Signal(WHATEVER, now) if self.protocol.epochs_signalled else None
+                yield "the relay begins an epoch", self._replicated(begun, Operation(None, signal))
         if state.stream:
             operation, *rest = state.stream
-            received = state._replace(sidecar=operation.entry, stream=tuple(rest))
+            received = state._replace(sidecar=operation.entry, sidecar_epoch=operation.epoch, stream=tuple(rest))
             if self.protocol.tracking == "sidecar":
                 received = _pushed(received, operation.signal)
             yield "the sidecar receives an operation", received
@@ -219,6 +242,7 @@ class Model:
         return self._replicated(state._replace(relayed=upto), Operation(entry, None if silent else signal))
 
     def _replicated(self, state: State, operation: Operation) -> State:
+        operation = operation._replace(epoch=state.epoch)
         state = state._replace(primary=operation.entry, stream=(*state.stream, operation))
         return _pushed(state, operation.signal) if self.protocol.tracking == "primary" else state
 
@@ -232,11 +256,30 @@ class Model:
             yield f"a push is heard, of {what}", self._dropped(heard, signal)
         if state.connection == "heard" and state.losses < self.bounds.losses:
             yield "the connection dies", state._replace(connection="dead", pushes=(), losses=state.losses + 1)
+        answered = self._answered_epoch(state)
+        if state.connection == "heard" and self.protocol.answers_say_epoch and state.known_epoch != answered:
+            if self.protocol.tracking == "primary" or self.protocol.believed == "sidecar":
+                yield "an answer brings another epoch", self._adopted(state, answered)
+            elif state.memory is not None or state.least is not None:
+                yield "an answer says another epoch", _without_place(state._replace(memory=None))
         if state.connection == "dead":
             again = state._replace(connection="heard", heard=0)
             if self.protocol.reconnecting_clears:
                 again = _without_place(again._replace(memory=None))
             yield "that is noticed, and another connection made", again
+
+    def _answered_epoch(self, state: State) -> int:
+        return state.epoch if self.protocol.tracking == "primary" else state.sidecar_epoch
+
+    def _adopted(self, state: State, epoch: int) -> State:
+        """The process uses the names of this epoch from now on, and takes it that nothing older is there."""
+        if epoch == state.epoch:
+            state = state._replace(heard=max(state.heard, state.covered))
+        state = state._replace(known_epoch=epoch)
+        if not self.protocol.adopting_clears:
+            return state
+        loads = tuple(sorted(load._replace(joinable=False) for load in state.loads))
+        return _without_place(state._replace(memory=None, loads=loads))
 
     def _dropped(self, state: State, signal: Signal) -> State:
         """What the process does about a signal."""
@@ -259,6 +302,8 @@ class Model:
             yield "a load begins", state._replace(least=place, loads=tuple(sorted((*state.loads, load))))
         for index, load in enumerate(state.loads):
             others = (*state.loads[:index], *state.loads[index + 1 :])
+            if load.read == UNREAD and state.known_epoch != state.epoch:
+                yield "a load is told another epoch by the primary", self._adopted(state, state.epoch)
             if load.read == UNREAD:
                 for server, seen in self._readable(state, load):
                     read = load._replace(read=seen)
@@ -273,9 +318,10 @@ class Model:
     def _readable(self, state: State, load: Load) -> Iterator[tuple[str, int]]:
         # A sidecar that lags further behind than own writes are remembered says itself that it is not to be trusted.
         lags = any(operation.signal == Signal(WHATEVER, load.asked) for operation in state.stream)
-        if state.sidecar is not None and not (lags and self.protocol.own_writes_from_primary):
+        agrees = state.sidecar_epoch == state.known_epoch
+        if state.sidecar is not None and agrees and not (lags and self.protocol.own_writes_from_primary):
             yield "the sidecar", state.sidecar
-        if state.primary is not None:
+        if state.primary is not None and state.epoch == state.known_epoch:
             yield "the primary", state.primary
         yield "the database", len(state.commits)
 

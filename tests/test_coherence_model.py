@@ -43,8 +43,14 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
         pytest.param(
             AS_IT_IS,
             Bounds(transactions=1, fills=1, relays=2, state_losses=True, writers=False),
-            id="flush, two relays",
+            id="epochs, two relays",
         ),
+        pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, state_losses=True, epochs=2), id="two epochs"),
+        pytest.param(AS_IT_IS, Bounds(transactions=1, by_hand=1), id="an epoch by hand, two fills at a time"),
+        pytest.param(
+            AS_IT_IS, Bounds(transactions=1, fills=1, by_hand=1, failovers=1, writers=False), id="an epoch, failover"
+        ),
+        pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, swaps=1, writers=False), id="another database and back"),
         pytest.param(
             Protocol(scripts="chained"), Bounds(transactions=1, fills=1, failovers=1, writers=False), id="chain"
         ),
@@ -67,6 +73,7 @@ ONE_FILL = Bounds(transactions=1, fills=1, writers=False)
 TWO_FILLS = Bounds(transactions=1, fills=2, writers=False)
 TWO_TRANSACTIONS = Bounds(transactions=2, fills=1, writers=False)
 FAILOVER = Bounds(transactions=1, fills=1, failovers=1, writers=False)
+EPOCH = Bounds(transactions=1, fills=1, state_losses=True, writers=False)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +101,23 @@ FAILOVER = Bounds(transactions=1, fills=1, failovers=1, writers=False)
         pytest.param(Protocol(scripts="state first"), ONE_FILL, 7, id="the state is moved last"),
         pytest.param(Protocol(scripts="unchained"), FAILOVER, 10, id="the chain of a pass's scripts"),
         pytest.param(
-            Protocol(flush=False),
-            Bounds(transactions=1, fills=1, state_losses=True, writers=False),
+            Protocol(forgets=False),
+            EPOCH,
             8,
-            id="flushing without a state",
+            id="an epoch without a state",
+        ),
+        pytest.param(Protocol(alive_says="alive"), EPOCH, 8, id="the epoch in alive"),
+        pytest.param(
+            Protocol(leaves_cold=False),
+            Bounds(transactions=0, fills=1, swaps=1, writers=False),
+            5,
+            id="leaving another database's cache cold",
+        ),
+        pytest.param(
+            Protocol(identity_in_names=False),
+            Bounds(transactions=0, fills=1, neighbours=True, writers=False),
+            1,
+            id="the database's identity in names",
         ),
         pytest.param(
             Protocol(horizon=False),
@@ -138,6 +158,18 @@ def test_a_writer_that_leaves_leases_loses_its_own_write_until_the_relay_comes()
         "the reader's fill with version 1 is stored",
     )
     assert explore(initial(fills=model.bounds.fills), model.steps, model.stale_for_ever).found is None
+
+
+def test_an_invalidation_at_an_epoch_that_is_over_loses_its_own_write() -> None:
+    bounds = Bounds(transactions=1, fills=1, by_hand=1)
+    model = Model(Protocol(invalidations_compare=False), bounds)
+    lost = explore(initial(fills=bounds.fills), model.steps, model.lost_acknowledged_write)
+    lost.show()
+    assert lost.trace[-2:] == (
+        "the writer of transaction 0 invalidates where nothing is any more",
+        "the reader's fill with version 1 is stored",
+    )
+    assert violations(AS_IT_IS, bounds).found is None
 
 
 def test_the_relays_word_to_a_lease_does_not_stop_a_fill_that_saw_the_change() -> None:

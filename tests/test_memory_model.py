@@ -30,6 +30,8 @@ def violations(bounds: Bounds) -> Exploration[State]:
         pytest.param(Bounds(loads=1), id="two changes"),
         pytest.param(Bounds(loads=1, own_writes=1), id="two changes, one of them its own"),
         pytest.param(Bounds(commits=1, losses=1), id="lost connection"),
+        pytest.param(Bounds(commits=1, epochs=1), id="an epoch"),
+        pytest.param(Bounds(commits=1, epochs=1, own_writes=1), id="an epoch, its own change"),
         pytest.param(Bounds(commits=1, own_writes=1, losses=1, stream=3), id="lost connection, its own change"),
     ],
 )
@@ -42,6 +44,7 @@ def test_nothing_goes_wrong(bounds: Bounds) -> None:
 
 FOREIGN = Bounds(commits=1)
 OWN = Bounds(commits=1, own_writes=1)
+EPOCH = Bounds(commits=1, epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +59,23 @@ OWN = Bounds(commits=1, own_writes=1)
         pytest.param(
             Protocol(reconnecting_clears=False), Bounds(commits=1, losses=1), "stale_for_ever", 8, id="an empty start"
         ),
+        pytest.param(
+            Protocol(epochs_signalled=False, answers_say_epoch=False), EPOCH, "stale_for_ever", 6, id="word of an epoch"
+        ),
+        pytest.param(
+            Protocol(adopting_clears=False), EPOCH, "behind_what_it_heard", 7, id="an empty start of an epoch"
+        ),
+        pytest.param(Protocol(believed="sidecar"), EPOCH, "behind_what_it_heard", 10, id="the primary's epoch alone"),
         pytest.param(Protocol(own_writes_from_primary=False), OWN, "lost_own_write", 8, id="own writes from primary"),
         pytest.param(Protocol(forgets_twice=False), OWN, "lost_own_write", 7, id="forgetting after Redis has"),
         pytest.param(Protocol(joining_ends=False), OWN, "lost_own_write", 7, id="an end to joining"),
     ],
 )
 def test_goes_wrong_without(
-    without: Protocol, bounds: Bounds, violation: Literal["stale_for_ever", "lost_own_write"], steps: int
+    without: Protocol,
+    bounds: Bounds,
+    violation: Literal["stale_for_ever", "behind_what_it_heard", "lost_own_write"],
+    steps: int,
 ) -> None:
     model = Model(without, bounds)
     exploration = explore(initial(), model.steps, getattr(model, violation))

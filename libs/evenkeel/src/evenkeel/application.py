@@ -135,7 +135,8 @@ def _add_operations(app: FastAPI, registry: CollectorRegistry) -> None:
             raise NotReady("This replica is about to end.", checks={"draining": "about to end"})
         readiness: Readiness = request.state.readiness
         await readiness.require()
-        return JSONResponse({"status": "ready"})
+        details = readiness.told()
+        return JSONResponse({"status": "ready"} | ({"details": details} if details else {}))
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -23,6 +23,12 @@ class Readiness:
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         self._checks = checks
+        self.details: dict[str, Callable[[], str | None]] = {}
+        """What is told beside a replica that is ready, by name: a sentence, or None where there is nothing to tell."""
+
+    def told(self) -> dict[str, str]:
+        """The sentences that there are."""
+        return {name: sentence for name, tell in self.details.items() if (sentence := tell()) is not None}
 
     async def failures(self) -> dict[str, str]:
         """The reasons, by name of the check; empty when ready. The checks run at the same time."""

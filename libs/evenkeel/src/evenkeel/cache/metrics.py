@@ -37,6 +37,9 @@ class Metrics:
         self.relay_lag = gauge(
             "cache_relay_lag_seconds", "Age of the last look at the change log that Redis knows of; 1.5 is too old"
         )
+        self.untrusted = gauge(
+            "cache_untrusted", "1 while the database is in a state in which nothing may be trusted", "reason"
+        )
         self.relay_active = gauge("cache_relay_active", "1 in the replica whose relay is at work")
 
 
@@ -78,6 +81,12 @@ class CacheMetrics:
 
     def unreadable(self, reason: str) -> None:
         self._all.unreadable.labels(self._cache, reason).inc()
+
+    def untrusted(self, reason: str | None) -> None:
+        """Nothing may be trusted for this reason, or (None) for none."""
+        self._all.untrusted.remove_by_labels({"cache": self._cache})
+        if reason is not None:
+            self._all.untrusted.labels(self._cache, reason).set(1)
 
     def observe_memory(self, entries: Callable[[], float], trusted: Callable[[], float]) -> None:
         self._all.memory_entries.labels(self._cache).set_function(entries)

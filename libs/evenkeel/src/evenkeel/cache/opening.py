@@ -11,14 +11,17 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.database_breaker import DatabaseBreaker
+from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.entry import Entry
 from evenkeel.cache.filling import Filler, Load
 from evenkeel.cache.gate import Gate
 from evenkeel.cache.keyring import KeyRing
-from evenkeel.cache.keys import Names
+from evenkeel.cache.keys import CurrentNames
 from evenkeel.cache.log_tail import LogTail
 from evenkeel.cache.memory import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
+from evenkeel.cache.pruning import Pruner
 from evenkeel.cache.read_through import ReadThrough
 from evenkeel.cache.redis import RedisTier
 from evenkeel.cache.relay import Relay
@@ -44,7 +47,7 @@ class Memory(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class SharedRedis:
-    """The tier that all replicas share. The database on `primary` is the caches' own: it may be flushed."""
+    """The tier that all replicas share. What else is in that database of `primary` is never touched."""
 
     primary: Redis
     keyring: KeyRing
@@ -61,6 +64,8 @@ async def open_cache(
     memory: Memory[R] | None = None,
     redis: SharedRedis | None = None,
     gate: Gate | None = None,
+    database: DatabaseBreaker | None = None,
+    shape: str = "",
     ttl: float = 600.0,
     stale_ttl: float = 3600.0,
     log_retention: float = 600.0,
@@ -70,10 +75,13 @@ async def open_cache(
 
     `namespace` begins all names in Redis. Entries are fresh for `ttl` seconds, and served while one reader refreshes
     them until `stale_ttl`. The change log is kept for `log_retention` seconds at least. Without a `gate`, 8 loads run
-    at a time and 1000 wait. Opening fails for no server that does not answer: reads go to the database until it does.
+    at a time and 1000 wait. `database` knows whether the database answers; what else asks it should go through the same
+    one. `shape` is any text that changes with what `load` gives an entry: entries of another shape are loaded anew.
+    Opening fails for no server that does not answer: reads go to the database until it does.
     """
     own = CacheMetrics(metrics or Metrics(CollectorRegistry()), namespace)
-    names = Names(namespace)
+    current = CurrentNames(namespace)
+    distrust = Distrust(own)
     async with AsyncExitStack() as stack:
         memory_tier = redis_tier = None
         if memory is not None:
@@ -84,8 +92,8 @@ async def open_cache(
             redis_tier = RedisTier(
                 primary=redis.primary,
                 reader=redis.reader,
-                names=names,
-                sealing=Sealing(redis.keyring, own),
+                current=current,
+                sealing=Sealing(redis.keyring, own, shape),
                 metrics=own,
             )
             stack.push_async_callback(redis_tier.close)
@@ -97,12 +105,22 @@ async def open_cache(
             ttl=ttl,
             stale_ttl=stale_ttl,
             metrics=own,
+            database=database,
         )
-        cache = ReadThrough(memory=memory_tier, redis=redis_tier, filler=filler, metrics=own)
+        cache = ReadThrough(memory=memory_tier, redis=redis_tier, filler=filler, metrics=own, distrust=distrust)
         stack.push_async_callback(cache.close)
+        # Whatever the tiers are: triggers log every change.
+        await stack.enter_async_context(_running(Pruner(changes, retention=log_retention).run()))
+
+        def begin_anew() -> None:
+            if memory_tier is not None:
+                memory_tier.clear("new epoch")
+            cache.forget_loads(None)
+
+        current.on_change.append(begin_anew)
         async with _at_most(FIRST_TRUST):
             if redis is not None:
-                relay = Relay(changes=changes, primary=redis.primary, names=names, metrics=own, retention=log_retention)
+                relay = Relay(changes=changes, primary=redis.primary, current=current, metrics=own, distrust=distrust)
                 stack.push_async_callback(relay.release)
                 await stack.enter_async_context(_running(relay.run()))
                 await relay.passed.wait()
@@ -110,9 +128,16 @@ async def open_cache(
             if memory_tier is not None:
                 feed: Tracking | LogTail
                 if redis is not None:
-                    feed = Tracking(redis.reader or redis.primary, names, memory_tier, own, cache.forget_loads)
+                    feed = Tracking(
+                        redis.reader or redis.primary,
+                        current,
+                        memory_tier,
+                        own,
+                        cache.forget_loads,
+                        primary=redis.reader is None,
+                    )
                 else:
-                    feed = LogTail(changes, memory_tier, cache.forget_loads)
+                    feed = LogTail(changes, memory_tier, cache.forget_loads, distrust)
                 await stack.enter_async_context(_running(feed.run()))
                 await memory_tier.first_trust.wait()
         yield cache

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain, islice
@@ -13,7 +14,7 @@ from redis.commands.core import AsyncScript
 
 from evenkeel.cache.breaker import CircuitBreaker
 from evenkeel.cache.entry import Entry, Hit, TierUnavailable
-from evenkeel.cache.keys import Names
+from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.sealing import Sealing
 from evenkeel.combining import Combiner
@@ -24,9 +25,14 @@ LEASE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to fill one key, once."""
+    """The right to fill one key, once, at the epoch that it was given at."""
 
     token: str
+    names: Names
+
+
+Refusal = Literal["held", "unusable"]
+"""Why there is no lease: another fill has it, or there is an entry, but one that this process cannot use."""
 
 
 @dataclass(slots=True)
@@ -48,10 +54,10 @@ class RedisTier:
     name = "redis"
 
     def __init__(
-        self, *, primary: Redis, reader: Redis | None, names: Names, sealing: Sealing, metrics: CacheMetrics
+        self, *, primary: Redis, reader: Redis | None, current: CurrentNames, sealing: Sealing, metrics: CacheMetrics
     ) -> None:
         """`reader` is a replica of `primary` that is nearer, if there is one."""
-        self._names = names
+        self._current = current
         self._sealing = sealing
         self._metrics = metrics
         self._primary = _Server(primary)
@@ -61,7 +67,7 @@ class RedisTier:
             self._sidecar = sidecar = _Server(reader)
             metrics.observe_breaker("sidecar", lambda: float(sidecar.breaker.is_open))
         self._lease, self._fill, self._invalidate = (script(primary, name) for name in ("lease", "fill", "invalidate"))
-        self._leases: Combiner[list[_Request], list[bytes | int] | None] = Combiner(self._send_leases)
+        self._leases: Combiner[list[_Request], tuple[Names, list[bytes | int]] | None] = Combiner(self._send_leases)
         self._fills: Combiner[list[_Fill], list[int]] = Combiner(self._send_fills)
 
     async def read(self, keys: Sequence[str], *, from_primary: bool = False) -> Lookup:
@@ -83,31 +89,45 @@ class RedisTier:
                 raise
             return untrusted
 
-    async def lease(self, keys: Sequence[str], unusable: frozenset[str]) -> Mapping[str, Hit | Lease | None] | None:
-        """A fresh entry, or the lease to fill the key, or None where another fill is under way; None: no trust.
+    async def lease(
+        self, keys: Sequence[str], unusable: AbstractSet[str]
+    ) -> Mapping[str, Hit | Lease | Refusal] | None:
+        """For each key a fresh entry, the lease to fill it, or why there is neither; None: no trust.
 
-        An entry that `read` could not open is `unusable`, and is filled again.
+        An entry that could not be opened is `unusable`, and is filled again.
         """
         requests = [_Request(key, secrets.token_hex(8), key in unusable) for key in keys]
-        replies = await self._leases.submit(requests, weight=len(requests))
-        if replies is None:
+        answer = await self._leases.submit(requests, weight=len(requests))
+        if answer is None:
             return None
+        names, replies = answer
         now = time.time()
-        granted: dict[str, Hit | Lease | None] = {}
+        granted: dict[str, Hit | Lease | Refusal] = {}
         for request, reply in zip(requests, replies, strict=True):
             if isinstance(reply, bytes):
-                granted[request.key] = self._sealing.open(self._names.entry(request.key), reply, now)
+                granted[request.key] = self._sealing.open(names.entry(request.key), reply, now) or "unusable"
             else:
-                granted[request.key] = Lease(request.token) if reply == 1 else None
+                granted[request.key] = Lease(request.token, names) if reply == 1 else "held"
         return granted
+
+    async def held(self, keys: Sequence[str]) -> frozenset[str] | None:
+        """Those of the keys whose fills are still under way; None: no trust."""
+        names = self._names
+        alive, leases = await self._primary.read(names.alive, [names.lease(key) for key in keys])
+        if alive is None:
+            return None
+        if alive != names.alive_value:
+            self._current.adopt(alive.decode(), names)
+            return frozenset()
+        return frozenset(key for key, lease in zip(keys, leases, strict=True) if lease is not None)
 
     async def fill(self, entries: Mapping[str, tuple[Lease, Entry, "Lifetime"]]) -> set[str]:
         """Store the entries whose leases still hold; the keys of those."""
         fills = [
             _Fill(
                 key,
-                lease.token,
-                self._sealing.seal(self._names.entry(key), entry, lifetime.fresh),
+                lease,
+                self._sealing.seal(lease.names.entry(key), entry, lifetime.fresh),
                 int(lifetime.kept * 1000),
                 entry.version,
             )
@@ -121,15 +141,19 @@ class RedisTier:
 
     async def give_back(self, leases: Mapping[str, Lease]) -> None:
         """Let somebody else fill: this fill has failed."""
-        await self._fills.submit([_Fill(key, lease.token, b"", 0, 0) for key, lease in leases.items()])
+        await self._fills.submit([_Fill(key, lease, b"", 0, 0) for key, lease in leases.items()])
 
     async def invalidate(self, keys: Sequence[str]) -> None:
         """Forget the keys; whoever reads them after this returns finds nothing older, and no fill under way lands."""
-        names: list[bytes] = []
-        for key in keys:
-            names += [self._names.entry(key), self._names.lease(key), self._names.signal(key)]
-        async with self._primary.breaker.call():
-            await self._invalidate(names)
+        for _ in range(2):
+            names = self._names
+            keys_of = [name for key in keys for name in (names.entry(key), names.lease(key), names.signal(key))]
+            async with self._primary.breaker.call():
+                begun: bytes | None = await self._invalidate([names.alive, names.state, *keys_of], [names.epoch])
+            if begun is None:
+                return
+            self._current.adopt(begun.decode(), names)
+        raise TierUnavailable("one epoch follows another")
 
     async def close(self) -> None:
         """Return when what is under way has been answered."""
@@ -138,43 +162,65 @@ class RedisTier:
         await self._leases.close()
         await self._fills.close()
 
-    async def _read(self, server: "_Server", keys: Sequence[str]) -> Lookup:
-        names = [self._names.entry(key) for key in keys]
-        alive, values = await server.read(self._names.alive, names)
+    @property
+    def _names(self) -> Names:
+        names = self._current.now
+        if names is None:
+            raise TierUnavailable("it is not known which database this is")
+        return names
+
+    async def _read(self, server: "_Server", keys: Sequence[str], *, adopting: bool = True) -> Lookup:
+        names = self._names
+        entries = [names.entry(key) for key in keys]
+        alive, values = await server.read(names.alive, entries)
+        # Only the primary is believed about the epoch: a sidecar that lags would bring back one that is over.
+        if alive is not None and alive != names.alive_value and server is self._primary and adopting:
+            self._current.adopt(alive.decode(), names)
+            return await self._read(server, keys, adopting=False)
         now = time.time()
         hits: dict[str, Hit] = {}
         unreadable = set()
-        for key, name, value in zip(keys, names, values, strict=True):
+        for key, name, value in zip(keys, entries, values, strict=True):
             if value is None:
                 continue
             if (hit := self._sealing.open(name, value, now)) is None:
                 unreadable.add(key)
             else:
                 hits[key] = hit
-        return Lookup(hits, alive, frozenset(unreadable))
+        return Lookup(hits, alive == names.alive_value, frozenset(unreadable))
 
-    async def _send_leases(self, batches: list[list["_Request"]]) -> list[list[bytes | int] | None]:
-        names = [self._names.alive]
-        arguments: list[str | int] = [int(time.time() * 1000), int(LEASE * 1000)]
-        for request in chain.from_iterable(batches):
-            names += [self._names.entry(request.key), self._names.lease(request.key)]
-            arguments += [request.token, int(request.unusable)]
-        async with self._primary.breaker.call():
-            replies = await self._lease(names, arguments)
-        if replies is None:
-            return [None] * len(batches)
-        left = iter(replies)
-        return [list(islice(left, len(batch))) for batch in batches]
+    async def _send_leases(self, batches: list[list["_Request"]]) -> Sequence[tuple[Names, list[bytes | int]] | None]:
+        for _ in range(2):
+            names = self._names
+            keys = [names.alive]
+            arguments: list[str | int] = [names.epoch, int(time.time() * 1000), int(LEASE * 1000)]
+            for request in chain.from_iterable(batches):
+                keys += [names.entry(request.key), names.lease(request.key)]
+                arguments += [request.token, int(request.unusable)]
+            async with self._primary.breaker.call():
+                replies = await self._lease(keys, arguments)
+            if replies is None:
+                break
+            epoch, *granted = replies
+            if epoch == names.alive_value:
+                left = iter(granted)
+                return [(names, list(islice(left, len(batch)))) for batch in batches]
+            self._current.adopt(epoch.decode(), names)
+        return [None] * len(batches)
 
     async def _send_fills(self, batches: list[list["_Fill"]]) -> list[list[int]]:
-        names: list[bytes] = []
-        arguments: list[str | bytes | int] = []
-        for fill in chain.from_iterable(batches):
-            names += [self._names.entry(fill.key), self._names.lease(fill.key)]
-            arguments += [fill.token, fill.value, fill.lifetime, fill.version]
-        async with self._primary.breaker.call():
-            left = iter(await self._fill(names, arguments))
-        return [list(islice(left, len(batch))) for batch in batches]
+        fills = list(chain.from_iterable(batches))
+        replies: dict[_Fill, int] = {}
+        for names in {fill.lease.names: None for fill in fills}:  # more than one only while an epoch begins
+            own = [fill for fill in fills if fill.lease.names is names]
+            keys = [names.state]
+            arguments: list[str | bytes | int] = [names.epoch]
+            for fill in own:
+                keys += [names.entry(fill.key), names.lease(fill.key)]
+                arguments += [fill.lease.token, fill.value, fill.lifetime, fill.version]
+            async with self._primary.breaker.call():
+                replies |= zip(own, await self._fill(keys, arguments), strict=True)
+        return [[replies[fill] for fill in batch] for batch in batches]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +237,7 @@ class _Fill:
     """What fill.lua is told of one key; `lifetime` in milliseconds."""
 
     key: str
-    token: str
+    lease: Lease
     value: bytes
     lifetime: int
     version: int
@@ -209,37 +255,49 @@ class _Server:
     """One Redis server to read from."""
 
     def __init__(self, client: Redis) -> None:
-        self.breaker = CircuitBreaker()
+        self.breaker = CircuitBreaker(self._ping)
         # With a connection of its own: one MGET is under way at a time, and to borrow one from the pool for each, which
         # looks whether it is still usable, takes as long as the MGET itself.
         self._client = client.client()
-        self._alive = b""
-        self._mget: Combiner[list[bytes], tuple[bool, list[bytes | None]]] = Combiner(self._send, linger=True)
+        self._mget: Combiner[_Names, _Values] = Combiner(self._send, linger=True)
 
-    def read(self, alive: bytes, names: list[bytes]) -> Awaitable[tuple[bool, list[bytes | None]]]:
-        """Whether the server says that it is to be trusted, and what it holds, both at one moment."""
-        self._alive = alive
-        return self._mget.submit(names)
+    def read(self, alive: bytes, names: list[bytes]) -> Awaitable["_Values"]:
+        """The epoch at which the server says that it is to be trusted, and what it holds, both at one moment."""
+        return self._mget.submit((alive, names))
 
     async def close(self) -> None:
+        await self.breaker.close()
         await self._mget.close()
         await self._client.aclose()
 
-    async def _send(self, requests: list[list[bytes]]) -> list[tuple[bool, list[bytes | None]]]:
+    async def _ping(self) -> None:
+        await self._client.ping()
+
+    async def _send(self, requests: list["_Names"]) -> list["_Values"]:
+        asked = requests[-1][0]
         async with self.breaker.call():
             values = cast(
-                "list[bytes | None]", await self._client.mget([self._alive, *(n for names in requests for n in names)])
+                "list[bytes | None]", await self._client.mget([asked, *(n for _, names in requests for n in names)])
             )
-        alive = values[0] is not None
-        answers = []
+        answers: list[_Values] = []
         start = 1
-        for names in requests:
-            answers.append((alive, values[start : start + len(names)]))
+        for alive, names in requests:
+            # Those that ask for another database's names, while it becomes another one, get no trust.
+            answers.append((values[0] if alive == asked else None, values[start : start + len(names)]))
             start += len(names)
         return answers
 
 
-ScriptName = Literal["lease", "fill", "invalidate", "claim", "release", "relay", "flush"]
+_Names = tuple[bytes, list[bytes]]
+"""Of `alive` and of entries."""
+
+_Values = tuple[bytes | None, list[bytes | None]]
+"""Of the same."""
+
+
+ScriptName = Literal[
+    "lease", "fill", "invalidate", "claim", "release", "relay", "new_epoch", "distrust", "swept", "forget"
+]
 
 
 def script(client: Redis, name: ScriptName) -> AsyncScript:

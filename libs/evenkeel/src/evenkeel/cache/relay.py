@@ -12,14 +12,17 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from evenkeel.cache.change_log import ChangeLog
-from evenkeel.cache.keys import Names
+from evenkeel.cache.change_log import ChangeLog, Look
+from evenkeel.cache.distrust import Distrust
+from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.redis import script
+from evenkeel.cache.sweeping import Sweep
+from evenkeel.first_line import first_line
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +35,20 @@ STANDBY_INTERVAL = 0.2
 RETRY_INTERVAL = 0.5
 """Seconds after a pass has failed: others stand by that may reach what this one cannot, and try more often."""
 
+IDENTITY_INTERVAL = 1.0
+"""Seconds between two questions which database this is, by those who stand by."""
+
 CLAIM = 1.0
-"""Seconds that a claim holds without being renewed."""
+"""Seconds that a claim holds without being renewed. It outlives a look (LOOK_LIMIT), and ends before trust does."""
+
+CHUNK_CLAIM = 0.3
+"""Seconds that it holds after a chunk, if that is more than is left of it."""
 
 ALIVE = 1.5
 """Seconds after a look at the change log within which the cache is trusted."""
 
-PRUNE_INTERVAL = 60.0
-"""Seconds between two prunings of the change log."""
+CHUNKS_END = 1.2
+"""Seconds after a pass began until which its changes are applied: what is left then costs the epoch, not trust."""
 
 CHUNK = 500
 """Keys that one script deletes; Redis answers nobody else meanwhile."""
@@ -51,22 +60,49 @@ _INEXACT = 2**53
 # Lua's numbers are doubles: versions from here on are not compared, their entries are always deleted.
 
 
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """What claim.lua replies, and when it was asked."""
+
+    asked: float
+    mine: bool
+    names: Names
+    """At the epoch that Redis has."""
+    state: bytes
+    """As it is, for comparisons, in case that it cannot be read."""
+    swept: str
+    distrust: str
+    server_time: int
+    lifetime: int
+
+    @property
+    def trusted_until(self) -> int:
+        """Counted from before the look, in the server's own time: what was committed later is not known yet."""
+        return self.server_time + int(ALIVE * 1000)
+
+    def rest(self, least: float) -> int:
+        """Milliseconds that the claim is to hold from now on, so that it ends before trust, but `least` seconds."""
+        return int(max(least, self.asked + CLAIM - time.monotonic()) * 1000)
+
+
 class Relay:
     """Two at work at once do no harm: the state is moved by compare-and-set, and deletes may be repeated."""
 
     def __init__(
-        self, *, changes: ChangeLog, primary: Redis, names: Names, metrics: CacheMetrics, retention: float
+        self, *, changes: ChangeLog, primary: Redis, current: CurrentNames, metrics: CacheMetrics, distrust: Distrust
     ) -> None:
-        """`retention` in seconds: how far back Redis may be taken by a failover without losing all entries."""
         self._changes = changes
-        self._names = names
+        self._primary = primary
+        self._current = current
         self._metrics = metrics
-        self._retention = retention
+        self._distrust = distrust
         self._id = secrets.token_hex(8)
-        self._claim, self._release, self._relay, self._flush = (
-            script(primary, name) for name in ("claim", "release", "relay", "flush")
+        self._claim, self._release, self._relay, self._new_epoch, self._remove_trust = (
+            script(primary, name) for name in ("claim", "release", "relay", "new_epoch", "distrust")
         )
-        self._history: deque[tuple[float, str]] = deque()
+        self._sweep = Sweep(primary)
+        self._left: Names | None = None
+        self._identified = float("-inf")
         self.passed = asyncio.Event()
         """Set once the log has been followed, by whichever relay."""
 
@@ -76,84 +112,165 @@ class Relay:
         try:
             while True:
                 began = time.monotonic()
-                active = False
                 try:
-                    active = await self._pass()
+                    interval = await self._pass()
                 except Exception as error:  # noqa: BLE001 (whatever it is, the next pass may succeed)
-                    self._metrics.relay_active.set(0)
                     if not failing:
-                        log.warning("the change log is not relayed", extra={"reason": repr(error)})
+                        log.warning("the change log is not relayed", extra={"reason": first_line(error)})
                     failing = True
-                    await self.release()
+                    interval = await self._after(error)
                 else:
                     failing = False
-                interval = INTERVAL if active else RETRY_INTERVAL if failing else STANDBY_INTERVAL
                 await asyncio.sleep(max(0.01, began + interval - time.monotonic()))
         finally:
             self._metrics.relay_active.set(0)
+            await self._sweep.end()
 
     async def release(self) -> None:
         """Let another replica take over at once, when this one stops."""
-        with contextlib.suppress(RedisError, OSError):  # the claim ends by itself, too
-            await self._release([self._names.owner], [self._id])
+        if (names := self._current.now) is not None:
+            # The claim ends by itself, too; a connection that is closed under it raises more than redis-py's own.
+            with contextlib.suppress(Exception):
+                await self._release([names.owner], [self._id])
 
-    async def _pass(self) -> bool:
-        """One look at the log, applied; whether the claim is ours."""
-        names = self._names
-        mine, state, server_time, lifetime = await self._claim(
-            [names.owner, names.alive, names.relayed], [self._id, int(CLAIM * 1000), names.namespace]
-        )
-        self._metrics.relay_lag.set(ALIVE - max(0, lifetime) / 1000)
-        self._metrics.relay_active.set(mine)
-        if not mine:
-            self._history.clear()
-            if lifetime > 0:
-                self.passed.set()
-            return False
-        known = state.decode(errors="replace") if state else None  # what cannot be read is flushed
-        poll = await self._changes.poll(known.partition(_UNFINISHED)[0] if known is not None else None)
-        # Counted from before the look, in the server's own time: what was committed later is not known yet.
-        trusted_until = server_time + int(ALIVE * 1000)
-        if poll.changes is None or known is None:
-            log.warning("the cache is flushed", extra={"cache": names.namespace, "reason": poll.reason})
-            self._metrics.flush("redis", "change log")
-            await self._flush([names.alive, names.relayed], [names.namespace, poll.state, trusted_until])
+    async def _after(self, error: Exception) -> float:
+        """Seconds until the next pass."""
+        if isinstance(error, TimeoutError):
+            # A look that takes too long takes too long for others as well: the next one, which may assume that anything
+            # has changed, follows before trust ends. If it is this replica's way to the database, the claim ends first.
+            return 0
+        self._metrics.relay_active.set(0)
+        await self.release()
+        return RETRY_INTERVAL
+
+    async def _pass(self) -> float:
+        """One look at the log, applied, if the claim is ours; the seconds from its beginning until the next one."""
+        claimed = await self._claimed(self._current.now or await self._identify())
+        self._metrics.relay_lag.set(ALIVE - max(0, claimed.lifetime) / 1000)
+        self._metrics.relay_active.set(claimed.mine)
+        if not claimed.mine:
+            await self._stand_by(claimed)
+            return STANDBY_INTERVAL
+        look = await self._changes.look(_base(claimed.state) or None)
+        if look.identity != claimed.names.identity:
+            await self._become(look.identity)
+            return 0
+        if look.distrust is not None:
+            await self._remove_trust([claimed.names.alive, claimed.names.state], [look.distrust])
+        elif look.changes is None or not claimed.state or claimed.distrust:
+            # What was read just before it was known that nothing may be trusted is in Redis, too.
+            reason = look.reason or claimed.distrust or "there is no state"
+            await self._begin_epoch(claimed, claimed.state, look, reason)
         else:
-            await self._apply(poll.changes, known, poll.state, trusted_until)
+            await self._apply(look.changes, claimed, look)
+        self._distrust.set(look.distrust)
         self.passed.set()
-        await self._prune(poll.state)
-        return True
+        if claimed.names is self._current.now and claimed.swept != claimed.names.epoch:
+            self._sweep.begin(claimed.names)
+        return 0 if look.more else INTERVAL
 
-    async def _apply(self, changes: Mapping[str, int | None], known: str, reached: str, trusted_until: int) -> None:
+    async def _claimed(self, names: Names) -> _Claimed:
+        asked = time.monotonic()
+        mine, epoch, state, swept, distrust, server_time, lifetime = await self._claim(
+            [names.owner, names.alive, names.state], [self._id, int(CLAIM * 1000)]
+        )
+        if epoch:
+            self._current.adopt(epoch.decode(), names)
+        now = self._current.now
+        if now is None or (now.identity, now.alive_value) != (names.identity, epoch):
+            now = names.at(epoch.decode())
+        return _Claimed(
+            asked=asked,
+            mine=bool(mine),
+            names=now,
+            state=state,
+            swept=swept.decode(),
+            distrust=distrust.decode(),
+            server_time=server_time,
+            lifetime=lifetime,
+        )
+
+    async def _stand_by(self, claimed: _Claimed) -> None:
+        await self._sweep.end()
+        self._distrust.set(claimed.distrust or None)
+        if claimed.lifetime > 0:
+            self.passed.set()
+        # Without trust the relay at work may have gone over to another database, and so may this process's reads.
+        if claimed.lifetime <= 0 or time.monotonic() >= self._identified + IDENTITY_INTERVAL:
+            await self._identify()
+
+    # Which database this is.
+
+    async def _identify(self) -> Names:
+        identity = await self._changes.identity()
+        self._identified = time.monotonic()
+        return await self._become(identity)
+
+    async def _become(self, identity: str) -> Names:
+        """Use the names of this database. Those of another one are left cold, for what this process has read since
+        the database became this one may have been stored under them.
+        """
+        names = self._current.now
+        if names is not None and names.identity != identity:
+            log.warning("the database is another one", extra={"cache": names.namespace})
+            self._left = names
+            self._current.identified(None)
+        if (left := self._left) is not None:
+            await self._sweep.end()
+            await self._primary.delete(left.alive, left.state)
+            await self._release([left.owner], [self._id])
+        self._left = None
+        self._current.identified(identity)
+        assert self._current.now is not None  # noqa: S101 (it has just been identified)
+        return self._current.now
+
+    # What has changed.
+
+    async def _begin_epoch(self, claimed: _Claimed, known: str | bytes, look: Look, reason: str) -> None:
+        """Forget everything."""
+        names, epoch = claimed.names, new_epoch()
+        log.warning("the cache forgets everything", extra={"cache": names.namespace, "reason": reason})
+        self._metrics.flush("redis", "change log")
+        begun = await self._new_epoch(
+            [names.owner, names.alive, names.state, names.everything],
+            [self._id, claimed.rest(0.05), names.epoch, known, epoch, look.state, claimed.trusted_until],
+        )
+        if begun:
+            self._current.adopt(epoch, names)
+
+    async def _apply(self, changes: Mapping[str, int | None], claimed: _Claimed, look: Look) -> None:
         """Delete what has changed, in chunks, each of which moves the state.
 
         Were only the last one to move it, a failover in between to a replica that lacks the others would find the
         state as the last one expects it.
         """
-        names = self._names
-        begun = f"{known.partition(_UNFINISHED)[0]}{_UNFINISHED}{secrets.token_hex(8)}."
+        names = claimed.names
+        known: str | bytes = claimed.state
+        begun = f"{_base(claimed.state)}{_UNFINISHED}{secrets.token_hex(8)}."
         left = deque(changes.items())
         while True:
+            if time.monotonic() > claimed.asked + CHUNKS_END and len(left) < len(changes):
+                await self._begin_epoch(claimed, known, look, f"{len(left)} changes are left when trust ends")
+                return
             chunk = [left.popleft() for _ in range(min(CHUNK, len(left)))]
-            keys = [names.alive, names.relayed]
+            keys = [names.owner, names.alive, names.state]
             versions: list[str | int] = []
             for key, version in chunk:
                 comparable = version if version is not None and version < _INEXACT else None
                 keys += [names.entry(key), names.lease(key), names.signal(key, comparable)]
                 versions.append("" if comparable is None else comparable)
-            target, until = (f"{begun}{len(left)}", 0) if left else (reached, trusted_until)
-            moved = await self._relay(keys, [names.namespace, known, target, until, *versions])
+            target, until = (f"{begun}{len(left)}", 0) if left else (look.state, claimed.trusted_until)
+            if look.more:
+                until = 0  # not all that was committed before the look is known
+            # One chunk alone needs no longer than the look has left of the claim.
+            claim = claimed.rest(CHUNK_CLAIM if left else 0.05) if len(changes) > CHUNK else 0
+            moved = await self._relay(keys, [self._id, claim, names.epoch, known, target, until, *versions])
             self._metrics.invalidate("relay", len(chunk))
             if not moved or not left:
                 return  # if it has not moved, the next pass begins with the state that is there now
             known = target
 
-    async def _prune(self, state: str) -> None:
-        """Delete from the log what no Redis can need any more."""
-        now = time.monotonic()
-        if not self._history or now >= self._history[-1][0] + PRUNE_INTERVAL:
-            self._history.append((now, state))
-            if now >= self._history[0][0] + self._retention:
-                _, old = self._history.popleft()
-                pruned = await self._changes.prune(old)
-                log.debug("change log pruned", extra={"rows": pruned})
+
+def _base(state: bytes) -> str:
+    """The state that a pass began with, if it was left unfinished. What cannot be read, the look says so."""
+    return state.decode(errors="replace").partition(_UNFINISHED)[0]

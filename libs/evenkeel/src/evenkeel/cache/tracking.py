@@ -3,8 +3,8 @@
 `CLIENT TRACKING … BCAST` (https://redis.io/docs/latest/develop/reference/client-side-caching/) makes Redis push the
 names of the signals that the invalidation scripts touch. A push can be lost only together with the connection, and a
 connection can be dead without anybody knowing. So the memory's trust is a lease: the connection is asked five times a
-second how long `alive` still lives, and the answer, which comes after every push that Redis sent before it, renews
-trust until one second after the question was sent, or until `alive` ends if that is sooner.
+second which epoch `alive` holds and how long it still lives, and the answer, which comes after every push that Redis
+sent before it, renews trust until one second after the question was sent, or until `alive` ends if that is sooner.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from evenkeel.cache.keys import Names
+from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.memory import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics
+from evenkeel.first_line import first_line
 from evenkeel.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,19 @@ class Tracking:
     def __init__(
         self,
         reader: Redis,
-        names: Names,
+        current: CurrentNames,
         memory: MemoryTier[Any],
         metrics: CacheMetrics,
         on_change: Callable[[str | None], None],
+        *,
+        primary: bool,
     ) -> None:
-        """`on_change` is called with each key that has changed, and with None when any may have."""
+        """`on_change` is called with each key that has changed, and with None when any may have. `reader` is the
+        `primary`, or a sidecar, which is not believed about the epoch.
+        """
         self._pool = reader.connection_pool
-        self._names = names
+        self._current = current
+        self._primary = primary
         self._memory = memory
         self._metrics = metrics
         self._on_change = on_change
@@ -62,7 +68,7 @@ class Tracking:
                 await self._follow(again=again)
             except Exception as error:  # noqa: BLE001 (whatever it is, the next connection may work)
                 if not failing:
-                    log.warning("invalidations are not heard, memory is bypassed", extra={"reason": repr(error)})
+                    log.warning("invalidations are not heard, memory is bypassed", extra={"reason": first_line(error)})
                 failing = True
             else:
                 failing = False
@@ -70,52 +76,69 @@ class Tracking:
             await asyncio.sleep(RECONNECT_PAUSE)
 
     async def _follow(self, *, again: bool) -> None:
+        names = await self._current.known()
         connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
         questions: deque[float] = deque()
         try:
             await connection.connect()
             connection._parser.set_invalidation_push_handler(_as_it_is)  # noqa: SLF001 (redis-py has no public way)
-            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._names.signals)
+            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", names.signals)
             await connection.read_response()
             if again:
                 # The pool may still be connected to the server before a failover, which knows less than this one has
                 # said: what is read there must not be remembered.
                 await self._pool.disconnect(inuse_connections=True)
-            await first_to_end(self._ask(connection, questions), self._read(connection, questions))
+            await first_to_end(
+                self._ask(connection, names, questions),
+                self._read(connection, names, questions),
+                self._current.until_other_identity(names.identity),
+            )
         finally:
             self._memory.distrust("connection lost")
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
 
-    async def _ask(self, connection: Any, questions: deque[float]) -> None:
+    async def _ask(self, connection: Any, names: Names, questions: deque[float]) -> None:
+        # In this order: an epoch that begins between the two is pushed before the lifetime is answered. GETRANGE is
+        # answered by bytes also where there is nothing, so that answers tell themselves from pushes.
+        question = connection.pack_commands([("GETRANGE", names.alive, 0, -1), ("PTTL", names.alive)])
         while not questions or time.monotonic() < questions[0] + TRUST:
             questions.append(time.monotonic())
-            await connection.send_command("PTTL", self._names.alive)
+            await connection.send_packed_command(question)
             await asyncio.sleep(PING_INTERVAL)
         raise ConnectionError(f"no answer within {TRUST:g} s")
 
-    async def _read(self, connection: Any, questions: deque[float]) -> None:
+    async def _read(self, connection: Any, names: Names, questions: deque[float]) -> None:
+        epoch = b""
         while True:
             message = await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)
-            if isinstance(message, int):
-                self._answered(questions.popleft(), message)
+            if isinstance(message, bytes):
+                epoch = message
+            elif isinstance(message, int):
+                self._answered(questions.popleft(), epoch, message)
             elif message is not None:
-                self._pushed(message[1])
+                self._pushed(names, message[1])
 
-    def _answered(self, asked: float, lifetime: int) -> None:
-        if lifetime > 0:
-            self._memory.trust(asked + min(TRUST, lifetime / 1000))
-        else:
+    def _answered(self, asked: float, epoch: bytes, lifetime: int) -> None:
+        names = self._current.now
+        if lifetime <= 0 or not epoch or names is None:
             self._memory.distrust("relay not seen")
+            return
+        if epoch != names.alive_value:
+            if not self._primary:
+                self._memory.distrust("another epoch")
+                return
+            self._current.adopt(epoch.decode(), names)
+        self._memory.trust(asked + min(TRUST, lifetime / 1000))
 
-    def _pushed(self, signals: list[bytes] | None) -> None:
-        if signals is None:  # the whole database was flushed
+    def _pushed(self, names: Names, signals: list[bytes] | None) -> None:
+        if signals is None or names.everything in signals:  # the server was emptied, or another epoch begins
             self._memory.clear("flush pushed")
             self._on_change(None)
             return
         self._metrics.invalidate("push", len(signals))
         for signal in signals:
-            key, version = self._names.signalled(signal)
+            key, version = names.signalled(signal)
             self._memory.drop(key, version)
             self._on_change(key)
 

@@ -1,24 +1,28 @@
 -- Read keys, or take the lease to fill them.
 -- KEYS: alive; then for each key its entry and its lease.
--- ARGV: now (ms since 1970), lifetime of a lease (ms); then for each key a token that no other fill has, and 1 if the
---       caller cannot use the entry that is there.
--- Reply: nil when the cache is not to be trusted; else for each key the entry if it is fresh and usable, 1 if the
---        caller has the lease, 0 if another fill has it.
-if redis.call('EXISTS', KEYS[1]) == 0 then
+-- ARGV: the epoch that the names have, now (ms since 1970), lifetime of a lease (ms); then for each key a token that no
+--       other fill has, and 1 if the caller cannot use the entry that is there.
+-- Reply: nil when the cache is not to be trusted; else the epoch and, if it is the caller's, for each key the entry if it
+--        is fresh and usable, 1 if the caller has the lease, 0 if another fill has it.
+local epoch = redis.call('GET', KEYS[1])
+if not epoch then
   return false
 end
-local now, lifetime = tonumber(ARGV[1]), ARGV[2]
-local replies = {}
+local replies = {epoch}
+if epoch ~= ARGV[1] then
+  return replies
+end
+local now, lifetime = tonumber(ARGV[2]), ARGV[3]
 for i = 1, (#KEYS - 1) / 2 do
   local entry, lease = KEYS[2 * i], KEYS[2 * i + 1]
-  local token, unusable = ARGV[2 * i + 1], ARGV[2 * i + 2] == '1'
+  local token, unusable = ARGV[2 * i + 2], ARGV[2 * i + 3] == '1'
   local value = redis.call('GET', entry)
   if value and not unusable and #value >= 16 and struct.unpack('>I8', value, 9) > now then
-    replies[i] = value
+    replies[i + 1] = value
   elseif redis.call('SET', lease, token, 'NX', 'PX', lifetime) then
-    replies[i] = 1
+    replies[i + 1] = 1
   else
-    replies[i] = 0
+    replies[i + 1] = 0
   end
 end
 return replies

@@ -1,0 +1,82 @@
+"""Names in Redis: bound to a database and an epoch, all in one slot, and exchanged without going back."""
+
+import asyncio
+
+import pytest
+
+from evenkeel.cache.keys import CurrentNames, Names, new_epoch
+
+pytestmark = pytest.mark.anyio
+
+HERE, THERE = "00000000000000aa", "00000000000000bb"
+
+
+def test_two_databases_share_no_name() -> None:
+    epoch = new_epoch()
+
+    def names_of(names: Names) -> set[bytes]:
+        return {names.alive, names.owner, names.state, names.everything, names.entry("1"), names.lease("1")}
+
+    here, there = (names_of(Names("user", identity, epoch)) for identity in (HERE, THERE))
+    assert len(here) == len(there) == 6
+    assert not here & there
+    assert all(b"{user}" in name for name in here | there)
+
+
+@pytest.mark.parametrize("key", ["1", "a:b", "", "entry:1", "é"])
+@pytest.mark.parametrize("version", [7, None])
+def test_a_signal_says_what_it_is_about(key: str, version: int | None) -> None:
+    names = Names("user", HERE)
+    assert names.signal(key, version).startswith(names.signals)
+    assert names.signalled(names.signal(key, version)) == (key, version)
+
+
+def test_what_is_over() -> None:
+    old, now = (Names("user", HERE, new_epoch()) for _ in range(2))
+    elsewhere, neighbour = Names("user", THERE, new_epoch()), Names("book", HERE, new_epoch())
+    assert all(now.is_over(name) for name in (old.entry("1"), old.lease("1"), old.entry("entry:1")))
+    needed = [now.entry("1"), now.lease("1"), now.alive, now.owner, now.state, now.signal("entry", 1), now.everything]
+    others = [elsewhere.entry("1"), elsewhere.lease("1"), neighbour.entry("1"), b"{user}", b"1", b"user:1"]
+    assert not any(now.is_over(name) for name in needed + others)
+
+
+@pytest.mark.parametrize("namespace", ["", "a:b", "a{b}", "é", "a b"])
+def test_a_namespace_is_plain(namespace: str) -> None:
+    with pytest.raises(ValueError, match="letters, digits and _"):
+        CurrentNames(namespace)
+
+
+async def test_a_late_answer_brings_no_epoch_back() -> None:
+    current = CurrentNames("user")
+    changes: list[str] = []
+    current.on_change.append(lambda: changes.append(current.now.epoch if current.now else "-"))
+    current.identified(HERE)
+    first = await current.known()
+    current.adopt("a", first)
+    second = await current.known()
+    current.adopt("b", first)  # asked before
+    assert current.now is second
+    current.adopt("a", second)
+    assert current.now is second
+    current.adopt("b", second)
+    assert changes == ["", "a", "b"]
+
+
+async def test_whoever_waits_hears_of_another_database() -> None:
+    current = CurrentNames("user")
+    known = asyncio.create_task(current.known())
+    await asyncio.sleep(0)
+    current.identified(HERE)
+    names = await known
+    left = asyncio.create_task(current.until_other_identity(HERE))
+    await asyncio.sleep(0)
+    current.adopt("a", names)
+    current.identified(HERE)
+    await asyncio.sleep(0)
+    assert not left.done()
+    assert current.now is not None
+    assert current.now.epoch == "a"
+    current.identified(THERE)
+    await left
+    current.identified(None)
+    assert current.now is None

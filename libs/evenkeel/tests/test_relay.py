@@ -1,0 +1,318 @@
+"""The relay on a real Redis, with a change log that says what the test wants."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from tests.witness import eventually
+
+from evenkeel.cache import relay as relays
+from evenkeel.cache.change_log import ChangeLog, Look
+from evenkeel.cache.distrust import Distrust
+from evenkeel.cache.forgetting import forget_cache
+from evenkeel.cache.keys import CurrentNames, Names, new_epoch
+from evenkeel.cache.metrics import CacheMetrics, Metrics
+from evenkeel.cache.redis import script
+from evenkeel.cache.relay import Relay
+
+pytestmark = pytest.mark.anyio
+
+HERE, THERE = "00000000000000aa", "00000000000000bb"
+
+
+class Log:
+    """Stands for the change log."""
+
+    def __init__(self) -> None:
+        self.id = HERE
+        self.number = 0
+        self.asked: list[str | None] = []
+        self.changes: dict[str, int | None] | None = {}
+        self.distrust: str | None = None
+        self.error: Exception | None = None
+
+    async def identity(self) -> str:
+        return self.id
+
+    async def look(self, since: str | None) -> Look:
+        self.asked.append(since)
+        if self.error is not None:
+            raise self.error
+        self.number += 1
+        state = f"state {self.number}"
+        if self.distrust is not None:
+            return Look(state, self.id, None, reason=self.distrust, distrust=self.distrust)
+        changes, self.changes = self.changes, {}
+        if since is None or changes is None:
+            return Look(state, self.id, None, reason="the test says so")
+        return Look(state, self.id, changes)
+
+
+@dataclass
+class Replica:
+    """What one process has of it."""
+
+    log: Log
+    redis: Redis
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    current: CurrentNames = field(default_factory=lambda: CurrentNames("user"))
+
+    def __post_init__(self) -> None:
+        metrics = CacheMetrics(Metrics(self.registry), "user")
+        self.distrust = Distrust(metrics)
+        self.relay = Relay(
+            changes=cast("ChangeLog", self.log),
+            primary=self.redis,
+            current=self.current,
+            metrics=metrics,
+            distrust=self.distrust,
+        )
+
+    @property
+    def names(self) -> Names:
+        assert self.current.now is not None
+        return self.current.now
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Replica"]:
+        task = asyncio.create_task(self.relay.run())
+        try:
+            await self.relay.passed.wait()
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            await self.relay.release()
+
+    async def alive(self) -> str | None:
+        value = await self.redis.get(self.names.alive)
+        return value.decode() if isinstance(value, bytes) else None
+
+    async def held(self, field: str) -> str | None:
+        value = await cast("Awaitable[Any]", self.redis.hget(self.names.state, field))
+        return value.decode() if isinstance(value, bytes) else None
+
+
+@pytest.fixture
+async def redis(cache_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(cache_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def replica(redis: Redis) -> AsyncIterator[Replica]:
+    async with Replica(Log(), redis).running() as running:
+        yield running
+
+
+async def test_without_a_state_an_epoch_begins(replica: Replica) -> None:
+    epoch = replica.names.epoch
+    assert len(epoch) == 16
+    await eventually(lambda: _is(replica.alive, epoch))
+    assert await replica.held("epoch") == epoch
+    looks = len(replica.log.asked)
+    await eventually(lambda: _true(len(replica.log.asked) > looks + 2))
+    assert replica.names.epoch == epoch  # no other one follows
+
+
+async def test_anything_may_have_changed(replica: Replica, redis: Redis) -> None:
+    """A new epoch, and whatever else there is stays."""
+    before = replica.names
+    await redis.mset({b"counter": b"5", b"{user}": b"1", before.entry("1"): b"x", before.lease("2"): b"y"})
+    elsewhere = Names("user", THERE, new_epoch())
+    neighbour = Names("book", HERE, new_epoch())
+    await redis.mset({name: b"z" for names in (elsewhere, neighbour) for name in (names.entry("1"), names.alive)})
+    await redis.mset({f"counter:{number}": number for number in range(3000)})
+    size = await redis.dbsize()
+    replica.log.changes = None
+    await eventually(lambda: _true(replica.names.epoch != before.epoch))
+    assert await redis.exists(replica.names.entry("1")) == 0
+    await eventually(lambda: _is(lambda: replica.held("swept"), replica.names.epoch))
+    assert await redis.exists(before.entry("1"), before.lease("2")) == 0
+    assert await redis.dbsize() == size - 2
+
+
+async def test_a_sweep_that_was_interrupted_is_made_again(redis: Redis) -> None:
+    async with Replica(Log(), redis).running() as replica:
+        await eventually(lambda: _is(lambda: replica.held("swept"), replica.names.epoch))
+        old = replica.names.at(new_epoch())
+        await redis.set(old.entry("1"), b"x")
+        await cast("Awaitable[Any]", redis.hset(replica.names.state, "swept", "another"))
+        await eventually(lambda: _gone(redis, old.entry("1")))
+
+
+async def test_an_epoch_begins_only_where_it_was_to(replica: Replica, redis: Redis) -> None:
+    """Two relays that find the same do not forget twice."""
+    names = replica.names
+    begin = script(redis, "new_epoch")
+    keys = [names.owner, names.alive, b"test:state", names.everything]
+    assert await begin(keys, ["me", 100, "", "", "a", "s1", 0]) == 1
+    assert await begin(keys, ["me", 100, "", "", "b", "s1", 0]) == 0
+    assert await begin(keys, ["me", 100, "a", "s0", "b", "s2", 0]) == 0
+    assert await begin(keys, ["me", 100, "a", "s1", "b", "s2", 0]) == 1
+    assert await cast("Awaitable[Any]", redis.hgetall("test:state")) == {b"epoch": b"b", b"state": b"s2"}
+
+
+async def test_a_relay_of_an_epoch_that_is_over_does_nothing(replica: Replica, redis: Redis) -> None:
+    names = replica.names
+    await redis.set(names.entry("1"), b"x")
+    apply = script(redis, "relay")
+    keys = [names.owner, names.alive, names.state, names.entry("1"), names.lease("1"), names.signal("1")]
+    assert await apply(keys, ["me", 0, "another", await replica.held("state") or "", "s", 2**50, ""]) == 0
+    assert await redis.get(names.entry("1")) == b"x"
+
+
+async def test_nothing_is_trusted_while_the_database_is_in_doubt(
+    replica: Replica, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All replicas say why, once each, and nothing is forgotten for it."""
+    caplog.set_level(logging.INFO)
+    async with Replica(replica.log, redis).running() as other:
+        epoch = replica.names.epoch
+        replica.log.distrust = "a trigger is off"
+        await eventually(lambda: _true(other.distrust.reason == replica.distrust.reason == "a trigger is off"))
+        assert await replica.alive() is None
+        state = await replica.held("state")
+        looks = replica.log.number
+        await eventually(lambda: _true(replica.log.number > looks + 3))
+        assert await replica.held("state") == state
+        labels = {"cache": "user", "reason": "a trigger is off"}
+        for each in (replica, other):
+            assert each.registry.get_sample_value("cache_untrusted", labels) == 1
+        assert sum(record.levelname == "ERROR" for record in caplog.records) == 2
+        replica.log.distrust = None  # what was read before it was seen may be there
+        await eventually(lambda: _true(other.distrust.reason is None and replica.distrust.reason is None))
+        assert replica.registry.get_sample_value("cache_untrusted", labels) is None
+        await eventually(lambda: _true(replica.names.epoch == other.names.epoch != epoch))
+        await eventually(lambda: _is(replica.alive, replica.names.epoch))
+        assert None not in replica.log.asked[1:]
+
+
+async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica, redis: Redis) -> None:
+    """By the same relay: for others it would take as long."""
+    state, owner = await replica.held("state"), await redis.get(replica.names.owner)
+    assert owner is not None
+    replica.log.error = TimeoutError()
+    looks = len(replica.log.asked)
+    await eventually(lambda: _true(len(replica.log.asked) > looks + 3))
+    assert await redis.get(replica.names.owner) == owner
+    assert set(replica.log.asked[looks + 2 :]) == {await replica.held("state")} != {None}
+    replica.log.error = OSError()
+    await eventually(lambda: _gone(redis, replica.names.owner))
+    assert state is not None
+
+
+async def test_many_changes_move_the_state_in_chunks(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    names = replica.names
+    await redis.mset({names.entry(str(key)): b"x" for key in range(95)})
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(lambda: _gone(redis, *(names.entry(str(key)) for key in range(95))))
+    assert replica.names.epoch == names.epoch
+
+
+async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk renews it; the last one lets it end before trust does."""
+    claims: list[int] = []
+    monkeypatch.setattr(relays, "CHUNK", 10)
+
+    def rest(_: object, least: float) -> int:
+        claims.append(int(least * 1000))
+        return 5000
+
+    monkeypatch.setattr(relays._Claimed, "rest", rest)
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(lambda: _true(len(claims) >= 10))
+    assert claims == [300] * 9 + [50]
+
+    async def renewed() -> bool:
+        return await redis.pttl(replica.names.owner) > 1000
+
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(renewed)
+
+
+async def test_what_is_left_when_trust_ends_costs_the_epoch(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    monkeypatch.setattr(relays, "CHUNKS_END", 0)
+    before = replica.names.epoch
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(lambda: _true(replica.names.epoch != before))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert any("85 changes are left" in str(vars(record)) for record in caplog.records)
+    looks = replica.log.number
+    await eventually(lambda: _true(replica.log.number > looks + 2))
+    assert replica.log.asked[-1] == f"state {replica.log.number - 1}"
+
+
+async def test_another_database_has_other_names(replica: Replica, redis: Redis) -> None:
+    """What was the first one's is left cold, in case that reads had reached the other one before the relay did."""
+    here = replica.names
+    assert here.identity == HERE
+    replica.log.id = THERE
+    await eventually(lambda: _true(replica.current.now is not None and replica.names.identity == THERE))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert await redis.exists(here.alive, here.state, here.owner) == 0
+    replica.log.id = HERE
+    await eventually(lambda: _true(replica.current.now is not None and replica.names.identity == HERE))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert replica.names.epoch != here.epoch
+
+
+async def test_who_stands_by_notices_another_database(replica: Replica, redis: Redis) -> None:
+    """Also where the relay at work is still with the first one."""
+    other_log = Log()
+    async with Replica(other_log, redis).running() as other:
+        before = replica.names.epoch
+        other_log.id = THERE
+        await eventually(lambda: _true(other.current.now is not None and other.names.identity == THERE))
+        await eventually(lambda: _is(other.alive, other.names.epoch))
+        # What the other one has read meanwhile may be under these names.
+        await eventually(lambda: _true(replica.names.epoch != before))
+
+
+async def test_forgetting_by_hand(replica: Replica, redis: Redis) -> None:
+    before = replica.names
+    await redis.set(before.entry("1"), b"x")
+    log = cast("ChangeLog", replica.log)
+    assert await forget_cache("user", changes=log, primary=redis)
+    epoch = await replica.held("epoch")
+    assert epoch != before.epoch
+    await eventually(lambda: _true(replica.names.epoch == epoch))
+    await eventually(lambda: _is(replica.alive, epoch))
+    await eventually(lambda: _gone(redis, before.entry("1")))
+    assert None not in replica.log.asked[1:]  # the state has stayed
+    assert not await forget_cache("book", changes=log, primary=redis)
+
+
+async def test_forgetting_by_hand_takes_no_trust_away_and_gives_none(redis: Redis) -> None:
+    forget, keys = script(redis, "forget"), [b"test:alive", b"test:state", b"test:signal"]
+    await redis.set("test:alive", "a", px=60_000)
+    assert await forget(keys, ["b"]) == b"a"
+    assert await redis.get("test:alive") == b"b"
+    assert 0 < await redis.pttl("test:alive") <= 60_000
+    await redis.delete("test:alive")
+    assert await forget(keys, ["c"]) == b"b"
+    assert await redis.exists("test:alive") == 0
+
+
+async def _true(condition: bool) -> bool:  # noqa: FBT001 (what `until` awaits)
+    return condition
+
+
+async def _is(ask: Callable[[], Awaitable[str | None]], expected: str | None) -> bool:
+    return await ask() == expected
+
+
+async def _gone(redis: Redis, *names: bytes) -> bool:
+    return await redis.exists(*names) == 0
