@@ -65,7 +65,7 @@ class Upstream:
             if behaviour == "reset-once":
                 return False
             status = "503 Service Unavailable"
-        if path == "/readyz" and not self.ready:
+        if (path == "/readyz" and not self.ready) or behaviour == "no-database":
             status = "503 Service Unavailable"
         if behaviour == "slowly":
             writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 10\r\n\r\n".encode())
@@ -74,7 +74,9 @@ class Upstream:
                 writer.write(b"x")
             return True
         body = f"{headers.get('x-request-id')} {headers.get('x-envoy-retry-on')} {headers.get('authorization')}"
-        writer.write(f"HTTP/1.1 {status}\r\nServer: secret\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        fields = "X-Envoy-RateLimited: true\r\n" if behaviour == "no-database" else ""
+        head = f"HTTP/1.1 {status}\r\nServer: secret\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+        writer.write(f"{head}{body}".encode())
         await writer.drain()
         return True
 

@@ -19,7 +19,8 @@ class Library:
     def __init__(self, url: str, engine: AsyncEngine) -> None:
         self.url = url
         self.engine = engine
-        self.log = ChangeLog(engine, log="book_changes", key="book_id")
+        # Whatever else the machine has to do.
+        self.log = ChangeLog(engine, table="books", log="book_changes", time_limit=60)
 
     async def execute(self, *statements: str | tuple[str, Any]) -> None:
         """One transaction of statements, some with a parameter."""
@@ -37,10 +38,10 @@ class Library:
             yield connection
 
     async def state(self) -> str:
-        return (await self.log.poll(None)).state
+        return (await self.log.look(None)).state
 
     async def changes(self, since: str) -> dict[str, int | None] | None:
-        return (await self.log.poll(since)).changes
+        return (await self.log.look(since)).changes
 
     async def install(self) -> None:
         await self.execute(

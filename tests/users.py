@@ -16,6 +16,13 @@ async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
     return user
 
 
+async def etag(client: httpx.AsyncClient, user_id: int = 1) -> str:
+    """The entity tag of the user as the database has it now."""
+    response = await client.get(f"/v1/users/{user_id}", headers={"Cache-Control": "no-cache"})
+    assert response.status_code == 200, response.text
+    return response.headers["ETag"]
+
+
 async def count(database_url: str) -> int:
     """How many there are in the database."""
     connection = await asyncpg.connect(database_url)

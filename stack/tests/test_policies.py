@@ -41,6 +41,13 @@ async def test_what_may_be_repeated_is_repeated_elsewhere(bench: Bench) -> None:
         assert bench.received[f"GET /v1/users/{behaviour}"] == 2
 
 
+async def test_what_every_replica_would_answer_is_not_repeated(bench: Bench) -> None:
+    response = await bench.client.get("/v1/users/no-database")
+    assert response.status_code == 503
+    assert bench.received["GET /v1/users/no-database"] == 1
+    assert "x-envoy-ratelimited" not in response.headers
+
+
 async def test_a_change_of_a_counter_with_a_key_is_repeated(bench: Bench) -> None:
     await bench.publish(bench.ports, "counter-api")
     response = await bench.client.post("/v1/counters/reset-once", headers=KEY, content=b"x")

@@ -10,12 +10,15 @@ from evenkeel.cache.entry import TierUnavailable
 pytestmark = pytest.mark.anyio
 
 
-class Clock:
+class Server:
     def __init__(self) -> None:
-        self.now = 100.0
+        self.answers = False
+        self.probes = 0
 
-    def __call__(self) -> float:
-        return self.now
+    async def ping(self) -> None:
+        self.probes += 1
+        if not self.answers:
+            raise OSError
 
 
 async def call(breaker: CircuitBreaker, error: Exception | None = None) -> bool:
@@ -31,56 +34,69 @@ async def call(breaker: CircuitBreaker, error: Exception | None = None) -> bool:
     return ran
 
 
+async def until_closed(breaker: CircuitBreaker) -> None:
+    for _ in range(1000):
+        if not breaker.is_open:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("still open")
+
+
 async def test_failures_in_a_row_open_it_and_a_success_ends_the_row() -> None:
-    breaker = CircuitBreaker(failures=3, pause=1, timer=Clock())
+    breaker = CircuitBreaker(Server().ping, failures=3)
     for error in (OSError(), RedisConnectionError(), None, OSError(), OSError(), OSError()):
         assert await call(breaker, error)
     assert breaker.is_open
     assert not await call(breaker)
+    await breaker.close()
 
 
 async def test_one_time_out_opens_it() -> None:
-    breaker = CircuitBreaker(failures=3, pause=1, timer=Clock())
+    breaker = CircuitBreaker(Server().ping, failures=3)
     await call(breaker, RedisTimeoutError())
     assert breaker.is_open
+    await breaker.close()
 
 
-async def test_after_the_pause_one_call_is_let_through_to_see() -> None:
-    clock = Clock()
-    breaker = CircuitBreaker(failures=1, pause=1, timer=clock)
+async def test_it_is_probed_in_the_background_until_the_server_answers() -> None:
+    server = Server()
+    breaker = CircuitBreaker(server.ping, failures=1, pause=0.01)
     await call(breaker, OSError())
-    clock.now += 0.99
-    assert not await call(breaker)
-    clock.now += 0.01
-    async with breaker.call():
-        assert not await call(breaker)  # while it is seen
+    while server.probes < 3:
+        assert not await call(breaker)  # no caller is the probe
+        await asyncio.sleep(0.01)
+    server.answers = True
+    await until_closed(breaker)
     assert await call(breaker)
+    probes = server.probes
+    await asyncio.sleep(0.05)
+    assert server.probes == probes
+
+
+async def test_closed_again_it_counts_from_the_beginning() -> None:
+    server = Server()
+    server.answers = True
+    breaker = CircuitBreaker(server.ping, failures=2, pause=0.01)
+    for _ in range(2):
+        await call(breaker, OSError())
+    await until_closed(breaker)
+    assert await call(breaker, OSError())
     assert not breaker.is_open
 
 
-async def test_probe_that_fails_opens_it_for_another_pause() -> None:
-    clock = Clock()
-    breaker = CircuitBreaker(failures=1, pause=1, timer=clock)
-    await call(breaker, OSError())
-    clock.now += 1
-    assert await call(breaker, OSError())
-    assert not await call(breaker)
-    clock.now += 1
-    assert await call(breaker)
-
-
-async def test_probe_that_is_cut_short_does_not_keep_it_shut() -> None:
-    clock = Clock()
-    breaker = CircuitBreaker(failures=1, pause=1, timer=clock)
-    await call(breaker, OSError())
-    clock.now += 1
-    with pytest.raises(asyncio.CancelledError):
+async def test_call_under_way_that_fails_when_it_is_open_starts_no_second_probe() -> None:
+    server = Server()
+    breaker = CircuitBreaker(server.ping, failures=1, pause=60)
+    with pytest.raises(TierUnavailable):  # noqa: PT012 (the second call is what is tested)
         async with breaker.call():
-            raise asyncio.CancelledError
-    assert await call(breaker)
+            await call(breaker, OSError())
+            raise OSError
+    await breaker.close()
+    assert not breaker.is_open
 
 
 async def test_whatever_the_client_raises_is_a_failure() -> None:
-    breaker = CircuitBreaker(failures=1)
+    breaker = CircuitBreaker(Server().ping, failures=1)
     assert await call(breaker, AttributeError("'NoneType' object has no attribute 'read'"))
     assert breaker.is_open
+    await breaker.close()

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
+from evenkeel.cache.errors import Busy
 from evenkeel.cache.gate import Gate
-from evenkeel.problems import Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ async def test_so_many_inside_so_many_waiting_and_no_more() -> None:
     await asyncio.sleep(0.01)
     refused = [reader for reader in readers if reader.done()]
     assert len(refused) == 2
-    assert all(isinstance(reader.exception(), Unavailable) for reader in refused)
+    assert all(isinstance(reader.exception(), Busy) for reader in refused)
     assert gate.waiting == 3
     leave.set()
     await asyncio.gather(*readers, return_exceptions=True)

@@ -9,7 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from evenkeel.cache import read_through
+from evenkeel.cache.database_breaker import DatabaseBreaker
 from evenkeel.cache.entry import Entry
+from evenkeel.cache.errors import LoadError
 from evenkeel.cache.filling import Filled, Filler
 from evenkeel.cache.gate import Gate
 from evenkeel.cache.memory import MemoryTier
@@ -41,12 +43,17 @@ class Database:
     def __init__(self) -> None:
         self.answering = asyncio.Event()
 
+    async def probe(self) -> None:
+        await self.answering.wait()
+
     async def load(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         await self.answering.wait()
         return dict.fromkeys(keys, NEW)
 
 
-def cache_of(database: Database, memory: MemoryTier[Entry], metrics: CacheMetrics) -> ReadThrough[Entry]:
+def cache_of(
+    database: Database, memory: MemoryTier[Entry], metrics: CacheMetrics, breaker: DatabaseBreaker | None = None
+) -> ReadThrough[Entry]:
     filler = Filler(
         load=database.load,
         gate=Gate(width=1, queue=10),
@@ -55,6 +62,7 @@ def cache_of(database: Database, memory: MemoryTier[Entry], metrics: CacheMetric
         ttl=60,
         stale_ttl=60,
         metrics=metrics,
+        database=breaker,
     )
     return ReadThrough(memory=memory, redis=None, filler=filler, metrics=metrics)
 
@@ -87,10 +95,12 @@ async def test_min_version_holds_for_what_another_process_has_loaded(metrics: Ca
     class LateFiller:
         """Waited for another process's lease, and finds what that one had read before the change."""
 
+        database = DatabaseBreaker()
+
         async def fill(self, keys: Sequence[str], **_: Any) -> dict[str, Filled]:
             return {key: Filled(OLD, "redis", frozenset()) for key in keys}
 
-        async def query(self, keys: Sequence[str]) -> dict[str, Entry]:
+        async def query(self, keys: Sequence[str], **_: Any) -> dict[str, Entry]:
             return dict.fromkeys(keys, NEW)
 
     cache: ReadThrough[Entry] = ReadThrough(
@@ -98,3 +108,52 @@ async def test_min_version_holds_for_what_another_process_has_loaded(metrics: Ca
     )
     assert (await cache.get("1", min_version=1)).entry == OLD
     assert (await cache.get("1", min_version=2)).entry == NEW
+
+
+async def test_nothing_stands_in_for_a_programming_error(memory: MemoryTier[Entry], metrics: CacheMetrics) -> None:
+    error: Exception = ValueError("a column that is not there")
+
+    class Faulty(Database):
+        async def load(self, _: Sequence[str]) -> Mapping[str, Entry]:
+            raise error
+
+    cache = cache_of(Faulty(), memory, metrics)
+    with pytest.raises(ValueError, match="a column"):
+        await cache.get("1")
+    with pytest.raises(ValueError, match="a column"):
+        await cache.get_many(["1"])
+    error = LoadError("the database is gone")
+    assert (await cache.get("1")).entry == OLD
+    with pytest.raises(LoadError):
+        await cache.get_many(["1"])
+
+
+async def test_batch_counts_memory_without_trust_as_such(memory: MemoryTier[Entry]) -> None:
+    registry = CollectorRegistry()
+    database = Database()
+    database.answering.set()
+    cache = cache_of(database, memory, CacheMetrics(Metrics(registry), "test"))
+
+    def counted(result: str) -> float:
+        labels = {"cache": "test", "tier": "memory", "result": result}
+        return registry.get_sample_value("cache_reads_total", labels) or 0
+
+    await cache.get_many(["1", "2"])
+    assert (counted("distrusted"), counted("miss")) == (2, 0)
+    memory.trust(time.monotonic() + 60)
+    await cache.get_many(["1", "2"])
+    assert (counted("distrusted"), counted("miss")) == (2, 2)
+
+
+async def test_open_breaker_has_what_is_stale_served_at_once(memory: MemoryTier[Entry], metrics: CacheMetrics) -> None:
+    database = Database()
+    cache = cache_of(database, memory, metrics, DatabaseBreaker(database.probe))
+    first = await cache.get("1")
+    waits = []
+    for _ in range(20):
+        began = time.monotonic()
+        assert (await cache.get("1")).entry == OLD
+        waits.append(time.monotonic() - began)
+    assert first.entry == OLD
+    assert sorted(waits)[10] < read_through.STAND_IN_AFTER / 2
+    await cache.close()

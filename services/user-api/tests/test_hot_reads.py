@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -20,6 +21,9 @@ from user_api.service import UserService
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
+
+TAG = UUID(int=1)
+"""Of all users here."""
 
 Request = tuple[str, str, Sequence[tuple[str, str]]]
 
@@ -56,8 +60,8 @@ ORDINARY: list[Request] = [
     ("GET", "/v1/users/?ids=1", []),
     ("GET", "/v1/users/1?ids=1", []),
     ("GET", "/v1/users?ids=1", [("Cache-Control", "no-cache")]),
-    ("GET", "/v1/users/1", [("If-None-Match", '"1"')]),
-    ("GET", "/v1/users/1", [("If-None-Match", '"7"'), ("If-None-Match", 'W/"1"')]),
+    ("GET", "/v1/users/1", [("If-None-Match", f'"{TAG.hex}"')]),
+    ("GET", "/v1/users/1", [("If-None-Match", '"7"'), ("If-None-Match", f'W/"{TAG.hex}"')]),
     ("GET", "/v1/users/1", [("If-None-Match", "1")]),
     ("GET", "/v1/users/1", [("Min-Version", "1")]),
     ("GET", "/v1/users/1", [("Min-Version", "2")]),
@@ -76,7 +80,7 @@ async def test_answers_are_those_of_the_ordinary_way(
 ) -> None:
     connection = await asyncpg.connect(database_url)
     await connection.execute(
-        "INSERT INTO users (email, name) VALUES ('a@example.com', 'Ada'), ('b@example.com', 'Ядв')"
+        "INSERT INTO users (email, name, tag) VALUES ('a@example.com', 'Ada', $1), ('b@example.com', 'Ядв', $1)", TAG
     )
     await connection.close()
     hot, ordinary = [

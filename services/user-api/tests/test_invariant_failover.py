@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from tests.cache_names import cache_names
 from tests.proxy import Proxy, proxied
 from tests.redis_pair import RedisPair, redis_pair
 from tests.serving import Serve
@@ -62,7 +63,8 @@ async def test_promoted_replica_lacks_the_last_deletes(
             await witness.rename(later, filled)  # while there is no primary
             await fail_over(pair, address)
             async with pair.replica.client() as redis:  # else there would be nothing to prove
-                assert await redis.exists(*(f"user:{user_id}" for user_id in (by_hand, through, later))) > 0
+                names = await cache_names(redis)
+                assert await redis.exists(*(names.entry(str(user_id)) for user_id in (by_hand, through, later))) > 0
             await witness.verdict()
         await witness.settled(ids)
 
@@ -103,23 +105,25 @@ async def test_relay_is_looking_at_the_log_meanwhile(serve: Serve, database_url:
         ):
             ids = await witness.create(1)
             await witness.warm(ids)
-            entry, state = await redis.dump(f"user:{ids[0]}"), await redis.hget("cache:relayed", "user")
+            names = await cache_names(redis)
+            name = names.entry(str(ids[0]))
+            entry, state = await redis.dump(name), await redis.hget(names.state, "state")
             assert entry is not None
             assert state is not None
             await witness.rename(*ids)
-            await eventually(lambda: missing(redis, f"user:{ids[0]}"))
+            await eventually(lambda: missing(redis, name))
             await asyncio.sleep(0.3)
             way.hold()
             await asyncio.sleep(0.3)  # the next pass has read the state by now, and waits for PostgreSQL
-            await redis.restore(f"user:{ids[0]}", 60_000, entry)
-            await redis.hset("cache:relayed", "user", state)
+            await redis.restore(name, 60_000, entry)
+            await redis.hset(names.state, "state", state)
             way.release()
             async with witness.watching(ids):
                 await witness.verdict()
             await witness.settled(ids)
 
 
-async def missing(redis: "Redis", entry: str) -> bool:
+async def missing(redis: "Redis", entry: bytes) -> bool:
     return not await redis.exists(entry)
 
 

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
+from tests.cache_names import cache_names
 from tests.load import Connection
 from tests.serving import Serve
 from tests.witness import BOUND, Seen, Witness, eventually, fleet, witnessing
 
-from user_api.schemas import User
-from user_api.storage import UserStorage
+from user_api.storage import Tagged, UserStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ class HeldLoads:
         self._released.set()
         self.held = 0
 
-        async def held_read(storage: UserStorage, ids: Sequence[int]) -> list[User]:
+        async def held_read(storage: UserStorage, ids: Sequence[int]) -> list[Tagged]:
             rows = await read(storage, ids)
             if not self._released.is_set():
                 released = self._released
@@ -117,6 +117,7 @@ async def test_lease_evicted_meanwhile(
         Redis.from_url(cache_url) as redis,
     ):
         here, there = replicas
+        names = await cache_names(redis)
         plain, filled, filling = await witness.create(3)
         await asyncio.sleep(RELAYED)
 
@@ -128,25 +129,25 @@ async def test_lease_evicted_meanwhile(
                 assert await witness.patch(there, user_id) == 200
 
         async with loads.holding(witness, here, plain):
-            assert await redis.delete(f"user-lease:{plain}") == 1
+            assert await redis.delete(names.lease(str(plain))) == 1
             await changed(plain)
         await assert_new_everywhere(witness, plain)
 
         async with loads.holding(witness, here, filled):
-            assert await redis.delete(f"user-lease:{filled}") == 1
+            assert await redis.delete(names.lease(str(filled))) == 1
             await changed(filled)
             assert (await ask(witness, there, filled)).source == "database"
-            assert await redis.delete(f"user:{filled}") == 1  # and its entry is evicted, too
+            assert await redis.delete(names.entry(str(filled))) == 1  # and its entry is evicted, too
         await assert_new_everywhere(witness, filled)
 
         # Two fills at once: the lease is the second one's, and the first one, which is older, comes while it is held.
         async with AsyncExitStack() as first:
             await first.enter_async_context(loads.holding(witness, here, filling))
-            assert await redis.delete(f"user-lease:{filling}") == 1
+            assert await redis.delete(names.lease(str(filling))) == 1
             await changed(filling)
             async with loads.holding(witness, there, filling):
                 await first.aclose()
-                assert await redis.exists(f"user:{filling}") == 0
+                assert await redis.exists(names.entry(str(filling))) == 0
         await assert_new_everywhere(witness, filling)
 
 

@@ -10,15 +10,12 @@ import asyncpg
 import pytest
 from tests.child import Child
 from tests.load import Connection
+from tests.own_postgres import own_postgres
 from tests.proxy import proxied
 from tests.serving import Serve
 from tests.witness import BOUND, TAKEOVER, Witness, fleet, relay_at_work, witnessing
 
-from stack.credentials import Credentials
 from stack.layout import free_port
-from stack.postgres import ADMIN, DATABASE, Postgres
-from user_api.migrate import migrate
-from user_api.settings import MigrationSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -35,15 +32,8 @@ def hot_reads() -> bool:
 @pytest.fixture(scope="module")
 async def _server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Child, str]]:
     """PostgreSQL of this module's own, and its URL; migrated."""
-    directory = tmp_path_factory.mktemp("postgres")
-    credentials = Credentials()
-    port = free_port()
-    postgres = Postgres(directory / "data", port, credentials, directory / "initdb.log")
-    await postgres.create()
-    url = f"postgresql://{ADMIN}:{credentials.postgres_admin}@127.0.0.1:{port}/{DATABASE}"
-    async with Child(postgres.program(), directory / "postgres.log") as child:
-        await migrate(MigrationSettings(database_url=url))
-        yield child, url
+    async with own_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
+from tests.cache_names import cache_names
 from tests.proxy import proxied
 from tests.redis_pair import RedisServer, redis_server
 from tests.serving import Serve
@@ -133,12 +134,13 @@ async def test_state_lost_together_with_the_word_of_changes(serve: Serve, databa
         snapshot: str = await witness.sql.fetchval("SELECT pg_current_snapshot()::text")
         for url, useless in zip(urls, USELESS_STATES, strict=True):
             async with Redis.from_url(url) as redis:
-                state = await redis.hget("cache:relayed", "user")
+                names = await cache_names(redis)
+                state = await redis.hget(names.state, "state")
                 assert isinstance(state, bytes)
-                await redis.hdel("cache:relayed", "user")
+                await redis.hdel(names.state, "state")
                 if (harmed := useless(state.partition(b" ")[0], snapshot.encode())) is not None:
-                    await redis.hset("cache:relayed", "user", harmed)
-                assert await redis.exists(*(f"user:{user_id}" for user_id in ids)) == len(ids)
+                    await redis.hset(names.state, "state", harmed)
+                assert await redis.exists(*(names.entry(str(user_id)) for user_id in ids)) == len(ids)
         await asyncio.sleep(BOUND)
         async with fleet(serve, *own) as witness.replicas:
             async with witness.watching(ids):
@@ -163,6 +165,7 @@ async def test_eviction_under_memory_pressure(serve: Serve, database_url: str, c
         await redis.config_set("maxmemory", before["used_memory"] + 300_000)
         # With volatile-lru it would take thousands of users until what is in use is evicted, too.
         await redis.config_set("maxmemory-policy", "volatile-random")
+        names = await cache_names(redis)
         trusted = []
         try:
             async with witness.watching(ids, pause=0.001):
@@ -175,7 +178,7 @@ async def test_eviction_under_memory_pressure(serve: Serve, database_url: str, c
                         await witness.rename(user_id)
                     else:
                         assert await witness.patch(replicas[0], user_id) == 200
-                    trusted.append(await redis.exists("cache:user:alive") == 1)
+                    trusted.append(await redis.exists(names.alive) == 1)
                 evicted = (await redis.info())["evicted_keys"] - before["evicted_keys"]
                 await witness.verdict()
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from tests.cache_names import cache_names
 from tests.load import Connection
 from tests.replica import Replica, counting
 from tests.witness import witnessing
@@ -82,7 +83,7 @@ async def test_one_query_for_each_key(
             return [next(unread)]
 
         async def expired_key() -> list[int]:
-            assert await redis.pexpire("user:1", 1) == 1
+            assert await redis.pexpire((await cache_names(redis)).entry("1"), 1) == 1
             return [1]
 
         async def cold_keys() -> list[int]:

@@ -17,7 +17,7 @@ from tests.pgbouncer import POOL_SIZE, PgBouncer, pgbouncer
 from tests.proxy import Proxy, proxied
 from tests.servers import Servers
 from tests.serving import Serve
-from tests.users import create
+from tests.users import create, etag
 from tests.witness import PATIENCE, eventually, fleet, relay_at_work, witnessing
 
 from stack.layout import free_port
@@ -92,9 +92,10 @@ async def test_what_the_service_does_with_users(serve: Serve, pooled_url: str) -
         ada = await create(one)
         assert (await two.post("/v1/users", json={"email": "ADA@example.com", "name": "A"})).status_code == 409
         assert (await two.get("/v1/users/1")).json()["data"] == ada
-        patched = await two.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": '"1"'})
+        first = {"If-Match": await etag(two)}
+        patched = await two.patch("/v1/users/1", json={"name": "B"}, headers=first)
         assert (patched.status_code, patched.json()["version"]) == (200, 2)
-        assert (await one.patch("/v1/users/1", json={"name": "C"}, headers={"If-Match": '"1"'})).status_code == 412
+        assert (await one.patch("/v1/users/1", json={"name": "C"}, headers=first)).status_code == 412
         own = await two.get("/v1/users/1")
         others = await one.get("/v1/users/1", headers={"Min-Version": "2"})
         assert own.json()["data"] == others.json()["data"] == patched.json()

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.problems import OF_THE_GATEWAY, problem
-from tests.users import ADA, create
+from tests.users import ADA, create, etag
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +23,7 @@ class TestCreate:
         assert datetime.fromisoformat(created).utcoffset() is not None
         assert (response.status_code, user) == (201, ADA | {"id": 1, "version": 1})
         assert response.headers["Location"] == "/v1/users/1"
-        assert response.headers["ETag"] == '"1"'
+        assert response.headers["ETag"] == await etag(client)
         assert response.headers["X-Request-Id"] == "mine-1"
         assert response.headers["X-Served-By"] == "replica-a"
 
@@ -112,7 +112,7 @@ class TestRead:
         first = await client.get("/v1/users/1")
         assert (first.status_code, first.json()) == (200, {"source": "database", "data": user})
         assert first.headers["Cache-Status"] == "redis; fwd=uri-miss; stored, memory; fwd=uri-miss; stored"
-        assert first.headers["ETag"] == '"1"'
+        assert first.headers["ETag"] == await etag(client)
         assert first.headers["Cache-Control"] == "private, no-cache"
         second = await client.get("/v1/users/1")
         assert (second.status_code, second.json()) == (200, {"source": "memory", "data": user})
@@ -127,10 +127,12 @@ class TestRead:
 
     async def test_if_none_match(self, client: httpx.AsyncClient) -> None:
         await create(client)
-        for header in ('"1"', 'W/"1"', '"7", "1"', "*"):
+        tag = await etag(client)
+        for header in (tag, f"W/{tag}", f'"7", {tag}', "*"):
             response = await client.get("/v1/users/1", headers={"If-None-Match": header})
-            assert (response.status_code, response.content, response.headers["ETag"]) == (304, b"", '"1"')
-        assert (await client.get("/v1/users/1", headers={"If-None-Match": '"2"'})).status_code == 200
+            assert (response.status_code, response.content, response.headers["ETag"]) == (304, b"", tag)
+        for header in ('"1"', tag.upper(), f'"{tag[1:-1]}0"'):
+            assert (await client.get("/v1/users/1", headers={"If-None-Match": header})).status_code == 200
         response = await client.get("/v1/users/1", headers={"If-None-Match": "1"})
         assert problem(response) == (422, "validation")
 
@@ -223,7 +225,7 @@ class TestPatch:
         changed = response.json()
         assert changed["updated_at"] > user["updated_at"]
         assert changed == user | {"name": "Countess", "version": 2, "updated_at": changed["updated_at"]}
-        assert (response.status_code, response.headers["ETag"]) == (200, '"2"')
+        assert (response.status_code, response.headers["ETag"]) == (200, await etag(client))
 
     async def test_is_read_at_once(self, client: httpx.AsyncClient) -> None:
         await create(client)
@@ -240,21 +242,25 @@ class TestPatch:
 
     async def test_if_match(self, client: httpx.AsyncClient) -> None:
         await create(client)
-        response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": '"2"'})
-        assert problem(response) == (412, "precondition-failed")
-        assert response.json()["current"] == 1
-        for header in ('W/"1"', '"x"'):
+        tag = await etag(client)
+        for header in (f"W/{tag}", '"x"', '"1"', '""'):
             response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": header})
             assert problem(response) == (412, "precondition-failed")
+            assert response.json()["current"] == 1
         response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": "1"})
         assert problem(response) == (422, "validation")
-        for header, version in (('"1"', 2), ('"9", "2"', 3), ("*", 4)):
-            response = await client.patch("/v1/users/1", json={"name": "B"}, headers={"If-Match": header})
+        for header, version in (("{}", 2), ('"9", {}', 3), ("*", 4)):
+            named = {"If-Match": header.format(tag)}
+            response = await client.patch("/v1/users/1", json={"name": "B"}, headers=named)
             assert (response.status_code, response.json()["version"]) == (200, version)
+            assert response.headers["ETag"] != tag
+            tag = response.headers["ETag"]
 
     async def test_repeated_fields(self, client: httpx.AsyncClient) -> None:
         await create(client)
-        for version, lines in enumerate((['"9"', '"1"'], ['"2"', '"9"']), start=2):
+        for version in (2, 3):
+            tag = await etag(client)
+            lines = ['"9"', tag] if version == 2 else [tag, '"9"']
             headers = [("If-Match", line) for line in lines]
             response = await client.patch("/v1/users/1", json={"name": "B"}, headers=headers)
             assert (response.status_code, response.json()["version"]) == (200, version)
@@ -264,7 +270,8 @@ class TestPatch:
 
     async def test_one_of_many_with_the_same_if_match_wins(self, client: httpx.AsyncClient) -> None:
         await create(client)
-        patches = (client.patch("/v1/users/1", json={"name": f"B{n}"}, headers={"If-Match": '"1"'}) for n in range(20))
+        named = {"If-Match": await etag(client)}
+        patches = (client.patch("/v1/users/1", json={"name": f"B{n}"}, headers=named) for n in range(20))
         statuses = [response.status_code for response in await asyncio.gather(*patches)]
         assert sorted(statuses) == [200] + [412] * 19
 
@@ -306,9 +313,9 @@ class TestDelete:
 
     async def test_if_match(self, client: httpx.AsyncClient) -> None:
         await create(client)
-        response = await client.delete("/v1/users/1", headers={"If-Match": '"2"'})
+        response = await client.delete("/v1/users/1", headers={"If-Match": '"1"'})
         assert problem(response) == (412, "precondition-failed")
-        assert (await client.delete("/v1/users/1", headers={"If-Match": '"1"'})).status_code == 204
+        assert (await client.delete("/v1/users/1", headers={"If-Match": await etag(client)})).status_code == 204
 
 
 async def test_unknown_route_and_method(client: httpx.AsyncClient) -> None:

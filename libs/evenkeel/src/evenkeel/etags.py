@@ -1,39 +1,39 @@
-"""Entity tags that are a number, and the preconditions of RFC 9110 (section 13.1) on them."""
+"""Entity tags, and the preconditions of RFC 9110 (section 13.1) on them."""
 
 import re
+from collections.abc import Iterable
 
-from evenkeel.problems import InvalidInput, PreconditionFailed
+from evenkeel.problems import InvalidInput
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
-_NUMBER = re.compile(r'"(0|-?[1-9][0-9]{0,19})"')
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _LIST = re.compile(rf"\s*{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*\s*\Z")
 
 
-def etag(number: int) -> str:
-    return f'"{number}"'
+def etag(state: str | int) -> str:
+    """The tag of a state that is called so; ASCII without spaces and quotes."""
+    return f'"{state}"'
 
 
-def parse_if_match(header: str | None) -> frozenset[int] | None:
-    """The numbers that `If-Match` accepts; None when the header is absent or `*`, which every existing state matches.
+def parse_if_match(header: str | None) -> frozenset[str] | None:
+    """The states that `If-Match` accepts; None when the header is absent or `*`, which every existing state matches.
 
     Weak tags never match (RFC 9110, 8.8.3.2). A header that is no list of tags is an InvalidInput: to ignore it would
     be to write without the precondition that the caller asked for.
     """
     if header is None or header.strip() == "*":
         return None
-    return frozenset(
-        int(tag[1:-1]) for tag in _tags(header, "If-Match") if re.fullmatch(r'"(0|-?[1-9][0-9]{0,19})"', tag)
-    )
+    return frozenset(tag[1:-1] for tag in _tags(header, "If-Match") if not tag.startswith("W/"))
 
 
-def check_if_match(header: str | None, current: int) -> None:
-    """Raise PreconditionFailed unless `If-Match` accepts the current number."""
-    accepted = parse_if_match(header)
-    if accepted is not None and current not in accepted:
-        raise PreconditionFailed(f"If-Match does not name the current state, {etag(current)}.", current=current)
+def numbers(states: Iterable[str] | None) -> frozenset[int] | None:
+    """Those of the states that are numbers, as `etag` writes them, for resources whose states are; None stays None."""
+    if states is None:
+        return None
+    return frozenset(int(state) for state in states if _NUMBER.fullmatch(state))
 
 
-def none_match(header: str | None, current: int) -> bool:
+def none_match(header: str | None, current: str | int) -> bool:
     """Whether `If-None-Match` lets the full answer be sent; False means 304. Weak and strong tags compare alike."""
     if header is None:
         return True

@@ -5,15 +5,18 @@ only, as PgBouncer does in transaction mode, may stand between: no prepared stat
 settings in the startup packet but the application's name, which poolers know.
 """
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import asyncpg
 from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from evenkeel.cache.database_breaker import MOST_PROBES
+from evenkeel.cache.errors import Disconnected, LoadError
 from evenkeel.problems import Unavailable
 from user_api import schema_version
 from user_api.settings import Settings
@@ -24,21 +27,30 @@ CONNECT_TIMEOUT = 3
 STATEMENT_TIMEOUT = 5
 """Seconds until PostgreSQL gives up a statement, or a transaction whose replica says nothing more."""
 
-POOL_TIMEOUT = 3
-"""Seconds that a request waits for a free connection."""
+POOL_TIMEOUT = 2.5
+"""Seconds that a request waits for a free connection: as long as for a database that does not answer."""
 
-BACKGROUND_CONNECTIONS = 3
-"""Connections beside those for requests: the change log's, and those of readiness checks, of which one that waits for
-another's connection would not be woken when that one cannot connect."""
+CLOSE_TIMEOUT = 0.5
+"""Seconds that PostgreSQL has to answer to the end of a connection before that is cut."""
+
+BACKGROUND_CONNECTIONS = 4
+"""Connections beside those for requests: for the change log, for its pruning, and two for readiness checks. A check
+that waits for another one's connection would not be woken when that one cannot connect."""
+
+PROBE_CONNECTIONS = MOST_PROBES
+"""Connections for asking whether PostgreSQL does its work."""
+
+PING_TIMEOUT = 2
+"""Seconds within which an idle connection has to answer before it is used; else it is replaced."""
 
 
 def connections(settings: Settings) -> int:
     """The most connections to PostgreSQL that one replica holds."""
-    return settings.database_pool_size + BACKGROUND_CONNECTIONS
+    return settings.database_pool_size + BACKGROUND_CONNECTIONS + PROBE_CONNECTIONS
 
 
-def create_engine(settings: Settings, *, connections: int) -> AsyncEngine:
-    """A pool of at most so many connections; opens nothing yet."""
+def create_engine(settings: Settings, *, connections: int, checked: bool = True) -> AsyncEngine:
+    """A pool of at most so many connections, `checked` before they are used again; opens nothing yet."""
     engine = create_async_engine(
         settings.database_url.get_secret_value(),
         pool_size=connections,
@@ -50,7 +62,8 @@ def create_engine(settings: Settings, *, connections: int) -> AsyncEngine:
         connect_args=connect_arguments(settings.replica_name)
         | {"command_timeout": STATEMENT_TIMEOUT + 1, "connection_class": _LimitedConnection},
     )
-    event.listen(engine.sync_engine, "checkout", _require_answer)
+    if checked:
+        event.listen(engine.sync_engine, "checkout", _require_answer)
     return engine
 
 
@@ -65,8 +78,25 @@ def connect_arguments(name: str) -> dict[str, Any]:
     }
 
 
+def probe(engine: AsyncEngine) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Raises unless PostgreSQL reads users: one that answers while the table is locked does not do its work.
+
+    It keeps its connection, since to open one takes long where all is slow. One that does not answer is replaced.
+    """
+
+    async def read_users() -> None:
+        try:
+            async with engine.connect() as connection:
+                await connection.execute(text("SELECT FROM users LIMIT 1"))
+        except Exception as error:
+            if isinstance(failure(error, begun=False), Disconnected):
+                raise
+
+    return read_users
+
+
 class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is not typed
-    """Begins every transaction with its time limits, in the same message.
+    """Begins every transaction with its time limits, in the same message, and ends soon.
 
     What is asked without one, as the change log is, has the limit of `command_timeout`, at which it is cancelled.
     """
@@ -81,11 +111,31 @@ class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is
             query += self._LIMITS
         return await super().execute(query, *args, timeout=timeout)
 
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 (asyncpg's)
+        await super().close(timeout=CLOSE_TIMEOUT if timeout is None else min(timeout, CLOSE_TIMEOUT))
+
 
 _GONE = (
     *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
     asyncpg.InternalClientError,  # PostgreSQL has said goodbye, and the end of the connection has yet to arrive
 )
+
+_DOWN = ("08", "57P")
+"""How the SQLSTATE of a server begins that ends or has yet to begin, or of a pooler that has no server."""
+
+
+def failure(error: Exception, *, begun: bool) -> LoadError | None:
+    """What the error says about the database; None: nothing, it is the caller's. `begun`: it had been asked already."""
+    if isinstance(error, DataError | IntegrityError):
+        return None
+    if isinstance(error, OSError | TimeoutError):
+        return Disconnected("The database does not answer.", begun=begun)
+    if not isinstance(error, DBAPIError | asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return None
+    state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+    if state is None or state.startswith(_DOWN):
+        return Disconnected("The database does not answer.", begun=begun)
+    return LoadError("The database cannot do its work now.", begun=begun)
 
 
 def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
@@ -97,7 +147,7 @@ def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object
         record.info["used"] = True
         return
     try:
-        connection.run_async(lambda driver: driver.execute("SELECT"))
+        connection.run_async(lambda driver: driver.execute("SELECT", timeout=PING_TIMEOUT))
     except _GONE as error:
         raise InvalidatePoolError from error
 

@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from evenkeel.cache import cache_status
 from evenkeel.cache.cache_status import TierStatus
 from evenkeel.cache.entry import Entry
-from evenkeel.etags import etag
 from evenkeel.problems import Problem
 from user_api.problems import UserNotFound
 from user_api.routes import PRIVATE, batch_body, router
@@ -67,7 +66,7 @@ def prepare(entry: Entry) -> ReadyUser | None:
     if not entry.exists:
         return None
     body = _body("memory", entry)
-    return ReadyUser(body, _headers(entry.version, len(body)))
+    return ReadyUser(body, _headers(entry, len(body)))
 
 
 class HotReads:
@@ -131,17 +130,21 @@ async def _from_elsewhere(users: UserService, key: str) -> tuple[bytes, list[Fie
     answer = await users.get(int(key), min_version=0, from_database=False)
     body = _body(answer.source, answer.entry)
     status = _status(cache_status.render(answer.statuses))
-    return body, [*_headers(answer.entry.version, len(body)), status]
+    return body, [*_headers(answer.entry, len(body)), status]
 
 
 def _body(source: str, entry: Entry) -> bytes:
     return b'{"source":"%b","data":%b}' % (source.encode(), entry.payload)
 
 
-# Users of the same version and length share their fields: a million users in memory have few different ones.
+def _headers(entry: Entry, length: int) -> tuple[Field, ...]:
+    return (*_CONSTANT, (b"etag", b'"%b"' % entry.tag.hex().encode()), _content_length(length))
+
+
+# Users of the same length share the field: a million users in memory have few different ones.
 @lru_cache(maxsize=4096)
-def _headers(version: int, length: int) -> tuple[Field, ...]:
-    return (*_CONSTANT, (b"etag", etag(version).encode()), (b"content-length", b"%d" % length))
+def _content_length(length: int) -> Field:
+    return (b"content-length", b"%d" % length)
 
 
 @lru_cache(maxsize=4096)

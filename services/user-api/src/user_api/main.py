@@ -8,22 +8,36 @@ from typing import TypedDict
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from evenkeel.application import create_application
-from evenkeel.cache import ChangeLog, Gate, KeyRing, Memory, Metrics, SharedRedis, open_cache
+from evenkeel.cache import ChangeLog, DatabaseBreaker, Gate, KeyRing, Memory, Metrics, SharedRedis, open_cache
+from evenkeel.cache.forgetting import forget_cache
 from evenkeel.readiness import Readiness
-from evenkeel.redis_client import connect
+from evenkeel.redis import connect, connect_to_primary, following
 from evenkeel.settings import load
-from user_api.database import BACKGROUND_CONNECTIONS, check_schema, create_engine, observe_pool
+from user_api.database import (
+    BACKGROUND_CONNECTIONS,
+    PROBE_CONNECTIONS,
+    check_schema,
+    create_engine,
+    observe_pool,
+    probe,
+)
 from user_api.hot_reads import HotReads, ReadyUser, prepare
 from user_api.routes import router
-from user_api.service import UserService, loader
+from user_api.service import SHAPE, UserService, loader
 from user_api.settings import Settings
 from user_api.storage import UserStorage
+
+CACHE = "user"
+"""What the cache's names in Redis, and its metrics, have in them."""
 
 CACHE_TIMEOUT = 0.5
 """Seconds until a cache that does not answer is passed over: PostgreSQL answers sooner than that."""
 
+CACHE_SLOT = "{user}"
+"""The hash tag of all of the cache's names: in a cluster it lives on one node."""
 
 FOR_WRITES = 2
 """Connections of the pool that reads leave free."""
@@ -60,21 +74,31 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
             observe_pool(engine, registry)
             readiness = Readiness({"postgresql": lambda: check_schema(background)})
             await stack.enter_async_context(readiness.awaited())
+            probing = create_engine(settings, connections=PROBE_CONNECTIONS, checked=False)
+            stack.push_async_callback(probing.dispose)
+            database = DatabaseBreaker(probe(probing))
+            stack.push_async_callback(database.close)
             storage = UserStorage(engine)
+            shared = _shared_redis(settings, stack)
+            if shared is not None and shared.reader is not None:
+                await stack.enter_async_context(following(shared.reader, shared.primary))
             cache = await stack.enter_async_context(
                 open_cache(
-                    "user",
+                    CACHE,
                     load=loader(storage),
-                    changes=ChangeLog(background, log="user_changes", key="user_id"),
+                    changes=_changes(background),
                     memory=_memory(settings),
-                    redis=_shared_redis(settings, stack),
+                    redis=shared,
                     gate=Gate(width=max(1, settings.database_pool_size - FOR_WRITES), queue=MAX_WAITING_READS),
+                    database=database,
+                    shape=SHAPE,
                     ttl=settings.cache_ttl,
                     stale_ttl=settings.cache_stale_ttl,
                     metrics=metrics,
                 )
             )
-            yield State(readiness=readiness, users=UserService(storage, cache))
+            readiness.details["cache"] = lambda: cache.distrust
+            yield State(readiness=readiness, users=UserService(storage, cache, database))
 
     app = create_application(
         title="user-api",
@@ -89,6 +113,20 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
     return app
 
 
+async def forget(settings: Settings) -> bool:
+    """Begin with an empty cache, in Redis and in the memory of all replicas; whether there was anything to forget."""
+    async with contextlib.AsyncExitStack() as stack:
+        engine = create_engine(settings, connections=1)
+        stack.push_async_callback(engine.dispose)
+        shared = _shared_redis(settings, stack)
+        assert shared is not None  # noqa: S101 (the caller has looked)
+        return await forget_cache(CACHE, changes=_changes(engine), primary=shared.primary)
+
+
+def _changes(engine: AsyncEngine) -> ChangeLog:
+    return ChangeLog(engine, table="users", log="user_changes")
+
+
 def _memory(settings: Settings) -> Memory[ReadyUser | None] | None:
     if "memory" not in settings.cache_tiers:
         return None
@@ -99,7 +137,13 @@ def _shared_redis(settings: Settings, stack: contextlib.AsyncExitStack) -> Share
     if "redis" not in settings.cache_tiers:
         return None
     name = f"user-api-{settings.replica_name}"
-    primary = connect(_secret(settings.cache_url), name=name, timeout=CACHE_TIMEOUT)
+    primary = connect_to_primary(
+        _secret(settings.cache_url),
+        slot_of=CACHE_SLOT,
+        name=name,
+        timeout=CACHE_TIMEOUT,
+        sentinels=settings.cache_sentinels,
+    )
     stack.push_async_callback(primary.aclose)
     reader = None
     if settings.cache_read_url is not None:

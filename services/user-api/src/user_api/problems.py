@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from evenkeel.problems import NotFound, PreconditionFailed, Problem
+from evenkeel.cache.errors import Busy, LoadError
+from evenkeel.problems import NotFound, PreconditionFailed, Problem, Unavailable
 
 
 class UserNotFound(NotFound):
@@ -21,7 +22,35 @@ class EmailTaken(Problem):
 
 
 class VersionMismatch(PreconditionFailed):
-    """`current` is the version that the user has."""
+    """`Min-Version` names a later version than `current`, which the user has."""
 
     def __init__(self, current: int, **members: Any) -> None:
         super().__init__(f"The user is at version {current} now.", current=current, **members)
+
+
+class StateMismatch(PreconditionFailed):
+    """`If-Match` names other states than the user's; `current` is the version that it has."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(
+            f"The user is not in a state that If-Match names; it is at version {current} now.", current=current
+        )
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL, which all replicas ask, does not do its work: another one would answer the same, seconds later."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        # Envoy repeats no request whose answer has this field (docs: "x-envoy-ratelimited"), and takes it away.
+        self.headers["X-Envoy-RateLimited"] = "true"
+
+
+def unavailable(error: LoadError, *, write: bool = False) -> Unavailable:
+    """The problem to answer with; for a `write` its detail says whether it may have taken effect."""
+    detail = str(error)
+    if write and error.begun:
+        detail += " Whether the change took effect is not known: read again before you repeat it."
+    elif write:
+        detail += " Nothing was changed."
+    return Unavailable(detail) if isinstance(error, Busy) else DatabaseUnavailable(detail)

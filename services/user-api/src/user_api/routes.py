@@ -8,19 +8,23 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from evenkeel.cache import Entry, cache_status
 from evenkeel.etags import etag, none_match, parse_if_match
 from evenkeel.problems import ContentTooLarge, InvalidInput, MalformedJson, Unavailable, responses
-from user_api.problems import EmailTaken, UserNotFound, VersionMismatch
+from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
 from user_api.schemas import ListQuery, NewUser, User, UserAnswer, UserBatch, UserId, UserPage, UserPatch, Version
 from user_api.service import UserService
 
 router = APIRouter(prefix="/v1/users", tags=["users"])
 
 UserIdPath = Annotated[UserId, Path(description="The user's id")]
-IfMatch = Annotated[str | None, Header(description='Only if the user is at one of these versions, such as `"7"`')]
+IfMatch = Annotated[
+    str | None, Header(description="Only if the user is in the state that one of these entity tags names")
+]
 CacheControl = Annotated[str | None, Header(description="`no-cache`: answer from PostgreSQL")]
 MinVersion = Annotated[Version | None, Header(description="Nothing older than this version may answer")]
-IfNoneMatch = Annotated[str | None, Header(description="304 if the user is at one of these versions")]
+IfNoneMatch = Annotated[
+    str | None, Header(description="304 if the user is in the state that one of these entity tags names")
+]
 
-_ETAG = {"ETag": {"description": "The user's version, quoted", "schema": {"type": "string"}}}
+_ETAG = {"ETag": {"description": "Names this state of this user, and no other; opaque", "schema": {"type": "string"}}}
 _CACHED = _ETAG | {"Cache-Status": {"description": "RFC 9211: what each tier did", "schema": {"type": "string"}}}
 
 # Personal data: a browser may keep its own copy, to be confirmed by ETag; a shared cache may not.
@@ -36,10 +40,9 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
     | {201: {"headers": _ETAG}},
 )
 async def create_user(request: Request, new: NewUser) -> Response:
-    user = await _users(request).create(new)
-    return _json(
-        user.model_dump_json(), status=201, headers={"Location": f"/v1/users/{user.id}", "ETag": etag(user.version)}
-    )
+    user, tag = await _users(request).create(new)
+    headers = {"Location": f"/v1/users/{user.id}", "ETag": etag(tag.hex())}
+    return _json(user.model_dump_json(), status=201, headers=headers)
 
 
 @router.get(
@@ -62,7 +65,7 @@ async def list_users(request: Request, query: Annotated[ListQuery, Query()]) -> 
     summary="Read a user",
     response_model=UserAnswer,
     responses=responses(UserNotFound, VersionMismatch, InvalidInput, Unavailable)
-    | {200: {"headers": _CACHED}, 304: {"description": "The user is at the version you have", "headers": _CACHED}},
+    | {200: {"headers": _CACHED}, 304: {"description": "The user is in the state that you have", "headers": _CACHED}},
 )
 async def get_user(
     request: Request,
@@ -73,8 +76,8 @@ async def get_user(
 ) -> Response:
     answer = await _users(request).get(user_id, min_version=min_version or 0, from_database=_no_cache(cache_control))
     user = answer.entry
-    headers = {"ETag": etag(user.version), "Cache-Status": cache_status.render(answer.statuses)}
-    if not none_match(if_none_match, user.version):
+    headers = {"ETag": etag(user.tag.hex()), "Cache-Status": cache_status.render(answer.statuses)}
+    if not none_match(if_none_match, user.tag.hex()):
         return Response(status_code=304, headers=headers | PRIVATE)
     return _json(f'{{"source":"{answer.source}","data":{user.payload.decode()}}}', headers=headers)
 
@@ -84,20 +87,20 @@ async def get_user(
     summary="Change a user by a JSON merge patch",
     response_model=User,
     responses=responses(
-        UserNotFound, EmailTaken, VersionMismatch, ContentTooLarge, InvalidInput, MalformedJson, Unavailable
+        UserNotFound, EmailTaken, StateMismatch, ContentTooLarge, InvalidInput, MalformedJson, Unavailable
     )
     | {200: {"headers": _ETAG}},
 )
 async def patch_user(request: Request, user_id: UserIdPath, patch: UserPatch, if_match: IfMatch = None) -> Response:
-    user = await _users(request).update(user_id, patch, parse_if_match(if_match))
-    return _json(user.model_dump_json(), headers={"ETag": etag(user.version)})
+    user, tag = await _users(request).update(user_id, patch, parse_if_match(if_match))
+    return _json(user.model_dump_json(), headers={"ETag": etag(tag.hex())})
 
 
 @router.delete(
     "/{user_id}",
     summary="Delete a user",
     status_code=204,
-    responses=responses(UserNotFound, VersionMismatch, InvalidInput, Unavailable),
+    responses=responses(UserNotFound, StateMismatch, InvalidInput, Unavailable),
 )
 async def delete_user(request: Request, user_id: UserIdPath, if_match: IfMatch = None) -> None:
     await _users(request).delete(user_id, parse_if_match(if_match))

@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
-from redis.asyncio.connection import parse_url
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from evenkeel.cache.keyring import KeyRing
+from evenkeel.redis.opening import topology_of
+from evenkeel.redis.urls import Credentials, kind_of, sentinel_credentials
 from evenkeel.settings import ServiceSettings
 
 TierName = Literal["memory", "redis"]
@@ -40,8 +41,16 @@ class Settings(MigrationSettings):
     cache_tiers: Annotated[tuple[TierName, ...], NoDecode] = Field(
         ("memory", "redis"), description="tiers in the order they are asked; empty: always PostgreSQL"
     )
-    cache_url: SecretStr | None = Field(None, description="Redis that is written to: redis://[:password@]host:port/0")
-    cache_read_url: SecretStr | None = Field(None, description="Redis that is read from; the same one by default")
+    cache_url: SecretStr | None = Field(
+        None,
+        description="Redis that is written to: redis://…, rediss://… or unix://…, redis+sentinel://host:port,…/service "
+        "or redis+cluster://host:port,…",
+    )
+    cache_sentinel_username: str | None = Field(None, description="of the Sentinels, if they have users of their own")
+    cache_sentinel_password: SecretStr | None = Field(None, description="of the Sentinels; without it they get none")
+    cache_read_url: SecretStr | None = Field(
+        None, description="one server that is read from: redis://…, rediss://… or unix://…; the same one by default"
+    )
     cache_keys: SecretStr | None = Field(None, description="base64 keys of 32 bytes; the first encrypts, all decrypt")
     cache_ttl: float = Field(600, ge=0.1, le=31_536_000, description="seconds that an entry is fresh")
     cache_stale_ttl: float = Field(
@@ -68,10 +77,14 @@ class Settings(MigrationSettings):
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value:
-            try:
-                parse_url(value.get_secret_value())
-            except ValueError:
-                raise ValueError("must look like redis://[:password@]host:port/0, rediss://… or unix://…") from None
+            topology_of(value.get_secret_value(), name="user-api")
+        return value
+
+    @field_validator("cache_read_url")
+    @classmethod
+    def _one_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and kind_of(value.get_secret_value()):
+            raise ValueError("is one server: redis://…, rediss://… or unix://…")
         return value
 
     @field_validator("cache_keys")
@@ -80,6 +93,24 @@ class Settings(MigrationSettings):
         if value:
             KeyRing.from_text(value.get_secret_value())
         return value
+
+    @property
+    def cache_sentinels(self) -> Credentials:
+        """What the Sentinels are asked with."""
+        return sentinel_credentials(
+            self.cache_url.get_secret_value() if self.cache_url else "redis:",
+            self.cache_sentinel_username,
+            self.cache_sentinel_password.get_secret_value() if self.cache_sentinel_password else None,
+        )
+
+    @model_validator(mode="after")
+    def _sentinels_are_there(self) -> "Settings":
+        try:
+            self.cache_sentinels  # noqa: B018 (it raises)
+        except ValueError as error:
+            names = "USER_API_CACHE_SENTINEL_USERNAME and USER_API_CACHE_SENTINEL_PASSWORD"
+            raise ValueError(f"{names} {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _redis_tier_has_what_it_needs(self) -> "Settings":

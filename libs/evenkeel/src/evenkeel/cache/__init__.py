@@ -6,7 +6,9 @@ async with open_cache("book", load=load_books, changes=ChangeLog(...), …) as b
 """
 
 from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.database_breaker import DatabaseBreaker
 from evenkeel.cache.entry import Entry
+from evenkeel.cache.errors import Busy, Disconnected, LoadError, NotAnswering
 from evenkeel.cache.gate import Gate
 from evenkeel.cache.keyring import KeyRing
 from evenkeel.cache.metrics import Metrics
@@ -15,12 +17,17 @@ from evenkeel.cache.read_through import Answer, ReadThrough
 
 __all__ = [
     "Answer",
+    "Busy",
     "ChangeLog",
+    "DatabaseBreaker",
+    "Disconnected",
     "Entry",
     "Gate",
     "KeyRing",
+    "LoadError",
     "Memory",
     "Metrics",
+    "NotAnswering",
     "ReadThrough",
     "SharedRedis",
     "open_cache",

@@ -1,55 +1,75 @@
-"""A circuit breaker: what has failed is not asked again for a while, so that readers need not wait for it."""
+"""A circuit breaker around a Redis: while it does not answer it is not asked, so that no reader waits for it."""
 
-import time
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from evenkeel.cache.entry import TierUnavailable
 
+log = logging.getLogger(__name__)
+
 FAILURES = 3
 """Failures in a row that open the breaker; a single time-out does, too, because each one costs its callers time."""
 
-PAUSE = 1.0
-"""Seconds until an open breaker lets one call through to see whether things have changed."""
+PAUSE = 0.5
+"""Seconds between two probes of a server that does not answer."""
 
 
 class CircuitBreaker:
-    """Around the calls to one server; turns their failures into TierUnavailable."""
+    """Around the calls to one server; turns their failures into TierUnavailable.
+
+    Open, it probes the server in a task of its own until that answers. No caller is ever the probe.
+    """
 
     def __init__(
-        self, *, failures: int = FAILURES, pause: float = PAUSE, timer: Callable[[], float] = time.monotonic
+        self, probe: Callable[[], Awaitable[object]], *, failures: int = FAILURES, pause: float = PAUSE
     ) -> None:
-        """`pause` in seconds of `timer`."""
+        """`probe` raises unless the server answers, and has a time limit; `pause` in seconds."""
+        self._probe = probe
         self._limit = failures
         self._pause = pause
-        self._timer = timer
         self._failures = 0
-        self._closed_from = 0.0
-        self._probing = False
+        self._probing: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._failures >= self._limit
+        return self._probing is not None
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
         """Run the block, or raise TierUnavailable without running it."""
-        probe = self.is_open
-        if probe:
-            if self._probing or self._timer() < self._closed_from:
-                raise TierUnavailable("not asked, it failed a moment ago")
-            self._probing = True
+        if self._probing is not None:
+            raise TierUnavailable("not asked, it failed a moment ago")
         try:
             yield
         except Exception as error:  # redis-py raises more than its own when a connection is closed under it
             self._failures = max(self._limit if isinstance(error, RedisTimeoutError) else 0, self._failures + 1)
-            if self.is_open:
-                self._closed_from = self._timer() + self._pause
+            if self._failures >= self._limit and self._probing is None:
+                self._probing = asyncio.create_task(self._probe_until_answered())
+                self._probing.add_done_callback(self._probed)
             raise TierUnavailable(repr(error)) from error
         else:
             self._failures = 0
-        finally:
-            if probe:
-                self._probing = False
+
+    async def close(self) -> None:
+        """End the probe."""
+        if (probing := self._probing) is not None:
+            probing.cancel()
+            await asyncio.wait({probing})
+
+    async def _probe_until_answered(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause)
+            try:
+                await self._probe()
+            except Exception as error:  # noqa: BLE001 (whatever it is, the server has not answered)
+                log.debug("Redis does not answer yet", extra={"reason": repr(error)})
+            else:
+                return
+
+    def _probed(self, _: "asyncio.Task[None]") -> None:
+        self._failures = 0
+        self._probing = None

@@ -7,10 +7,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from evenkeel.cache.database_breaker import PATIENCE as PATIENCE_WITH_DATABASE
+from evenkeel.cache.database_breaker import SLOW, DatabaseBreaker
 from evenkeel.cache.entry import ABSENT, Entry, Hit, TierUnavailable
+from evenkeel.cache.errors import NotAnswering
 from evenkeel.cache.gate import Gate
 from evenkeel.cache.memory import MemoryTier, Reservation
 from evenkeel.cache.metrics import CacheMetrics
@@ -19,7 +22,8 @@ from evenkeel.cache.redis import LEASE, Lease, Lifetime, RedisTier
 log = logging.getLogger(__name__)
 
 Load = Callable[[list[str]], Awaitable[Mapping[str, Entry]]]
-"""Reads rows from the database, one query for all keys; a missing row is missing from the result."""
+"""Reads rows from the database, one query for all keys; a missing row is missing from the result. What keeps the
+database from answering is raised as a LoadError; any other error is a fault, for which nothing stale stands in."""
 
 Source = Literal["memory", "redis", "database"]
 
@@ -46,6 +50,18 @@ class Filled:
     stored: frozenset[str]
 
 
+@dataclass(slots=True)
+class _Turn:
+    """What one pass through the gate has brought."""
+
+    hits: dict[str, Hit] = field(default_factory=dict)
+    """What other fills have landed meanwhile."""
+    rows: dict[str, Entry] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    """Keys that others fill at the moment."""
+
+
 class Filler:
     """One for each cache of a process."""
 
@@ -59,6 +75,7 @@ class Filler:
         ttl: float,
         stale_ttl: float,
         metrics: CacheMetrics,
+        database: DatabaseBreaker | None = None,
     ) -> None:
         """Entries are fresh for `ttl` seconds and kept for `stale_ttl`, if that is more."""
         self._load = load
@@ -68,14 +85,17 @@ class Filler:
         self._ttl = ttl
         self._stale_ttl = stale_ttl
         self._metrics = metrics
+        self.database = database or DatabaseBreaker()
         metrics.gate_waiting.set_function(lambda: gate.waiting)
 
-    async def query(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """The rows as the database has them now, ABSENT where it has none."""
-        async with self._gate.passed():
-            self._metrics.load()
-            rows = await self._load(list(keys))
-        return {key: rows.get(key, ABSENT) for key in keys}
+    async def query(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
+        """The rows as the database has them now, ABSENT where it has none; see DatabaseBreaker.run for `deadline`."""
+
+        async def work() -> dict[str, Entry]:
+            async with self._gate.passed():
+                return await self._rows(keys)
+
+        return await self.database.run(work, repeatable=True, deadline=deadline)
 
     def reserve(self, keys: Sequence[str]) -> AbstractContextManager[Mapping[str, Reservation]]:
         """Places in memory, if there is such a tier, for what the block will find."""
@@ -86,78 +106,152 @@ class Filler:
         return self._memory is not None and self._memory.put(key, entry, ttl, reservations[key]) is not None
 
     async def fill(
-        self, keys: Sequence[str], *, past_redis: bool = False, unreadable: frozenset[str] = frozenset()
+        self,
+        keys: Sequence[str],
+        *,
+        past_redis: bool = False,
+        unreadable: frozenset[str] = frozenset(),
+        deadline: float | None = None,
     ) -> dict[str, Filled]:
         """Every key, from Redis where another fill lands first; `past_redis` because it cannot be trusted now.
 
-        `unreadable` are keys whose entries in Redis cannot be opened. Raises what `load` raises.
+        `unreadable` are keys whose entries in Redis cannot be opened. Raises what `load` raises, and what
+        DatabaseBreaker.run does, also for `deadline`.
         """
+        if deadline is None:
+            deadline = time.monotonic() + PATIENCE_WITH_DATABASE
         with self.reserve(keys) as reservations:
             if self._redis is None or past_redis:
-                return await self._unleased(keys, reservations)
-            found: dict[str, Filled] = {}
-            deadline = time.monotonic() + PATIENCE
-            pause = FIRST_PAUSE
+                return self._remembered(await self.query(keys, deadline=deadline), reservations)
+            redis, found, asked = self._redis, dict[str, Filled](), list(keys)
+            give_up = time.monotonic() + PATIENCE
             waited: set[str] = set()
-            while missing := [key for key in keys if key not in found]:
-                if waited:
-                    if time.monotonic() > deadline:
-                        self._metrics.lease_wait(len(missing), served=False)
-                        return found | await self._unleased(missing, reservations)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 1.5, LONGEST_PAUSE)
-                try:
-                    answers = await self._redis.lease(missing, unreadable)
-                except TierUnavailable as error:
-                    log.debug("no leases", extra={"reason": str(error)})
-                    answers = None
-                if answers is None:
-                    return found | await self._unleased(missing, reservations)
-                hits = {key: answer for key, answer in answers.items() if isinstance(answer, Hit)}
-                for key, hit in hits.items():
+            while asked:
+                turn = await self._take_turn(redis, asked, unreadable, deadline=deadline)
+                for key, hit in turn.hits.items():
                     kept = self.remember(key, hit.entry, hit.ttl, reservations)
                     found[key] = Filled(hit.entry, "redis", frozenset({"memory"} if kept else ()))
-                self._metrics.lease_wait(len(waited & hits.keys()), served=True)
-                leases = {key: answer for key, answer in answers.items() if isinstance(answer, Lease)}
-                if leases:
-                    found |= await self._leased(self._redis, leases, reservations)
-                waited |= {key for key in missing if key not in found}
+                self._metrics.lease_wait(len(waited & turn.hits.keys()), served=True)
+                found |= await self._stored(redis, turn, reservations)
+                asked = turn.held
+                waited.update(asked)
+                if asked and not await self._wait_for_others(redis, asked, give_up, deadline):
+                    self._metrics.lease_wait(len(asked), served=False)
+                    found |= self._remembered(await self.query(asked, deadline=deadline), reservations)
+                    asked = []
             return found
 
     async def refresh(self, keys: Sequence[str]) -> dict[str, Filled]:
         """Fill those of the keys that nobody else is filling."""
         assert self._redis is not None  # noqa: S101 (only what is in Redis can be stale)
-        with contextlib.suppress(TierUnavailable):
-            answers = await self._redis.lease(keys, frozenset()) or {}
-            leases = {key: answer for key, answer in answers.items() if isinstance(answer, Lease)}
-            if leases:
-                with self.reserve(keys) as reservations:
-                    return await self._leased(self._redis, leases, reservations)
-        return {}
+        with self.reserve(keys) as reservations:
+            turn = await self._take_turn(self._redis, keys, frozenset(), leased_only=True)
+            return await self._stored(self._redis, turn, reservations)
 
-    async def _unleased(self, keys: Sequence[str], reservations: Mapping[str, Reservation]) -> dict[str, Filled]:
-        """From the database, leaving nothing in Redis."""
+    async def _take_turn(
+        self,
+        redis: RedisTier,
+        keys: Sequence[str],
+        unreadable: frozenset[str],
+        *,
+        leased_only: bool = False,
+        deadline: float | None = None,
+    ) -> _Turn:
+        """Through the gate, then the leases, then the rows: a lease taken earlier would end in the gate's queue.
+
+        Where Redis gives no leases the rows are loaded without, unless it is `leased_only`.
+        """
+
+        async def work() -> _Turn:
+            async with self._gate.passed():
+                turn, wanted = await self._lease(redis, keys, unreadable)
+                if leased_only:
+                    wanted = [key for key in wanted if key in turn.leases]
+                if wanted:
+                    try:
+                        turn.rows = await self._rows(wanted)
+                    except BaseException:
+                        with contextlib.suppress(TierUnavailable):
+                            await redis.give_back(turn.leases)
+                        raise
+                return turn
+
+        return await self.database.run(work, repeatable=True, deadline=deadline)
+
+    async def _lease(
+        self, redis: RedisTier, keys: Sequence[str], unreadable: frozenset[str]
+    ) -> tuple[_Turn, list[str]]:
+        """What others have landed, the leases, and the keys to load."""
+        turn, wanted, asked, unusable = _Turn(), list[str](), list(keys), set(unreadable)
+        try:
+            while asked:
+                answers = await redis.lease(asked, unusable)
+                if answers is None:
+                    return turn, [*wanted, *asked]
+                asked = []
+                for key, answer in answers.items():
+                    if isinstance(answer, Hit):
+                        turn.hits[key] = answer
+                    elif isinstance(answer, Lease):
+                        turn.leases[key] = answer
+                        wanted.append(key)
+                    elif answer == "unusable":
+                        unusable.add(key)
+                        asked.append(key)
+                    elif key in unusable:
+                        # What the other fill lands may be of no use here again: nobody waits for that.
+                        wanted.append(key)
+                    else:
+                        turn.held.append(key)
+        except TierUnavailable as error:
+            log.debug("no leases", extra={"reason": str(error)})
+            wanted += [key for key in asked if key not in turn.leases]
+        return turn, wanted
+
+    async def _wait_for_others(self, redis: RedisTier, keys: Sequence[str], give_up: float, deadline: float) -> bool:
+        """Hold no place in the gate until one of the fills has ended; False when they have taken too long."""
+        pause = FIRST_PAUSE
+        slow = time.monotonic() + SLOW
+        while (now := time.monotonic()) < give_up:
+            if now > slow:  # for the others it may be the database that takes so long
+                self.database.suspect()
+                slow = now + SLOW
+            if self.database.is_open and time.monotonic() >= deadline:
+                raise NotAnswering("The database does not answer.", begun=False)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+            with contextlib.suppress(TierUnavailable):
+                if await redis.held(keys) == frozenset(keys):
+                    continue
+            return True
+        return False
+
+    async def _rows(self, keys: Sequence[str]) -> dict[str, Entry]:
+        self._metrics.load()
+        rows = await self._load(list(keys))
+        return {key: rows.get(key, ABSENT) for key in keys}
+
+    def _remembered(self, rows: Mapping[str, Entry], reservations: Mapping[str, Reservation]) -> dict[str, Filled]:
+        """Rows that go into memory only."""
         found = {}
-        for key, entry in (await self.query(keys)).items():
+        for key, entry in rows.items():
             kept = self.remember(key, entry, self._lifetime(entry).fresh, reservations)
             found[key] = Filled(entry, "database", frozenset({"memory"} if kept else ()))
         return found
 
-    async def _leased(
-        self, redis: RedisTier, leases: Mapping[str, Lease], reservations: Mapping[str, Reservation]
+    async def _stored(
+        self, redis: RedisTier, turn: _Turn, reservations: Mapping[str, Reservation]
     ) -> dict[str, Filled]:
-        try:
-            rows = await self.query(list(leases))
-        except BaseException:
-            with contextlib.suppress(TierUnavailable):
-                await redis.give_back(leases)
-            raise
-        lifetimes = {key: self._lifetime(entry) for key, entry in rows.items()}
+        """What a turn has loaded, in Redis under its leases, and in memory."""
+        lifetimes = {key: self._lifetime(entry) for key, entry in turn.rows.items()}
         stored: set[str] = set()
-        with contextlib.suppress(TierUnavailable):
-            stored = await redis.fill({key: (leases[key], rows[key], lifetimes[key]) for key in rows})
+        if turn.leases:
+            with contextlib.suppress(TierUnavailable):
+                stored = await redis.fill(
+                    {key: (lease, turn.rows[key], lifetimes[key]) for key, lease in turn.leases.items()}
+                )
         found = {}
-        for key, entry in rows.items():
+        for key, entry in turn.rows.items():
             tiers = {"redis"} if key in stored else set()
             if self.remember(key, entry, lifetimes[key].fresh, reservations):
                 tiers.add("memory")

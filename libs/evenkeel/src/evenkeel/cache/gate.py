@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from evenkeel.problems import Unavailable
+from evenkeel.cache.errors import Busy
 
 
 class Gate:
@@ -18,9 +18,9 @@ class Gate:
 
     @asynccontextmanager
     async def passed(self) -> AsyncIterator[None]:
-        """Wait for a place; Unavailable at once when too many do so already."""
+        """Wait for a place; Busy at once when too many do so already."""
         if self.waiting >= self._queue:
-            raise Unavailable("Too many reads wait for the database.")
+            raise Busy("Too many reads wait for the database.")
         self.waiting += 1
         try:
             await self._inside.acquire()

@@ -5,12 +5,16 @@ docs/coherence.md tells why it never serves for long what has been changed.
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from evenkeel.cache.cache_status import TierStatus
+from evenkeel.cache.database_breaker import PATIENCE
+from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.entry import Entry, Hit, TierUnavailable
+from evenkeel.cache.errors import LoadError, NotAnswering
 from evenkeel.cache.filling import Filled, Filler, Source
 from evenkeel.cache.flights import Flights
 from evenkeel.cache.memory import MemoryHit, MemoryTier, Reservation
@@ -25,6 +29,9 @@ R = TypeVar("R")
 
 STAND_IN_AFTER = 1.0
 """Seconds that a reader waits for the database, if something stale is at hand; the load goes on for later readers."""
+
+INVALIDATION_LIMIT = 0.5
+"""Seconds that a writer waits for Redis. An invalidation that takes longer goes on, and is the relay's business too."""
 
 
 @dataclass(slots=True)
@@ -45,15 +52,27 @@ class _Read:
     key: str
     min_version: int
     statuses: list[TierStatus] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
     known: Hit | None = None
     """What Redis had, whether it may be served or not."""
+
+    @property
+    def deadline(self) -> float:
+        """Until when the reader waits for a database that does not answer."""
+        return self.began + PATIENCE
 
 
 class ReadThrough(Generic[R]):
     """Coherent reads of one table's rows. `evenkeel.cache.open_cache` makes it."""
 
     def __init__(
-        self, *, memory: MemoryTier[R] | None, redis: RedisTier | None, filler: Filler, metrics: CacheMetrics
+        self,
+        *,
+        memory: MemoryTier[R] | None,
+        redis: RedisTier | None,
+        filler: Filler,
+        metrics: CacheMetrics,
+        distrust: Distrust | None = None,
     ) -> None:
         self._memory = memory
         self._redis = redis
@@ -63,6 +82,13 @@ class ReadThrough(Generic[R]):
         self._refreshes: Flights[Filled] = Flights()
         # Keys written a moment ago, and whether Redis has been told.
         self._written = OwnWrites()
+        self._telling: set[asyncio.Task[None]] = set()
+        self._distrust = distrust
+
+    @property
+    def distrust(self) -> str | None:
+        """Why nothing in the cache may be trusted now, if the database itself is the reason."""
+        return self._distrust.reason if self._distrust is not None else None
 
     def peek(self, key: str) -> MemoryHit[R] | None:
         """The entry if this process has it in memory and may serve it as fresh."""
@@ -71,8 +97,8 @@ class ReadThrough(Generic[R]):
     async def get(self, key: str, *, min_version: int = 0, from_database: bool = False) -> Answer[R]:
         """The row of `key`, at `min_version` or later if the database has that; `from_database` asks no tier.
 
-        Raises what the cache's `load` raises, where no tier has anything that could stand in, and Unavailable when
-        too many reads wait for the database.
+        Raises a LoadError where the database fails, there is no room to wait for it, or it does not answer, and no tier
+        has anything that could stand in; and whatever else `load` raises.
         """
         read = _Read(key, min_version)
         if from_database:
@@ -87,7 +113,7 @@ class ReadThrough(Generic[R]):
             if self._redis is None:
                 return await self._fill(read)
             return await self._ask_redis(self._redis, read)
-        except Exception as error:
+        except LoadError as error:
             answer = self._stale_answer(read)
             if answer is None:
                 raise
@@ -102,7 +128,8 @@ class ReadThrough(Generic[R]):
         found: dict[str, Entry] = {}
         if self._memory is not None:
             found = {key: hit.entry for key in keys if (hit := self._memory.peek(key)) is not None}
-            self._metrics.memory_miss(len(keys) - len(found))
+            missed = self._metrics.memory_miss if self._memory.trusted else self._metrics.memory_distrusted
+            missed(len(keys) - len(found))
         missing = [key for key in keys if key not in found]
         if missing:
             found |= await self._get_many_behind_memory(missing)
@@ -118,26 +145,42 @@ class ReadThrough(Generic[R]):
         self._forget(keys)
         if self._redis is None:
             return
-        told = True
-        try:
-            await self._redis.invalidate(keys)
-        except TierUnavailable as error:
-            told = False
-            log.warning("an invalidation is left to the relay", extra={"reason": str(error)})
+        told = await self._tell(self._redis, keys)
         for key in keys:
             self._written.note(key, told=told)
         self._metrics.invalidate("write", len(keys))
         # A read in between may have found, and put into memory, what Redis had until then.
         self._forget(keys)
 
+    async def _tell(self, redis: RedisTier, keys: list[str]) -> bool:
+        """Whether Redis has forgotten the keys within the time that a writer can wait."""
+        telling = asyncio.create_task(redis.invalidate(keys))
+        self._telling.add(telling)
+        telling.add_done_callback(self._told)
+        await asyncio.wait({telling}, timeout=INVALIDATION_LIMIT)
+        if not telling.done():
+            return False
+        try:
+            telling.result()
+        except TierUnavailable:
+            return False
+        return True
+
+    def _told(self, telling: "asyncio.Task[None]") -> None:
+        self._telling.discard(telling)
+        if not telling.cancelled() and (error := telling.exception()) is not None:
+            log.warning("an invalidation is left to the relay", extra={"reason": repr(error)})
+
     def forget_loads(self, key: str | None) -> None:
         """The key (None: any) has changed: who reads it from now on joins no load that began before."""
         self._flights.forget(key)
 
     async def close(self) -> None:
-        """Give up the loads under way."""
+        """Give up the loads under way; invalidations are finished."""
         await self._flights.close()
         await self._refreshes.close()
+        if self._telling:
+            await asyncio.wait(self._telling)
 
     def _forget(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -238,22 +281,33 @@ class ReadThrough(Generic[R]):
 
     async def _ask_database(self, read: _Read) -> Answer[R]:
         """Past all tiers, leaving nothing in them."""
-        return Answer((await self._filler.query([read.key]))[read.key], "database", read.statuses)
+        rows = await self._filler.query([read.key], deadline=read.deadline)
+        return Answer(rows[read.key], "database", read.statuses)
 
     async def _fill(
         self, read: _Read, *, past_redis: bool = False, unreadable: frozenset[str] = frozenset()
     ) -> Answer[R]:
         """Load the key, or share the load of somebody who asked before."""
+        database = self._filler.database
+        if database.is_open and (answer := self._stale_answer(read)) is not None:
+            return answer
         flights = self._flights.join(
-            [read.key], lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable)
+            [read.key],
+            lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable, deadline=read.deadline),
         )
         load, collapsed = flights[read.key]
         if self._stand_in(read) is not None:
-            await asyncio.wait([load], timeout=STAND_IN_AFTER)
+            await database.wait(load, STAND_IN_AFTER)
             # What would have stood in may have been invalidated meanwhile.
-            if not load.done() and self._stand_in(read) is not None:
-                raise TimeoutError
-        filled = (await asyncio.shield(load))[read.key]
+            if not load.done() and (answer := self._stale_answer(read)) is not None:
+                return answer
+        try:
+            filled = (await asyncio.shield(load))[read.key]
+        except NotAnswering:
+            if not collapsed or time.monotonic() >= read.deadline:
+                raise
+            # Whose load it was came earlier, and had less time left.
+            return await self._fill(read, past_redis=past_redis, unreadable=unreadable)
         if collapsed:
             self._metrics.collapse()
         # Somebody else's load, in this process or in another one, may have begun before that version was there.
@@ -267,11 +321,21 @@ class ReadThrough(Generic[R]):
     async def _fill_many(
         self, keys: Sequence[str], *, past_redis: bool = False, unreadable: frozenset[str] = frozenset()
     ) -> dict[str, Entry]:
-        flights = self._flights.join(
-            keys, lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable)
-        )
-        self._metrics.collapse(sum(collapsed for _, collapsed in flights.values()))
-        return {key: (await asyncio.shield(load))[key].entry for key, (load, _) in flights.items()}
+        deadline = time.monotonic() + PATIENCE
+        found: dict[str, Entry] = {}
+        while missing := [key for key in keys if key not in found]:
+            flights = self._flights.join(
+                missing,
+                lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable, deadline=deadline),
+            )
+            self._metrics.collapse(sum(collapsed for _, collapsed in flights.values()))
+            for key, (load, collapsed) in flights.items():
+                try:
+                    found[key] = (await asyncio.shield(load))[key].entry
+                except NotAnswering:
+                    if not collapsed or time.monotonic() >= deadline:
+                        raise
+        return found
 
     def _refresh(self, keys: Sequence[str]) -> None:
         """In the background; the stale entries serve until it is done."""

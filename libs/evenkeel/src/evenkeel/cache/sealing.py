@@ -1,40 +1,49 @@
-"""Entries as Redis holds them: version and freshness in the clear, the rest encrypted and bound to its key."""
+"""Entries as Redis holds them: version, freshness and shape in the clear, the rest encrypted and bound to its key."""
 
+import hashlib
 import logging
 import struct
 import time
 
-from evenkeel.cache.entry import Entry, Hit
+from evenkeel.cache.entry import TAG_SIZE, Entry, Hit
 from evenkeel.cache.keyring import CannotOpen, KeyRing
 from evenkeel.cache.metrics import CacheMetrics
 
 log = logging.getLogger(__name__)
 
-# Version of the row, then the time until which the entry is fresh (milliseconds since 1970), then the box. The
-# scripts read both.
-_HEADER = struct.Struct(">QQ")
+# Version of the row, the time until which the entry is fresh (milliseconds since 1970), and its shape; then the box,
+# with the row's tag and what answers are built from. The scripts read the first two.
+_HEADER = struct.Struct(">QQ4s")
 
 
 class Sealing:
-    """The name of the Redis key and the header are the box's associated data: moved or edited, it does not open."""
+    """The name of the Redis key and the header are the box's associated data: moved or edited, it does not open.
 
-    def __init__(self, keyring: KeyRing, metrics: CacheMetrics) -> None:
+    An entry of another shape was made by code that gives entries other contents, and does not open either.
+    """
+
+    def __init__(self, keyring: KeyRing, metrics: CacheMetrics, shape: str = "") -> None:
+        """`shape` is any text that tells what the payloads of this code look like."""
         self._keyring = keyring
         self._metrics = metrics
+        self._shape = hashlib.sha256(shape.encode()).digest()[:4]
 
     def seal(self, name: bytes, entry: Entry, fresh_for: float) -> bytes:
         """The value to store at `name`, fresh for so many seconds."""
-        header = _HEADER.pack(entry.version, int((time.time() + fresh_for) * 1000))
-        return header + self._keyring.seal(entry.payload, name + header)
+        header = _HEADER.pack(entry.version, int((time.time() + fresh_for) * 1000), self._shape)
+        return header + self._keyring.seal(entry.tag + entry.payload, name + header)
 
     def open(self, name: bytes, value: bytes, now: float) -> Hit | None:
-        """What `seal` made, at `now` (seconds since 1970); None, counted and logged, if it cannot be opened."""
+        """What `seal` made, at `now` (seconds since 1970); None, counted, if it is not for this code or cannot open."""
         try:
-            version, fresh_until = _HEADER.unpack_from(value)
-            payload = self._keyring.open(value[_HEADER.size :], name + value[: _HEADER.size])
+            version, fresh_until, shape = _HEADER.unpack_from(value)
+            if shape != self._shape:
+                self._metrics.unreadable("other shape")
+                return None
+            box = self._keyring.open(value[_HEADER.size :], name + value[: _HEADER.size])
         except (CannotOpen, struct.error) as error:
             reason = "malformed" if isinstance(error, struct.error) else str(error)
             self._metrics.unreadable(reason)
             log.warning("cache entry cannot be read", extra={"key": name.decode(), "reason": reason})
             return None
-        return Hit(Entry(version, payload), fresh_until / 1000 - now)
+        return Hit(Entry(version, box[TAG_SIZE:], box[:TAG_SIZE]), fresh_until / 1000 - now)
