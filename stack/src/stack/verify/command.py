@@ -13,6 +13,7 @@ from stack.verify.arguments import addresses, phases
 from stack.verify.deployment import chosen
 from stack.verify.faults import FAULTS
 from stack.verify.load import Rates
+from stack.verify.scenarios import SCENARIOS
 from stack.verify.tally import PROMISE, Tally
 from stack.verify.verification import Plan, verify
 
@@ -21,7 +22,7 @@ def run(control_socket: Path, arguments: argparse.Namespace, mint: Callable[[], 
     """Verify and print what was found; 1 if a promise was broken or a fault could not be injected."""
     urls = addresses(arguments.target)
     plan = Plan(
-        phases=phases(arguments.faults, anywhere=["none"], here=list(FAULTS), elsewhere=bool(urls)),
+        phases=phases(arguments.faults, anywhere=["none"], here=[*FAULTS, *SCENARIOS], elsewhere=bool(urls)),
         seconds=whole_number("--seconds", arguments.seconds, 1, 3600),
         users=whole_number("--users", arguments.users, 20, 100_000),
         rates=Rates(

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from stack import control, status
 from stack.errors import StackError
 from stack.verify.connection import Credentials, bearer
@@ -67,25 +69,51 @@ class Local:
         self._processes: list[Process] = []
         self._gateway = Target.at("gateway", "http://127.0.0.1", self._credentials)
         self._replicas: dict[str, Target] = {}
+        self._taken_in: dict[str, Target] = {}
 
     @property
     def dsn(self) -> str:
-        [dsn] = [process["dsn"] for process in self._processes if process["service"] == "postgres"]
-        return str(dsn)
+        for process in self._processes:
+            if process["service"] == "postgres":
+                return str(process["dsn"])
+        raise StackError("postgres is no process of this stack")
 
     @property
     def targets(self) -> list[Target]:
         """The gateway first, then the replicas by their names."""
         return [self._gateway, *(self._replicas[name] for name in sorted(self._replicas))]
 
+    @property
+    def replicas(self) -> list[Target]:
+        """Those of the stack."""
+        return list(self._replicas.values())
+
     def any(self) -> Target:
         """Half of all go through the gateway, the others straight to one replica."""
-        if random.random() < 0.5 or not self._replicas:  # noqa: S311 (a load, not a secret)
+        replicas = [*self._replicas.values(), *self._taken_in.values()]
+        if random.random() < 0.5 or not replicas:  # noqa: S311 (a load, not a secret)
             return self._gateway
-        return random.choice(list(self._replicas.values()))  # noqa: S311 (as above)
+        return random.choice(replicas)  # noqa: S311 (as above)
 
     def named(self, name: str) -> Target | None:
-        return self._replicas.get(name)
+        return self._replicas.get(name) or self._taken_in.get(name)
+
+    def take_in(self, replica: Target) -> None:
+        """Ask this one, too, which the stack does not know of."""
+        self._taken_in[replica.name] = replica
+
+    def leave_out(self, replica: Target) -> None:
+        del self._taken_in[replica.name]
+
+    def settings(self) -> dict[str, str]:
+        """What a replica of the stack's own runs with, but for what is its alone."""
+        prefix = f"{self._service.upper().replace('-', '_')}_"
+        try:
+            environment = psutil.Process(self.victim(self._service)).environ()
+        except psutil.Error as error:
+            raise StackError(f"the settings of {self._service} cannot be read: {error}") from error
+        alone = {f"{prefix}{name}" for name in ("HOST", "PORT", "REPLICA_NAME", "CACHE_READ_URL")}
+        return {name: value for name, value in environment.items() if name.startswith(prefix) and name not in alone}
 
     def pids(self, service: str) -> list[int]:
         """The running processes of the service that are the stack's own."""

@@ -210,11 +210,15 @@ class Prober:
         headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> Reply | None:
+        asked = self._clock()
         try:
-            return await target.pool.request(method, path, headers, body)
+            reply = await target.pool.request(method, path, headers, body)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             tally.errors[f"{'read' if method == 'GET' else method} {type(error).__name__}"] += 1
             return None
+        if method == "GET":
+            tally.read_took(self._clock() - asked, f"{path} from {target.name}")
+        return reply
 
     def _acknowledged(self, row: Row, user: dict[str, Any], tally: Tally) -> Position | None:
         tally.writes += 1

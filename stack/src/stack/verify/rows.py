@@ -4,6 +4,7 @@ import contextlib
 import random
 import re
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,9 +58,14 @@ class Rows:
         return list(self._living)
 
     @property
+    def prefix(self) -> str:
+        """How the addresses of this run begin, those of its users and any other ones."""
+        return f"verify.{self._run}."
+
+    @property
     def pattern(self) -> str:
         """For SQL's LIKE: the addresses of this run."""
-        return f"verify.{self._run}.%@example.com"
+        return f"{self.prefix}%@example.com"
 
     def next_serial(self) -> int:
         self._serial += 1
@@ -95,6 +101,19 @@ class Rows:
     def any(self) -> Row:
         """One to write."""
         return random.choice(self._living)  # noqa: S311 (a load, not a secret)
+
+    @contextlib.contextmanager
+    def aside(self, count: int) -> Iterator[list[Row]]:
+        """So many that nobody else begins to write in this block; they go on being read."""
+        chosen = random.sample(self._living, min(count, len(self._living)))
+        for row in chosen:
+            self.remove(row)
+        try:
+            yield chosen
+        finally:
+            for row in chosen:
+                self.restore(row)
+                self.touch(row)
 
     def any_to_read(self) -> Row:
         chance = random.random()  # noqa: S311 (as above)

@@ -1,12 +1,15 @@
 """Changes by hand-written SQL, past every replica."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import asyncpg
 
+from stack.errors import StackError
 from stack.verify.prober import Clock
 from stack.verify.rows import ForeignAnswer, Row, Rows
 from stack.verify.staleness import deleted
@@ -34,12 +37,49 @@ REINSERT = (
     "INSERT INTO users (id, email, name) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3) RETURNING id, email, name, version"
 )
 DELETE = "DELETE FROM users WHERE id = $1"
+SELECT_ALL = "SELECT id, email, name, version FROM users WHERE email LIKE $1"
 DELETE_ALL = "DELETE FROM users WHERE email LIKE $1"
 
 _FAILED = (
     *(OSError, asyncpg.PostgresError, asyncpg.InterfaceError),
     asyncpg.InternalClientError,  # PostgreSQL has said goodbye, and the end of the connection has yet to arrive
 )
+
+LARGE = 120.0
+"""Seconds that a statement of a scenario may take."""
+
+NAME = {"application_name": "verify-cache"}
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Any]:
+    """A connection for large statements; StackError for whatever PostgreSQL says to them."""
+    connection = None
+    try:
+        connection = await asyncpg.connect(dsn, command_timeout=LARGE, server_settings=NAME)
+        yield connection
+    except _FAILED as error:
+        raise StackError(f"PostgreSQL: {type(error).__name__}: {error}") from error
+    finally:
+        if connection is not None:
+            connection.terminate()
+
+
+async def learn(connection: Any, rows: Rows, tally: Tally) -> None:
+    """Take note of what is committed to the rows of this run, by whatever means."""
+    users = await connection.fetch(SELECT_ALL, rows.pattern)
+    now = time.monotonic()
+    for user in users:
+        row = rows.find(user["id"])
+        if row is None:  # made a moment ago, and not yet acknowledged; or one of many that are not read
+            continue
+        try:
+            position = rows.position(row, user)
+        except ForeignAnswer as foreign:
+            tally.breach("foreign", f"SQL: {foreign}")
+        else:
+            tally.writes += position > row.history.latest
+            row.history.committed(position, now)
 
 
 class SqlWriter:
@@ -48,9 +88,7 @@ class SqlWriter:
     def __init__(self, dsn: str, rows: Rows, clock: Clock) -> None:
         self._rows = rows
         self._clock = clock
-        self._pool = asyncpg.create_pool(
-            dsn, min_size=0, max_size=4, command_timeout=TIMEOUT, server_settings={"application_name": "verify-cache"}
-        )
+        self._pool = asyncpg.create_pool(dsn, min_size=0, max_size=4, command_timeout=TIMEOUT, server_settings=NAME)
         # Two statements that lock many rows each would wait for one another.
         self._one_at_a_time = asyncio.Lock()
 

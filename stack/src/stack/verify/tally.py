@@ -1,6 +1,8 @@
 """What one phase has counted, and which promises it found broken."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,8 @@ BREACHES = {
     "own-write": "reads through the replica that had acknowledged a write lacked it, with nothing broken",
     "no-cache": "answers from the database itself were stale",
     "foreign": "answers held what had not been written there",
+    "slow": "answers took longer than they may, with nothing down",
+    "off": "replicas answered nothing from their caches long after all was well",
 }
 
 
@@ -39,6 +43,8 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     breaches: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    patience: float | None = None
+    """Seconds that a read may take; None where something may be down."""
     failure: str | None = None
     """Why the fault could not be injected."""
 
@@ -54,6 +60,19 @@ class Tally:
             self.staleness.append(staleness)
         if staleness > PROMISE:
             self.breach("late", f"{what}, {staleness:.3f} s after a later commit was known")
+
+    @contextlib.contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Reads that are answered in this block may take so long and no longer."""
+        self.patience = seconds
+        try:
+            yield
+        finally:
+            self.patience = None
+
+    def read_took(self, seconds: float, what: str) -> None:
+        if self.patience is not None and seconds > self.patience:
+            self.breach("slow", f"{what} took {seconds:.3f} s")
 
     def breach(self, kind: str, what: str) -> None:
         self.breaches[kind] += 1

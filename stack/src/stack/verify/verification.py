@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from stack.errors import StackError
+from stack.verify import scenarios
 from stack.verify.deployment import Elsewhere, Local
 from stack.verify.faults import FAULTS, possible
 from stack.verify.load import Load, Rates
 from stack.verify.prober import Prober
 from stack.verify.rows import Rows
+from stack.verify.scenarios import SCENARIOS
+from stack.verify.scene import Scene, idle_caches
 from stack.verify.sql import SqlWriter
 from stack.verify.tally import PROMISE, Tally
 
@@ -29,7 +32,7 @@ AT_ONCE = 16
 @dataclass(frozen=True)
 class Plan:
     phases: Sequence[str] | None
-    """Names of FAULTS; None: all that are possible."""
+    """Names of FAULTS and SCENARIOS; None: all that are possible."""
     seconds: float
     """That a phase lasts at least."""
     users: int
@@ -59,7 +62,7 @@ async def verify(deployment: Elsewhere | Local, plan: Plan, announce: Callable[[
         load = Load(prober, rows, deployment, sql, plan.rates, preparation)
         async with asyncio.TaskGroup() as group:
             group.create_task(load.run())
-            tallies = [await _phase(name, deployment, plan, load, announce) for name in _phases(plan, deployment)]
+            tallies = [await _phase(name, deployment, plan, rows, load, announce) for name in _phases(plan, deployment)]
             load.stop()
     return [*tallies, end] if end.failure else tallies
 
@@ -67,11 +70,13 @@ async def verify(deployment: Elsewhere | Local, plan: Plan, announce: Callable[[
 def _phases(plan: Plan, deployment: Elsewhere | Local) -> Sequence[str]:
     if plan.phases is not None:
         return plan.phases
-    return possible(deployment) if isinstance(deployment, Local) else ["none"]
+    if not isinstance(deployment, Local):
+        return ["none"]
+    return [*possible(deployment), *scenarios.possible(deployment)]
 
 
 async def _phase(
-    name: str, deployment: Elsewhere | Local, plan: Plan, load: Load, announce: Callable[[str], None]
+    name: str, deployment: Elsewhere | Local, plan: Plan, rows: Rows, load: Load, announce: Callable[[str], None]
 ) -> Tally:
     announce(name)
     tally = load.tally = Tally(name, strict=name == "none")
@@ -80,7 +85,12 @@ async def _phase(
     if isinstance(deployment, Local) and name not in {"none", "sql"}:
         await asyncio.sleep(LEAD)
         try:
-            await FAULTS[name].inject(deployment)
+            if name in FAULTS:
+                await FAULTS[name].inject(deployment)
+            else:
+                await SCENARIOS[name].play(Scene(deployment, rows, plan.rates, tally))
+                for idle in await idle_caches(rows, deployment.replicas):
+                    tally.breach("off", idle)
         except StackError as error:
             tally.failure = f"the fault could not be injected: {error}"
         await asyncio.sleep(TAIL)
