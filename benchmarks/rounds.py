@@ -23,6 +23,8 @@ class Options:
     seconds: float
     """Of load, per contestant and round."""
     connections: int
+    short: bool = False
+    """Of what takes minutes, only what shows that it works."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import counters, footprint, growth, inserts, rates
+from benchmarks import bulk, counters, footprint, growth, inserts, rates
 from benchmarks.rounds import Options
 
 PARTS: dict[str, tuple[str, Callable[[Options], None]]] = {
@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], None]]] = {
     "growth": ("A thousand times as many users", growth.measure),
     "memory": ("Process memory", footprint.measure),
     "inserts": ("Writes", inserts.measure),
+    "bulk": ("Large changes", bulk.measure),
 }
 
 
@@ -29,8 +30,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="of load, per contestant and round")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--short", action="store_true", help="of bulk: half a minute instead of half an hour")
     arguments = parser.parse_args()
-    options = Options(arguments.rounds, arguments.seconds, arguments.connections)
+    options = Options(arguments.rounds, arguments.seconds, arguments.connections, short=arguments.short)
     for name in arguments.only or PARTS:
         title, measure = PARTS[name]
         print(f"\n{title}", flush=True)

@@ -79,13 +79,15 @@ def counter_api(redis_url: str) -> Program:
 class Server:
     """A program that runs."""
 
-    def __init__(self, program: Program, core: int) -> None:
+    def __init__(self, program: Program, core: int | None) -> None:
+        """On that core alone, if one is given."""
         self.port = free_port()
         self._ready = f"http://127.0.0.1:{self.port}{program.ready}"
         ports = {"USER_API_PORT": str(self.port), "COUNTER_API_PORT": str(self.port)}
         uvicorn = ["--port", str(self.port)] if "uvicorn" in program.command else []
+        pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
         self._process = subprocess.Popen(
-            ["taskset", "--cpu-list", str(core), *program.command, *uvicorn],
+            [*pinned, *program.command, *uvicorn],
             env={**os.environ, **program.environment, **ports},
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
@@ -132,7 +134,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(programs: Iterable[Program], core: int) -> Iterator[list[Server]]:
+def running(programs: Iterable[Program], core: int | None) -> Iterator[list[Server]]:
     """A ready server for each; a program that is named twice is started once."""
     programs = list(programs)
     servers = {program: Server(program, core) for program in dict.fromkeys(programs)}

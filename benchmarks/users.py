@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from evenkeel.cache.keys import Names
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from evenkeel.cache.sealing import Sealing
 from user_api.migrate import migrate
+from user_api.service import SHAPE
 from user_api.settings import MigrationSettings
 
 BATCH = 100
@@ -56,14 +58,25 @@ async def _execute(url: str, statement: str) -> None:
 def fill_redis(url: str, users: int) -> None:
     """Put the users into Redis as the service does; by way of the service a million takes minutes."""
     metrics = CacheMetrics(Metrics(CollectorRegistry()), "user")
-    names, sealing = Names("user"), Sealing(KeyRing.from_text(KEY), metrics)
+    sealing = Sealing(KeyRing.from_text(KEY), metrics, SHAPE)
     with Redis.from_url(url) as redis:
+        names = _names(redis)
         for batch in _batched(range(1, users + 1), 1000):
             pipeline = redis.pipeline(transaction=False)
             for n in batch:
                 name = names.entry(str(n))
                 pipeline.set(name, sealing.seal(name, Entry(1, payload(n)), LIFETIME), px=LIFETIME * 1000)
             pipeline.execute()
+
+
+def _names(redis: Redis) -> Names:
+    """Those that the service uses, which has begun an epoch."""
+    while True:
+        for state in redis.scan_iter(match="evenkeel:{user}:*:state"):
+            epoch = redis.hget(state, "epoch")
+            if isinstance(epoch, bytes):
+                return Names("user", state.split(b":")[-2].decode(), epoch.decode())
+        time.sleep(0.1)
 
 
 def payload(n: int) -> bytes:
@@ -102,9 +115,14 @@ def batches(users: int) -> Callable[[], Iterator[bytes]]:
 
 def warm(servers: Iterable[Server], ids: Sequence[int]) -> None:
     """Let each of the servers read these users once, so that its tiers have them."""
-    for server in servers:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            measured = runner.run(send_all(server.port, _batches(ids), connections=8))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(read_all((server.port for server in servers), ids))
+
+
+async def read_all(ports: Iterable[int], ids: Sequence[int]) -> None:
+    """Once through the server at each port, one after the other."""
+    for port in ports:
+        measured = await send_all(port, _batches(ids), connections=8)
         if measured.failures:
             raise RuntimeError(f"{measured.failures} of {measured.requests} requests failed")
 

@@ -1,0 +1,65 @@
+"""What one look at the change log costs, by what has changed since the state that it asks from."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.writes import connected, insert, row_by_row
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from evenkeel.cache.change_log import ChangeLog
+
+LIMIT = 60.0
+"""Seconds that a look may take here, where nothing depends on it."""
+
+LOOKS = 3
+"""Of which the median counts."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    what: str
+    rows: int
+    seconds: float
+    answer: str
+
+
+@contextlib.asynccontextmanager
+async def looking(database: str) -> AsyncIterator[ChangeLog]:
+    engine = create_async_engine(database.replace("postgresql://", "postgresql+asyncpg://"))
+    try:
+        yield ChangeLog(engine, table="users", log="user_changes", time_limit=LIMIT)
+    finally:
+        await engine.dispose()
+
+
+async def costs(database: str, *, short: bool) -> list[Cost]:
+    """The looks' times: after one statement of so many rows, and beside as many that were logged one by one."""
+    few: Sequence[int] = (1_000, 10_000, 50_000)
+    found = []
+    async with looking(database) as log, connected(database) as writer:
+        for rows in (*few, 60_000 if short else 1_000_000):
+            since = (await log.look(None)).state
+            await insert(writer, rows)
+            found.append(await _cost(log, since, "in one statement", rows))
+        for rows in (*few, *(() if short else (1_000_000,))):
+            since = (await log.look(None)).state
+            async with writer.transaction():
+                await row_by_row(writer, rows)
+                # The state that a relay has while the transaction is open: all but it.
+                during = (await log.look(None)).state
+                found.append(await _cost(log, during, "row by row, still open", rows))
+            found.append(await _cost(log, since, "row by row", rows))
+    return found
+
+
+async def _cost(log: ChangeLog, since: str, what: str, rows: int) -> Cost:
+    times, answer = [], None
+    for _ in range(LOOKS):
+        began = time.perf_counter()
+        answer = await log.look(since)
+        times.append(time.perf_counter() - began)
+    changed = answer.changes if answer else None
+    return Cost(what, rows, statistics.median(times), "anything" if changed is None else f"{len(changed):,} keys")
