@@ -95,6 +95,7 @@ def test_a_sidecar_follows_the_primary_and_takes_no_writes(local: Manifests) -> 
     primary = _secret(local, _server(local, "redis-cache"), "REDISCLI_AUTH")
     assert _secret(local, _sidecar(local), "CACHE_PASSWORD") == primary
     assert settings["replica-read-only"] == settings["replica-serve-stale-data"] == "yes"
+    assert settings["replica-priority"] == "0", "else Sentinel may promote it"
     assert "maxmemory" not in settings, "only the primary evicts"
 
 

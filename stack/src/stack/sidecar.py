@@ -18,6 +18,8 @@ SETTINGS = CACHE | {
     "unixsocketperm": "700",
     "save": '""',
     "replica-read-only": "yes",
+    # Else Sentinel may make it the primary.
+    "replica-priority": "0",
     # Cut off from its primary it goes on answering: whoever reads sees in the data itself that it is cut off.
     "replica-serve-stale-data": "yes",
     # Only the primary evicts, and its evictions arrive as deletions: two choices of what to evict would differ.

