@@ -48,8 +48,8 @@ format: $(BIN)/.ready ## put the code into shape
 	@$(BIN)/ruff check --fix --exit-zero
 	@$(BIN)/ruff format
 
-bench: $(BIN)/.ready ## measure, side by side
-	@$(BIN)/python benchmarks/run.py
+bench: $(BIN)/.ready ## measure, side by side (ARGS="--only bulk --short")
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 audit: $(BIN)/.ready ## known vulnerabilities of what the lock files pin
 	@$(BIN)/python supply_chain/audit.py
