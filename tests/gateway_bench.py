@@ -5,7 +5,7 @@ import collections
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 from tests.problems import problem
 
-from stack import access
+from stack import access, browsers
 from stack.access import Access
 from stack.fleet import NOTICED_WITHIN
 from stack.gateway import DRAIN_SECONDS, Gateway
@@ -147,6 +147,7 @@ async def gateway_bench(
     directory: Path,
     *changes: tuple[str, str],
     mode: Access = access.DEFAULT,
+    pages: Mapping[str, str] = browsers.NONE,
     repository: Path | None = None,
     drain_seconds: int = DRAIN_SECONDS,
 ) -> AsyncIterator[Bench]:
@@ -161,7 +162,7 @@ async def gateway_bench(
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, layout.sockets)
         upstreams = [await stack.enter_async_context(_upstream(received, misbehaved)) for _ in range(2)]
-        gateway = Gateway(layout, free_port(), mode)
+        gateway = Gateway(layout, free_port(), mode, {**browsers.NONE, **pages})
         gateway.publish("user-api", [])
         gateway.publish("counter-api", [])
         gateway.prepare()

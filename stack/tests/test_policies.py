@@ -167,7 +167,7 @@ async def test_everything_else_has_its_time(hasty_bench: Bench) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         await hasty_bench.client.get("/v1/users/slowly")
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty_bench.gateway.port)
-    writer.write(b"POST /v1/counters:batch HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nx")
+    writer.write(b"POST /v1/counters:batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nx")
     assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
@@ -270,7 +270,7 @@ async def test_headers_that_dawdle_are_not_waited_for(tmp_path: Path) -> None:
     hasty = (r'"request_headers_timeout": "10s"', '"request_headers_timeout": "1s"')
     async with gateway_bench(tmp_path, hasty) as bench:
         reader, writer = await asyncio.open_connection("127.0.0.1", bench.gateway.port)
-        writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
         async with asyncio.timeout(30):
             assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
         writer.close()

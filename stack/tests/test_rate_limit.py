@@ -23,7 +23,7 @@ async def _statuses(bench: Bench, address: str, count: int, forwarded: str = "")
     statuses: Counter[int] = Counter()
     for _ in range(count):
         reader, writer = await asyncio.open_connection("127.0.0.1", bench.gateway.port, local_addr=(address, 0))
-        writer.write(f"GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n{forwarded}\r\n".encode())
+        writer.write(f"GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\n{forwarded}\r\n".encode())
         statuses[int((await reader.readline()).split()[1])] += 1
         writer.close()
     return statuses

@@ -104,7 +104,7 @@ async def test_a_load_does_not_notice(bench: Bench, checkout: Path) -> None:
 async def test_idle_connections_end_in_good_order(tmp_path: Path, checkout: Path) -> None:
     async with gateway_bench(tmp_path, repository=checkout, drain_seconds=2) as bench:
         reader, writer = await asyncio.open_connection("127.0.0.1", bench.gateway.port)
-        writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         await reader.readexactly(int(httpx.Headers(_pairs(head))["content-length"]))

@@ -54,7 +54,7 @@ async def _ask(port: int, context: ssl.SSLContext) -> tuple[bytes, str]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     try:
         certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         return await reader.readuntil(b"\r\n\r\n"), ssl.DER_cert_to_PEM_cert(certificate)
     finally:
         writer.close()
@@ -119,7 +119,7 @@ async def test_the_gateways_own_answers_carry_the_policy_too(bench: Bench, port:
     certificate = issue(bench.layout.gateway / "tls", "one")
     await _until_served(port, certificate)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=_trusting(certificate))
-    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
     head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     assert head.startswith(b"HTTP/1.1 404 ")
@@ -151,7 +151,7 @@ async def test_old_versions_of_tls_and_plain_http_are_refused(bench: Bench, port
     writer.close()
     assert (answer[0], answer[6]) == (ALERT, PROTOCOL_VERSION)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert not (await reader.read()).startswith(b"HTTP/")
     writer.close()
 

@@ -39,7 +39,7 @@ class Stack:
             env={
                 name: value
                 for name, value in os.environ.items()
-                if name not in {"PORT", "STACK_DIRECTORY", "STACK_SIDECARS", "GATEWAY_ACCESS"}
+                if name not in {"PORT", "STACK_DIRECTORY", "STACK_SIDECARS"} and not name.startswith("GATEWAY_")
             },
             capture_output=True,
             text=True,

@@ -32,7 +32,9 @@ pytestmark = pytest.mark.anyio
     ],
 )
 async def test_only_the_contract_is_reachable(gateway: str, path: str) -> None:
-    status, head, body = await raw(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    status, head, body = await raw(
+        gateway, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    )
     assert status == 404, body
     assert "content-type: application/problem+json" in head.lower()
     assert "x-request-id: " in head.lower()
@@ -40,14 +42,18 @@ async def test_only_the_contract_is_reachable(gateway: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/users%2f1", "/v1/users%2F..%2F..%2Fmetrics", "/v1/users%5c1", "/v1/users/%00"])
 async def test_escaped_slashes_and_null_bytes_are_refused(gateway: str, path: str) -> None:
-    status, head, body = await raw(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    status, head, body = await raw(
+        gateway, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    )
     assert status in {400, 404, 422}
     assert "content-type: application/problem+json" in head.lower()
     assert json.loads(body)["status"] == status
 
 
 async def test_doubled_slashes_are_merged(gateway: str) -> None:
-    status, _, __ = await raw(gateway, b"GET //v1//users?limit=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    status, _, __ = await raw(
+        gateway, b"GET //v1//users?limit=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     assert status == 200
 
 
@@ -55,13 +61,13 @@ async def test_doubled_slashes_are_merged(gateway: str) -> None:
     "request_bytes",
     [
         b"nonsense\r\n\r\n",
-        b"GET /counter HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /counter HTTP/9.9\r\nHost: localhost\r\n\r\n",
         b"GET /counter HTTP/1.1\r\n\r\n",
-        b"GET /counter HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"POST /v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"GET /counter HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n",
-        b"GET /counter HTTP/1.1\r\nHost: x\r\nX_Request_Id: c\r\n\r\n",
+        b"GET /counter HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /counter HTTP/1.1\r\nHost: localhost\r\nA B: c\r\n\r\n",
+        b"GET /counter HTTP/1.1\r\nHost: localhost\r\nX_Request_Id: c\r\n\r\n",
     ],
 )
 async def test_what_is_no_http_is_refused(gateway: str, request_bytes: bytes) -> None:
@@ -126,7 +132,7 @@ async def raw(gateway: str, request: bytes) -> tuple[int, str, str]:
 
 async def test_method_that_nobody_knows_over_http_2(gateway: str) -> None:
     """HTTP/1.1 parsers refuse such a method; HTTP/2 carries it, here in frames written by hand (RFC 9113, RFC 7541)."""
-    fields = ((b":method", b"FOO"), (b":scheme", b"http"), (b":path", b"/v1/users"), (b":authority", b"x"))
+    fields = ((b":method", b"FOO"), (b":scheme", b"http"), (b":path", b"/v1/users"), (b":authority", b"localhost"))
     block = b"".join(b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields)
     settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     end_of_headers_and_stream = b"\x05"

@@ -9,8 +9,8 @@ from tests.problems import problem
 
 pytestmark = pytest.mark.anyio
 
-HEAD = "POST /v1/counters/{name}.outer/increment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-HIDDEN = "POST /v1/counters/{name}/increment HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+HEAD = "POST /v1/counters/{name}.outer/increment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+HIDDEN = "POST /v1/counters/{name}/increment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 
 SMUGGLED = {
     "CL.TE": "Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
@@ -35,7 +35,14 @@ SMUGGLED = {
 DETOURS = [
     *("/v1/counters/../../metrics", "/v1/counters/%2e%2e/%2e%2e/metrics", "/v1//..//metrics", "/%2e%2e/metrics"),
     *("/v1/counters/..%2f..%2fmetrics", "/v1/counters/..;/..;/metrics", "/v1/counters/%252e%252e/metrics"),
-    *("/metrics#/v1/counters", "http://x/metrics", "\\metrics", "/metrics/.", "/./metrics", "/v1/%00/../metrics"),
+    *(
+        "/metrics#/v1/counters",
+        "http://localhost/metrics",
+        "\\metrics",
+        "/metrics/.",
+        "/./metrics",
+        "/v1/%00/../metrics",
+    ),
     *("/livez", "/readyz", "/%72eadyz", "//readyz", "/openapi.json", "/docs/assets/../../metrics"),
 ]
 REFUSALS = {b"400", b"404", b"409", b"422"}
@@ -59,7 +66,7 @@ async def test_no_request_hides_in_another(gateway: str, client: httpx.AsyncClie
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0"])
 async def test_versions_that_nobody_needs(gateway: str, version: str) -> None:
-    answer = await send(gateway, f"GET /counter {version}\r\nHost: x\r\n\r\n".encode())
+    answer = await send(gateway, f"GET /counter {version}\r\nHost: localhost\r\n\r\n".encode())
     assert answer.partition(b"\r\n")[0].split()[1:2] in ([b"400"], [b"426"], [b"505"])
 
 
@@ -77,13 +84,13 @@ async def test_oversized_headers(client: httpx.AsyncClient, headers: dict[str, s
 
 
 async def test_a_long_address(gateway: str) -> None:
-    answer = await send(gateway, b"GET /v1/counters/" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await send(gateway, b"GET /v1/counters/" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.partition(b"\r\n")[0].split()[1:2] in ([b"414"], [b"431"])
 
 
 async def test_no_path_leads_to_what_is_not_routed(gateway: str) -> None:
     async def follow(path: str) -> bytes:
-        return await send(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return await send(gateway, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
 
     answers = dict(zip(DETOURS, await asyncio.gather(*map(follow, DETOURS)), strict=True))
     assert {path: answer for path, answer in answers.items() if answer.split(b" ", 2)[1] not in REFUSALS} == {}
@@ -98,7 +105,7 @@ async def test_thousands_of_connections_that_say_nothing_are_in_nobodys_way(
         for number, (_, writer) in enumerate(idle):
             # Half of them have begun a request that does not go on.
             if number % 2:
-                writer.write(b"POST /v1/users HTTP/1.1\r\nHost: x\r\nContent-Le")
+                writer.write(b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Le")
         values = [(await client.post(f"/v1/counters/{name}/increment")).json()["value"] for _ in range(20)]
         assert values == list(range(1, 21))
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from stack import access, wheels
+from stack import access, browsers, wheels
 from stack.access import Access
 from stack.errors import StackError
 from stack.files import json_text, write_atomically, write_json
@@ -20,6 +20,9 @@ from stack.reload import Discovery, Rejected
 
 IN_IMAGE = "/etc/envoy"
 """Where the container has the files of the repository's folder `gateway`."""
+
+AS_IT_IS = ("docs.html", "browsers.lua", "caller.lua")
+"""Files that listeners.yaml refers to and that have no local variant."""
 
 DRAIN_SECONDS = 360
 """How long connections of a configuration that was replaced may go on: longer than event streams last, and than
@@ -37,16 +40,23 @@ def local_bootstrap(
     local: dict[str, Any] = relocated(config, places)
     local["admin"]["address"] = {"pipe": {"path": str(admin_socket), "mode": 0o600}}
     for cluster in local["static_resources"]["clusters"]:
+        service = service_of(cluster)
         for dns in ("cluster_type", "load_assignment"):
             del cluster[dns]
         cluster["type"] = "EDS"
         cluster["eds_cluster_config"] = {
+            "service_name": service,
             "eds_config": {
                 "resource_api_version": "V3",
-                "path_config_source": {"path": str(endpoints_file(endpoints, cluster["name"]))},
-            }
+                "path_config_source": {"path": str(endpoints_file(endpoints, service))},
+            },
         }
     return local
+
+
+def service_of(cluster: Mapping[str, Any]) -> str:
+    """Whose replicas a cluster of the containers' bootstrap has; some have the same ones as another."""
+    return str(cluster["load_assignment"]["cluster_name"])
 
 
 def local_listeners(config: Mapping[str, Any], *, port: int, places: Mapping[str, Path]) -> dict[str, Any]:
@@ -73,8 +83,8 @@ def relocated(node: Any, places: Mapping[str, Path]) -> Any:
 
 
 def places_of(folder: Path, source: Path) -> dict[str, Path]:
-    """What of the image is where: everything in a folder of the stack, but for the page that nobody changes."""
-    return {IN_IMAGE: folder, f"{IN_IMAGE}/docs.html": source / "docs.html"}
+    """What of the image is where: everything in a folder of the stack, but for what is taken as it is."""
+    return {IN_IMAGE: folder} | {f"{IN_IMAGE}/{name}": source / name for name in AS_IT_IS}
 
 
 def endpoints_file(directory: Path, service: str) -> Path:
@@ -112,11 +122,18 @@ def _readable(name: str) -> Iterator[None]:
 class Gateway:
     """The files Envoy reads and the questions it answers."""
 
-    def __init__(self, layout: Layout, port: int, mode: Access = access.DEFAULT) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        port: int,
+        mode: Access = access.DEFAULT,
+        pages: Mapping[str, str] = browsers.NONE,
+    ) -> None:
         self._layout = layout
         self._source = layout.repository / "gateway"
         self.port = port
         self.access = mode
+        self.pages = pages
         self.url = f"http://127.0.0.1:{port}"
         self._places = places_of(layout.gateway, self._source)
         self._discovery = Discovery(layout.admin_socket, layout.log("gateway"))
@@ -170,6 +187,7 @@ class Gateway:
             ],
             ready=self.ready,
             url=self.url,
+            environment=self.pages,
         )
 
     def publish(self, service: str, ports: Iterable[int]) -> None:
@@ -189,16 +207,23 @@ class Gateway:
             raise StackError(f"Envoy rejected its configuration: {rejected}") from None
 
     async def healthy_ports(self, service: str) -> set[int]:
-        """The ports of the service to which Envoy now sends requests."""
+        """The ports of the service to which Envoy now sends requests of every kind.
+
+        As long as its clusters do not agree about that, none.
+        """
         answer = await http_get("/clusters?format=json", unix_socket=self._layout.admin_socket)
         if answer is None or answer.status != 200:
             return set()
-        clusters = {cluster["name"]: cluster for cluster in json.loads(answer.body).get("cluster_statuses", [])}
-        return {
-            host["address"]["socket_address"]["port_value"]
-            for host in clusters.get(service, {}).get("host_statuses", [])
-            if not host["health_status"].get("failed_active_health_check")
-        }
+        ports = [
+            {
+                host["address"]["socket_address"]["port_value"]
+                for host in cluster.get("host_statuses", [])
+                if not host["health_status"].get("failed_active_health_check")
+            }
+            for cluster in json.loads(answer.body).get("cluster_statuses", [])
+            if cluster.get("eds_service_name") == service
+        ]
+        return ports[0] if ports and all(each == ports[0] for each in ports) else set()
 
     def _own_bootstrap(self) -> dict[str, Any]:
         with _readable("gateway/envoy.yaml"):

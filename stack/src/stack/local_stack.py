@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from stack import access, services
+from stack import access, browsers, services
 from stack.backends import Backends
 from stack.command import run
 from stack.credentials import Credentials
@@ -30,7 +30,9 @@ class LocalStack:
         self._options = options
         credentials = Credentials.load_or_create(layout.secrets)
         self._backends = Backends.choose(options, layout, credentials, state, make_process)
-        self._gateway = Gateway(layout, options.port or DEFAULT_PORT, options.access or access.DEFAULT)
+        self._gateway = Gateway(
+            layout, options.port or DEFAULT_PORT, options.access or access.DEFAULT, options.pages or browsers.NONE
+        )
         self._gateway_process = make_process(self._gateway.program())
         self._user_api = services.user_api(
             database_url=self._backends.postgres.url,
@@ -139,6 +141,10 @@ class LocalStack:
             ("the cache", current.cache_url, options.cache_url),
             ("the counters' Redis", current.counters_url, options.counters_url),
             ("whether there are sidecars", bool(current.sidecars), options.sidecars),
+            *(
+                (name, self._gateway.pages[name], value or None)
+                for name, value in (options.pages or browsers.NONE).items()
+            ),
         ):
             if wanted is not None and wanted != now:
                 raise StackError(f"{what} cannot change while the stack runs; `stack down` first")

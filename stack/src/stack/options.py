@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from stack import browsers
 from stack.access import CHOICES, Access
 from stack.errors import UsageError
 
@@ -38,6 +39,8 @@ class Options:
     """A replica of the cache beside each replica of user-api."""
     access: Access | None = None
     """Whether requests through the gateway need a token."""
+    pages: Mapping[str, str] | None = None
+    """By which names the gateway may be reached, and which web pages may ask (stack.browsers)."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str | None], environment: Mapping[str, str]) -> "Options":
@@ -71,6 +74,7 @@ class Options:
                 values[name] = _url(f"--{name.replace('_', '-')}", text, schemes)
         if values.get("sidecars") and values.get("cache_url", "").startswith("rediss:"):
             raise UsageError("sidecars need a --cache-url like redis://…: the embedded Valkey speaks no TLS")
+        values["pages"] = browsers.read(environment)
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:

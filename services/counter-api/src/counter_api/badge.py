@@ -39,6 +39,7 @@ class BadgeQuery(BaseModel):
         None, max_length=LONGEST_LABEL, description="text beside the value; the counter's name if left out"
     )
     hit: Literal["true", "false"] = Field("false", description="`true`: count this visit first")
+    v: str | None = Field(None, description="ignored: another value makes another address, which no cache knows yet")
 
 
 router = APIRouter(tags=["counters"])

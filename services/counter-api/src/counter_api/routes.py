@@ -36,6 +36,9 @@ from evenkeel.problems import (
     responses,
 )
 
+MAX_BATCH_BODY = 512 * 1024
+"""Bytes: 1,000 operations with names of any length. The gateway has the same limit."""
+
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -182,6 +185,7 @@ async def list_counters(counters: Service, query: Annotated[ListQuery, Query()])
     summary="Many increments in one round trip, each with its own result or problem",
     description="Judged in order; one that is refused does not keep the others from being applied.",
     response_model=BatchResults,
+    max_body_size=MAX_BATCH_BODY,
     responses=responses(InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, Unavailable),
     dependencies=strict,
 )

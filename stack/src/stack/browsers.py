@@ -1,0 +1,35 @@
+"""By which names the gateway may be reached, and which web pages may ask: what gateway/*.lua read when Envoy starts."""
+
+import re
+from collections.abc import Mapping
+
+from stack.errors import UsageError
+
+_HOST = r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]"
+
+VARIABLES = {
+    "GATEWAY_HOSTS": (_HOST, "names of hosts without ports, such as api.example.com"),
+    "GATEWAY_CORS_ORIGINS": (rf"https?://(?:{_HOST})(?::\d+)?", "origins such as https://app.example.com"),
+    "GATEWAY_PUBLIC_PREFIX": (r"[A-Za-z0-9][A-Za-z0-9._:-]*", "beginnings of counters' names, such as public:"),
+}
+
+NONE: Mapping[str, str] = dict.fromkeys(VARIABLES, "")
+"""Loopback names only, and no page but the gateway's own."""
+
+
+def read(environment: Mapping[str, str]) -> dict[str, str] | None:
+    """All three variables, or None if none of them is given; an empty one is not.
+
+    Raises UsageError, naming what was wrong and what would be right.
+    """
+    values = {name: ",".join(_listed(name, environment.get(name, ""))) for name in VARIABLES}
+    return values if any(values.values()) else None
+
+
+def _listed(name: str, text: str) -> list[str]:
+    pattern, example = VARIABLES[name]
+    values = [value for part in text.split(",") if (value := part.strip())]
+    for value in values:
+        if not re.fullmatch(pattern, value, re.IGNORECASE):
+            raise UsageError(f"{name} must be {example}, separated by commas; {value!r} is none")
+    return values
