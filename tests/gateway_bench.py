@@ -27,7 +27,8 @@ from stack.state import State
 class Upstream:
     """A replica that answers 200, unless the path ends in /<behaviour> or ?<behaviour>.
 
-    Of what it does once only the first request counts. What it does slowly takes two seconds, in ten pieces.
+    Of what it does once only the first request counts. What it does slowly takes two seconds, in ten pieces; what is
+    endless begins and goes on for as long as the gateway waits, and what is silent does not even begin.
     """
 
     port: int
@@ -73,7 +74,13 @@ class Upstream:
                 await asyncio.sleep(0.2)
                 writer.write(b"x")
             return True
-        body = f"{headers.get('x-request-id')} {headers.get('x-envoy-retry-on')} {headers.get('authorization')}"
+        if behaviour in {"silent", "endless"}:
+            if behaviour == "endless":
+                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 10\r\n\r\nx".encode())
+            await reader.read()  # until the gateway closes
+            return False
+        told = ("x-request-id", "x-envoy-retry-on", "authorization", "x-evenkeel-subject")
+        body = " ".join(str(headers.get(name)) for name in told)
         fields = "X-Envoy-RateLimited: true\r\n" if behaviour == "no-database" else ""
         head = f"HTTP/1.1 {status}\r\nServer: secret\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
         writer.write(f"{head}{body}".encode())

@@ -18,8 +18,16 @@ class Forbidden(Problem):
     slug, title, status = "forbidden", "The access token does not allow this", 403
 
 
+class ForeignPage(Problem):
+    slug, title, status = "foreign-page", "Web pages of another origin may not ask", 403
+
+
 class RequestTimeout(Problem):
     slug, title, status = "request-timeout", "The request did not arrive in time", 408
+
+
+class MisdirectedRequest(Problem):
+    slug, title, status = "misdirected-request", "The gateway does not go by that name", 421
 
 
 class TooManyRequests(Problem):
@@ -38,11 +46,19 @@ class GatewayTimeout(Problem):
     slug, title, status = "gateway-timeout", "The service did not answer in time", 504
 
 
+class TooManyStreams(Problem):
+    """Of event streams, exports and imports only."""
+
+    slug, title, status = "too-many-streams", "Too many streams are open", 503
+
+
 OF_EVERY_ROUTE: tuple[type[Problem], ...] = (
     BadRequest,
     Unauthorized,
     Forbidden,
+    ForeignPage,
     RequestTimeout,
+    MisdirectedRequest,
     TooManyRequests,
     HeadersTooLarge,
     BadGateway,

@@ -1,6 +1,8 @@
 """One uvicorn process: one event loop, one replica. More of them is the work of whoever runs the service."""
 
+import contextlib
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -16,6 +18,8 @@ from evenkeel.whole_responses import WholeResponses
 
 KEEP_ALIVE = 75
 """Seconds an idle connection stays open; the gateway's own limit is shorter, so it never sends into a closing one."""
+
+MOST_FILES = 65536
 
 GRACEFUL_SHUTDOWN = 10
 """Seconds that requests in flight have once nothing more is accepted."""
@@ -52,6 +56,14 @@ class _Server(uvicorn.Server):
         gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
 
 
+def allow_many_connections() -> None:
+    """Each connection is a file descriptor; container engines and shells often allow 1,024, and more if asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
 def serve(app: FastAPI, settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight; ends the process.
 
@@ -59,6 +71,7 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
     before nothing more is accepted.
     """
     logs.configure(settings.log_level, settings.replica_name)
+    allow_many_connections()
     server = _Server(
         uvicorn.Config(
             app,

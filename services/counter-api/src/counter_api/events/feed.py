@@ -12,8 +12,9 @@ from typing import Protocol
 
 from evenkeel.problems import Unavailable
 
-LARGEST = 4096
-"""Listeners of one replica; as many as the gateway opens connections."""
+LARGEST = 6000
+"""Listeners of one replica: as many as one gateway lets through, so that one replica can serve all of them while the
+others are gone. Each takes 40 KiB."""
 
 
 @dataclass(eq=False)

@@ -9,6 +9,7 @@ from counter_api.events.feed import Feed
 from counter_api.events.stream import EventStream
 from counter_api.problems import NotACounter
 from counter_api.routes import Name, strict
+from evenkeel.gateway_problems import TooManyStreams
 from evenkeel.problems import InvalidInput, Unavailable, responses
 
 
@@ -41,7 +42,7 @@ the client connects again, as browsers do by themselves, and is told what it has
             "description": "messages until one side closes the connection",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
         },
-        **responses(NotACounter, InvalidInput, Unavailable),
+        **responses(NotACounter, InvalidInput, Unavailable, TooManyStreams),
     },
     dependencies=strict,
 )

@@ -15,6 +15,7 @@ from counter_api.schemas import NAME_PATTERN
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
 from counter_api.transfer.importing import Importer
 from counter_api.transfer.storage import TransferStore
+from evenkeel.gateway_problems import TooManyStreams
 from evenkeel.problems import InvalidInput, MalformedJson, Unavailable, responses
 
 NDJSON = "application/x-ndjson"
@@ -59,7 +60,7 @@ rarely, when Redis reorganises its keys, it comes twice, the newer value last, w
 what is left of a time to live, in seconds. An export that fails on the way ends without the end of its body (the last
 chunk, or an HTTP/2 reset), which every client reports.""",
     response_class=Lines,
-    responses={200: {"description": "the counters", "content": _CONTENT}, **responses(InvalidInput, Unavailable)},
+    responses={200: {"description": "the counters", "content": _CONTENT}, **responses(InvalidInput, Unavailable, TooManyStreams)},
 )
 async def export_counters(
     store: Annotated[TransferStore, Depends(transfer_store_of)], query: Annotated[ExportQuery, Query()]
@@ -87,7 +88,7 @@ counters that were set before it. With an Idempotency-Key a retry goes on behind
 `Idempotency-Replayed: true` if that was everything; counts made between the attempts stay. What is behind that point
 may differ from the first attempt, what is before it may not (422).""",
     response_model=ImportResult,
-    responses=responses(NotACounter, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable),
+    responses=responses(NotACounter, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable, TooManyStreams),
     dependencies=strict,
     openapi_extra={"requestBody": {"required": False, "content": _CONTENT}},
     max_body_size=sys.maxsize,  # it never is in memory as a whole
