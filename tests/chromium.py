@@ -36,9 +36,8 @@ async def page_server() -> AsyncIterator[int]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
-            page = b"<!doctype html><title>page</title><body></body>"
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close\r\n\r\n"
-            writer.write(head.encode() + page)
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+            writer.write(head + b"<!doctype html><title>page</title><body></body>")
             await writer.drain()
         writer.close()
 

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand, for what clients do not send: frames (RFC 9113) whose header fields are literals (RFC 7541, 6.2.2)."""
+"""HTTP/2 by hand, for what clients do not send: frames (RFC 9113) of literal header fields (RFC 7541, 6.2.2)."""
 
 import asyncio
 from collections.abc import AsyncIterator

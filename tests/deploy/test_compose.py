@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 import counter_api.settings
 import user_api.settings
 from stack.access import CHOICES
+from stack.browsers import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -40,14 +41,16 @@ def test_it_starts_without_an_env_file() -> None:
     assert {match["name"] for match in variables} == {
         *("PORT", "POSTGRES_PASSWORD", "USER_API_DATABASE_PASSWORD", "CACHE_PASSWORD", "COUNTERS_PASSWORD"),
         *("USER_API_CACHE_KEYS", "COUNTER_API_UNIQUES_KEY", "GATEWAY_ACCESS"),
+        *VARIABLES,
     }
-    assert all(match["default"] for match in variables), "an empty password is no password"
+    without = {match["name"] for match in variables if not match["default"]}
+    assert without == VARIABLES.keys(), "an empty password is no password"
     assert "env_file" not in TEXT
 
 
 def test_every_secret_can_be_set_from_outside() -> None:
     for name, service in SERVICES.items():
-        for variable, value in service.get("environment", {}).items():
+        for variable, value in service.get("environment", {}).items() - {("GATEWAY_SERVICE", "gateway")}:
             assert VARIABLE.search(value), f"{name}: {variable} is fixed"
 
 
@@ -66,6 +69,11 @@ def test_the_gateway_reads_the_repositorys_files_and_cannot_write_them() -> None
     ]
     # Docker would make a folder for a misspelt value, and the gateway would start without access control of any kind.
     assert volumes[1]["bind"] == {"create_host_path": False}
+
+
+def test_the_gateway_gets_the_settings_about_pages_and_names() -> None:
+    environment = SERVICES["gateway"]["environment"]
+    assert environment == {"GATEWAY_SERVICE": "gateway"} | {name: f"${{{name}:-}}" for name in VARIABLES}
 
 
 @pytest.mark.parametrize("access", CHOICES)

@@ -120,9 +120,9 @@ def _referred_to(workload: Object) -> dict[str, set[tuple[str, str]]]:
     for container in containers(workload):
         for kind, name in sources(container):
             used[kind].add((name, ""))
-        for variable in (variable for variable in container.get("env", []) if "valueFrom" in variable):
-            reference = variable["valueFrom"]["secretKeyRef"]
-            used["Secret"].add((reference["name"], reference["key"]))
+        for variable in container.get("env", []):
+            if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                used["Secret"].add((reference["name"], reference["key"]))
     return used
 
 

@@ -10,6 +10,8 @@ import certifi
 import yaml
 from tests.deploy.manifests import Manifests, Object, main_container, pod
 
+from stack.browsers import VARIABLES
+
 GATEWAY = Path(__file__).parents[2] / "gateway"
 EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
 ENVOY = Path(sys.executable).with_name("envoy")
@@ -38,6 +40,18 @@ def _mounts(manifests: Manifests) -> dict[str, tuple[dict[str, Any], bool]]:
 def test_the_gateway_has_its_access_rules_where_it_looks_for_them(manifests: Manifests) -> None:
     name = manifests.one("ConfigMap", "gateway-access")["metadata"]["name"]
     assert _mounts(manifests)["/etc/envoy/access"] == ({"configMap": {"name": name}}, True)
+
+
+def test_the_gateway_gets_the_settings_about_pages_and_names(manifests: Manifests) -> None:
+    """Empty: an overlay says what it wants. And its own Service's name, which cluster and namespace make."""
+    config = manifests.one("ConfigMap", "gateway")
+    assert config["data"] == dict.fromkeys(VARIABLES, "")
+    container = main_container(manifests.one("Deployment", "gateway"))
+    assert container["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
+    assert container["env"] == [
+        {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "GATEWAY_SERVICE", "value": f"{manifests.one('Service', 'gateway')['metadata']['name']}.$(NAMESPACE)"},
+    ]
 
 
 def test_local_uses_the_repositorys_own_open_access(local: Manifests) -> None:

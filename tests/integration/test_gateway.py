@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from tests import http2_frames
 from tests.problems import problem
 
 pytestmark = pytest.mark.anyio
@@ -80,21 +81,23 @@ async def test_oversized_headers_are_refused(client: httpx.AsyncClient) -> None:
     assert response.status_code == 431
 
 
-@pytest.mark.parametrize("path", ["/v1/users", "/v1/counters/a/increment", "/v1/counters:batch"])
+@pytest.mark.parametrize(
+    ("path", "kib"), [("/v1/users", 64), ("/v1/counters/a/increment", 64), ("/v1/counters:batch", 512)]
+)
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_body_over_64_kib(client: httpx.AsyncClient, path: str, *, chunked: bool) -> None:
+async def test_body_over_the_limit(client: httpx.AsyncClient, path: str, kib: int, *, chunked: bool) -> None:
     async def chunks() -> object:
-        for _ in range(70):
+        for _ in range(kib + 1):
             yield b"x" * 1024
 
-    content = chunks() if chunked else b"x" * 70 * 1024
+    content = chunks() if chunked else b"x" * (kib + 1) * 1024
     response = await client.post(path, content=content, headers={"Content-Type": "application/json"})  # type: ignore[arg-type]
     assert problem(response) == (413, "content-too-large")
 
 
-async def test_body_of_almost_64_kib_gets_through(client: httpx.AsyncClient, name: str) -> None:
+async def test_a_batch_of_512_kib_gets_through(client: httpx.AsyncClient, name: str) -> None:
     operations = [{"name": name} for _ in range(1000)]
-    content = json.dumps({"operations": operations}).ljust(64 * 1024 - 1).encode()
+    content = json.dumps({"operations": operations}).ljust(512 * 1024).encode()
     response = await client.post("/v1/counters:batch", content=content, headers={"Content-Type": "application/json"})
     assert response.json()["results"][-1] == {"name": name, "value": 1000}
 
@@ -130,22 +133,46 @@ async def raw(gateway: str, request: bytes) -> tuple[int, str, str]:
     return int(head.split(" ", 2)[1]), head, body
 
 
-async def test_method_that_nobody_knows_over_http_2(gateway: str) -> None:
-    """HTTP/1.1 parsers refuse such a method; HTTP/2 carries it, here in frames written by hand (RFC 9113, RFC 7541)."""
-    fields = ((b":method", b"FOO"), (b":scheme", b"http"), (b":path", b"/v1/users"), (b":authority", b"localhost"))
-    block = b"".join(b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields)
-    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-    end_of_headers_and_stream = b"\x05"
-    headers = len(block).to_bytes(3) + b"\x01" + end_of_headers_and_stream + (1).to_bytes(4) + block
+@pytest.mark.parametrize("method", ["FOO", "PROPFIND"])
+async def test_method_that_nobody_knows(gateway: str, client: httpx.AsyncClient, method: str) -> None:
+    assert problem(await client.request(method, "/v1/users")) == (501, "unknown-method")
     address = urlsplit(gateway)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers)
-    answer = b""
+    writer.write(http2_frames.opening() + http2_frames.get(1, "/v1/users", method=method))
     async with asyncio.timeout(30):
-        while b'"type"' not in answer and (received := await reader.read(65536)):
-            answer += received
+        assert b"urn:evenkeel:problem:unknown-method" in await http2_frames.body(reader)
     writer.close()
-    assert b"urn:evenkeel:problem:method-not-allowed" in answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/counters:batch", {"POST"}),
+        ("GET", "/v1/counters:import", {"POST"}),
+        ("POST", "/v1/counters:export", {"GET"}),
+        ("DELETE", "/v1/counters:batch", {"POST"}),
+        ("POST", "/v1/counters/a", {"GET", "PUT", "DELETE"}),
+        ("POST", "/v1/counters/a/events", {"GET"}),
+        ("POST", "/v1/counters/a/badge.svg", {"GET", "HEAD"}),
+        ("GET", "/v1/counters/a/increment", {"POST"}),
+        ("DELETE", "/v1/users", {"GET", "POST"}),
+        ("POST", "/v1/users/1", {"GET", "PATCH", "DELETE"}),
+        ("TRACE", "/v1/users/1", {"GET", "PATCH", "DELETE"}),
+        ("POST", "/counter", {"GET"}),
+        ("POST", "/stats", {"GET"}),
+        ("POST", "/docs", {"GET", "HEAD"}),
+        ("POST", "/openapi/user-api.json", {"GET"}),
+        ("POST", "/openapi/counter-api.json", {"GET"}),
+        ("POST", "/docs/assets/swagger-ui.css", {"GET", "HEAD"}),
+    ],
+)
+async def test_every_405_says_what_is_allowed(
+    client: httpx.AsyncClient, method: str, path: str, allowed: set[str]
+) -> None:
+    """RFC 9110, 15.5.6."""
+    response = await client.request(method, path)
+    assert problem(response) == (405, "method-not-allowed")
+    assert allowed <= set(response.headers["Allow"].split(", "))
 
 
 async def test_documentation_assets_come_whole(client: httpx.AsyncClient) -> None:

@@ -1,11 +1,12 @@
 import gc
+import resource
 from collections.abc import Iterator
 
 import pytest
 import uvicorn
 
 from evenkeel.draining import Draining
-from evenkeel.server import GARBAGE_THRESHOLD, _Server
+from evenkeel.server import GARBAGE_THRESHOLD, MOST_FILES, _Server, allow_many_connections
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +20,17 @@ def _as_it_was() -> Iterator[None]:
 
 
 async def app(_scope: object, _receive: object, _send: object) -> None: ...
+
+
+def test_as_many_connections_as_the_system_allows() -> None:
+    """6,000 event streams are more files than the 1,024 that many systems begin with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        allow_many_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, MOST_FILES), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_garbage_collector_leaves_alone_what_stays() -> None:

@@ -106,7 +106,7 @@ async def test_lone_surrogates_and_nul_bytes(client: httpx.AsyncClient) -> None:
 
 async def test_a_body_over_64_kib(client: httpx.AsyncClient) -> None:
     body = b'{"by":1' + b" " * 64 * 1024 + b"}"
-    for method, path, _ in (INCREMENT, PUT, BATCH):
+    for method, path, _ in (INCREMENT, PUT):
         answer = await refused(client, method, path, content=body, headers=JSON)
         assert answer[:2] == (413, "content-too-large")
 
@@ -116,6 +116,17 @@ async def test_a_body_over_64_kib(client: httpx.AsyncClient) -> None:
 
     answer = await refused(client, "POST", "/v1/counters/a/increment", content=chunks(), headers=JSON)
     assert answer[:2] == (413, "content-too-large")
+
+
+async def test_a_batch_has_512_kib(client: httpx.AsyncClient) -> None:
+    """Enough for 1,000 operations of the longest kind."""
+    operation = {"name": "n" * 128, "by": 1, "min": -(2**63), "max": 2**63 - 1, "ttl": 31_536_000, "series": ["minute"]}
+    body = json.dumps({"operations": [operation] * 1000}).encode()
+    assert len(body) > 128 * 1024
+    answer = await refused(client, "POST", "/v1/counters:batch", content=body.ljust(512 * 1024 + 1), headers=JSON)
+    assert answer[:2] == (413, "content-too-large")
+    response = await client.post("/v1/counters:batch", content=body.ljust(512 * 1024), headers=JSON)
+    assert response.json()["results"][-1] == {"name": "n" * 128, "value": 1000}
 
 
 async def test_a_body_of_exactly_64_kib(client: httpx.AsyncClient) -> None:

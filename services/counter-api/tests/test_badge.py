@@ -56,6 +56,12 @@ async def test_labels(client: httpx.AsyncClient) -> None:
     assert await shown(client, label="") == ["0"]
 
 
+async def test_what_keeps_caches_from_knowing_it_is_ignored(client: httpx.AsyncClient) -> None:
+    for version in ("", "1", "\N{SNOWMAN}", "x" * 500):
+        assert await shown(client, v=version) == ["a", "0"]
+    assert await shown(client, hit="true", v="2") == ["a", "1"]
+
+
 async def test_bad_input(client: httpx.AsyncClient) -> None:
     labels = ("x" * (LONGEST_LABEL + 1), "a\0b", "a\nb", "a\x1bb", "a\u202eb", "a\ufffeb")
     for query in (*({"label": label} for label in labels), {"hit": "1"}, {"hit": ""}, {"hit": "True"}, {"x": "1"}):

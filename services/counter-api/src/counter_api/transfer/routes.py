@@ -60,7 +60,10 @@ rarely, when Redis reorganises its keys, it comes twice, the newer value last, w
 what is left of a time to live, in seconds. An export that fails on the way ends without the end of its body (the last
 chunk, or an HTTP/2 reset), which every client reports.""",
     response_class=Lines,
-    responses={200: {"description": "the counters", "content": _CONTENT}, **responses(InvalidInput, Unavailable, TooManyStreams)},
+    responses={
+        200: {"description": "the counters", "content": _CONTENT},
+        **responses(InvalidInput, Unavailable, TooManyStreams),
+    },
 )
 async def export_counters(
     store: Annotated[TransferStore, Depends(transfer_store_of)], query: Annotated[ExportQuery, Query()]
