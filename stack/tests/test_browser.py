@@ -33,7 +33,8 @@ ATTACKS = {
     "a script": "await element('script', target + '/counter')",
     "a frame": "await element('iframe', target + '/counter')",
     "a form": """await submitted('post', target + '/v1/counters/a/increment')""",
-    "a form of text": """await submitted('post', target + '/v1/counters:import', '{"name":"a","value":9,"x":"', '"}')""",
+    "a form of text": """await submitted('post', target + '/v1/counters:import',
+        '{"name":"a","value":9,"x":"', '"}')""",
     "a form that asks": """await submitted('get', target + '/counter')""",
     "a script's request": """await fetch(target + '/v1/counters/a', {method: 'PUT',
         headers: {'Content-Type': 'application/json'}, body: '{"value": 9}'})""",
@@ -89,9 +90,8 @@ class Scene:
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     settings = {"GATEWAY_PUBLIC_PREFIX": "public:"}
-    async with page_server() as pages:
-        async with _scene(tmp_path_factory.mktemp("browser"), settings, pages) as scene:
-            yield scene
+    async with page_server() as pages, _scene(tmp_path_factory.mktemp("browser"), settings, pages) as scene:
+        yield scene
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ GIVEN = {
 
 
 def test_spaces_and_empty_entries_do_not_matter() -> None:
-    assert browsers.read({"GATEWAY_HOSTS": " a , ,b,"}) == browsers.NONE | {"GATEWAY_HOSTS": "a,b"}
+    assert browsers.read({"GATEWAY_HOSTS": " a , ,b,"}) == {**browsers.NONE, "GATEWAY_HOSTS": "a,b"}
 
 
 @pytest.mark.parametrize("environment", [{}, {"GATEWAY_HOSTS": ""}, {"GATEWAY_PUBLIC_PREFIX": " , "}])

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from evenkeel.gateway_problems import OF_EVERY_ROUTE, TooManyStreams
-from evenkeel.problems import TYPE_PREFIX
+from evenkeel.problems import TYPE_PREFIX, Problem
 
 LISTENERS = Path(__file__).parents[2] / "gateway" / "listeners.yaml"
 
@@ -17,7 +17,8 @@ def test_documented_problems_are_the_gateways_own() -> None:
         for body in _bodies(yaml.safe_load(LISTENERS.read_text()))
         if re.match(TYPE_PREFIX, body["type"])
     }
-    assert {(TYPE_PREFIX + problem.slug, problem.title) for problem in (*OF_EVERY_ROUTE, TooManyStreams)} <= answers
+    documented: list[type[Problem]] = [*OF_EVERY_ROUTE, TooManyStreams]
+    assert {(TYPE_PREFIX + problem.slug, problem.title) for problem in documented} <= answers
 
 
 def _bodies(node: object) -> list[dict[str, str]]:

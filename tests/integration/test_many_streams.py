@@ -75,15 +75,15 @@ async def over_http_1(gateway: str, name: str) -> AsyncIterator[None]:
 
     async def begin() -> None:
         async with gate:
-            answer = b""
-            while b"retry: " not in answer:
+            while True:
                 reader, writer = await connection(gateway)
                 writer.write(f"GET {path(name)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 answer = await reader.readuntil(b"\r\n\r\n") + await reader.readline() + await reader.readline()
-                if b"retry: " not in answer:
-                    assert BUSY in answer + await reader.read(1000)
-                    writer.close()
-            writers.append(writer)
+                if b"retry: " in answer:
+                    writers.append(writer)
+                    return
+                assert BUSY in answer + await reader.read(1000)
+                writer.close()
 
     async with _closed(writers):
         await asyncio.gather(*(begin() for _ in range(STREAMS)))

@@ -193,7 +193,8 @@ def _methods(request: Request) -> list[str]:
     routes = (
         route for route in iter_route_contexts(request.app.routes) if route.methods and route.path_regex.match(path)
     )
-    return sorted({method for route in routes for method in route.methods or ()})
+    methods = {method for route in routes for method in route.methods or ()}
+    return sorted(methods or {"GET", "HEAD"})  # mounted files have no route of their own
 
 
 def unexpected() -> Response:
