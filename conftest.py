@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from redis import Redis
-from tests import pgbouncer
+from tests import chromium, pgbouncer
 from tests.distribution import WORKERS_PER_CORE, longest_first, stay_together
 from tests.servers import Servers, backend, docker_answers
 
@@ -46,6 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _deselect("compose", config, items)
     if pgbouncer.PROGRAM is None:  # the end of the output says so
         _deselect("pgbouncer", config, items)
+    if chromium.PROGRAM is None:  # as above
+        _deselect("chromium", config, items)
     for item in items:
         if {"servers", "stack_servers"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)

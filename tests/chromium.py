@@ -5,10 +5,12 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from playwright.async_api import Browser, async_playwright
+from typing import TYPE_CHECKING
 
 from stack.layout import free_port
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 """Where it is; None if it is not installed."""
@@ -20,7 +22,9 @@ FLAGS = [
 
 
 @asynccontextmanager
-async def chromium(*flags: str) -> AsyncIterator[Browser]:
+async def chromium(*flags: str) -> AsyncIterator["Browser"]:
+    from playwright.async_api import async_playwright  # noqa: PLC0415 (half a second, for every test run)
+
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=PROGRAM, args=[*FLAGS, *flags])
         try:

@@ -16,7 +16,7 @@ from tests.serving import serving
 from counter_api.main import create_app
 from counter_api.settings import Settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.chromium]
 
 REBOUND = "evil.example.com"
 """A name that its owner has pointed at this machine after the page was loaded."""

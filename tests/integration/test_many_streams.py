@@ -13,7 +13,7 @@ import httpx
 import pytest
 from tests import http2_frames
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 STREAMS = 6000
 """gateway/envoy.yaml: `max_requests` of the cluster counter-api-streams."""
