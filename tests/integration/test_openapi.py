@@ -10,6 +10,12 @@ import pytest
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 
+# Without QUERY, which the gateway does not know: a 501 is right there, and a server's error to schemathesis.
+CONFIG = """
+[phases.coverage]
+unexpected-methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+"""
+
 EXAMPLES = {"user-api": 300, "counter-api": 50}
 """Of each operation and each phase; the coverage phase makes as many requests as there are edge cases."""
 
@@ -30,9 +36,20 @@ CHECKS = (
 @pytest.mark.parametrize("service", EXAMPLES)
 def test_every_answer_is_as_documented(gateway: str, service: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(CONFIG)
     ended = subprocess.run(
         [
-            *(SCHEMATHESIS, "--no-color", "run", f"{gateway}/openapi/{service}.json", "--url", gateway),
+            *(
+                SCHEMATHESIS,
+                "--no-color",
+                "--config-file",
+                str(config),
+                "run",
+                f"{gateway}/openapi/{service}.json",
+                "--url",
+                gateway,
+            ),
             # Event streams have no end.
             *("--exclude-path-regex", "/events$"),
             *("--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES[service])),
