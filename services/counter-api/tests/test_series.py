@@ -1,5 +1,6 @@
 """Series over HTTP, and what becomes of old buckets."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -20,6 +21,11 @@ async def series(client: httpx.AsyncClient, query: str) -> Any:
     answer = await client.get(f"/v1/counters/a/series?{query}")
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+async def until_gone(client: httpx.AsyncClient) -> None:
+    while (await client.get("/v1/counters/a")).status_code == 200:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0.05)
 
 
 async def test_series(client: httpx.AsyncClient) -> None:
@@ -47,6 +53,38 @@ async def test_series(client: httpx.AsyncClient) -> None:
     assert {bucket["value"] for bucket in (await series(client, "unit=hour"))["data"]} == {0}
 
 
+async def test_series_end_with_a_counter_that_expires(client: httpx.AsyncClient) -> None:
+    async def values() -> set[int]:
+        return {bucket["value"] for bucket in (await series(client, "unit=day&last=3"))["data"]}
+
+    for by in (3, 4, 5):
+        # The next one is made by a plain increment, by one of a batch, or by a PUT.
+        await client.post("/v1/counters/a/increment", json={"by": by, "ttl": 1, "series": ["day", "hour"]})
+        assert await values() == {0, by}
+        await until_gone(client)
+        assert await values() == {0}
+        if by == 3:
+            assert (await client.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 1}
+        elif by == 4:
+            await client.put("/v1/counters/a", json={"value": 1})
+        else:
+            assert (await add(client, "day")).json() == {"name": "a", "value": 1}
+        assert await values() == ({0} if by < 5 else {0, 1})
+        await client.delete("/v1/counters/a")
+
+
+async def test_an_import_makes_counters_without_the_series_of_expired_ones(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/counters/a/increment", json={"ttl": 1, "series": ["day"]})
+    await client.post("/v1/counters/b/increment", json={"by": 7, "series": ["day"]})
+    await until_gone(client)
+    lines = b'{"name":"a","value":1}\n{"name":"b","value":2}\n'
+    assert (await client.post("/v1/counters:import", content=lines)).json() == {"imported": 2}
+    assert {bucket["value"] for bucket in (await series(client, "unit=day"))["data"]} == {0}
+    # One that is there keeps its own.
+    kept = await client.get("/v1/counters/b/series?unit=day")
+    assert {bucket["value"] for bucket in kept.json()["data"]} == {0, 7}
+
+
 async def test_bad_input(client: httpx.AsyncClient) -> None:
     for body in ({"series": ["week"]}, {"series": "hour"}, {"series": ["hour"] * 4}, {"series": None}):
         answer = await client.post("/v1/counters/a/increment", json=body)
@@ -62,6 +100,7 @@ async def test_old_buckets_go_when_a_new_one_begins(serve: Serve, counters_url: 
     now = int(time.time()) // 60 * 60
     kept, gone = now - 600 + 120, now - 600 - 60
     async with serve(series_retention_minute=600) as client, Redis.from_url(counters_url) as redis:
+        await redis.set("{a}", 0)
         await redis.hset(key, mapping={str(gone): 7, str(gone - 6000): 8, str(kept): 9})
         await add(client, "minute", by=5)
         buckets = {int(start): int(value) for start, value in (await redis.hgetall(key)).items()}

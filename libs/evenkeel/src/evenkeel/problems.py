@@ -129,7 +129,8 @@ def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | N
     return Response(
         json.dumps(document, separators=(",", ":")),
         status_code=document["status"],
-        headers=dict(headers or {}),
+        # Caches may keep some of them (404, 405, 501) unless told otherwise (RFC 9111, 4.2.2).
+        headers={"Cache-Control": "no-store", **(headers or {})},
         media_type=MEDIA_TYPE,
     )
 

@@ -40,7 +40,7 @@ class Features(TypedDict):
 async def open_features(store: Store, settings: Settings) -> AsyncIterator[Features]:
     watch, uniques_store, transfer_store = _on(store)
     feed, closing = Feed(watch), asyncio.Event()
-    async with feed.running(closing):
+    async with feed.running(closing), _background(store):
         yield Features(
             feed=feed,
             uniques=Uniques(uniques_store, _uniques_key(settings)),
@@ -55,10 +55,20 @@ def _on(store: Store) -> tuple[Watch, UniquesStore, TransferStore]:
         case RedisStore():
             pipeline = store.pipeline
             transfer = ClusterTransfer if isinstance(pipeline.topology, Cluster) else RedisTransfer
-            return RedisWatch(pipeline.topology), RedisUniques(pipeline), transfer(pipeline)
+            return RedisWatch(pipeline.topology), RedisUniques(pipeline), transfer(pipeline, store.listing)
         case MemoryStore():
             return MemoryWatch(store), MemoryUniques(), MemoryTransfer(store.counters, time.monotonic)
     raise AssertionError(f"no features on {store!r}")
+
+
+@contextlib.asynccontextmanager
+async def _background(store: Store) -> AsyncIterator[None]:
+    """What is done for the store whoever asks for what."""
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(store, RedisStore):
+            await stack.enter_async_context(store.listing.upkeep.running())
+            await stack.enter_async_context(store.presence.running())
+        yield
 
 
 def _uniques_key(settings: Settings) -> bytes | None:

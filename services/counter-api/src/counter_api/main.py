@@ -113,9 +113,11 @@ async def open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Stor
             replica=settings.replica_name,
             idempotency_ttl=settings.idempotency_ttl,
             replica_acks=settings.replica_acks,
+            most_waiting=settings.max_waiting,
             allow_unsafe=settings.allow_unsafe_redis,
             metrics=metrics,
         )
+        stack.push_async_callback(store.close)
         yield store
 
 

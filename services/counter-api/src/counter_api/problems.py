@@ -39,5 +39,9 @@ class Unreachable(NothingApplied):
     """Redis could not even be told."""
 
 
+class NotListed(NothingApplied):
+    """The counter could not be made, because its name was not listed first, or too long ago."""
+
+
 class OutcomeUnknown(Unavailable):
     """The command was sent and no answer came back."""

@@ -40,6 +40,7 @@ MAX_BATCH_BODY = 512 * 1024
 """Bytes: 1,000 operations with names of any length. The gateway has the same limit."""
 
 NO_STORE = {"Cache-Control": "no-store"}
+NO_CACHE = {"Cache-Control": "no-cache"}
 
 
 async def counters_of(request: Request) -> Counters:
@@ -109,7 +110,7 @@ async def increment(
 )
 async def read(counters: Service, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     value = await counters.value(name)
-    headers = {"ETag": etag(value)}
+    headers = {"ETag": etag(value), **NO_CACHE}
     if not none_match(if_none_match, value):
         return Response(status_code=304, headers=headers)
     return JSONResponse({"name": name, "value": value}, headers=headers)
@@ -167,13 +168,14 @@ async def delete(
 @router.get(
     "/v1/counters",
     summary="Counters sorted by name, page by page",
-    description="`Link: rel=next` leads to the following page; it is absent on the last.",
+    description="`Link: rel=next` leads to the following page; it is absent on the last. A page may hold less than "
+    "`limit`, where many counters have just expired.",
     response_model=CounterPage,
     responses=responses(InvalidInput, Unavailable),
 )
 async def list_counters(counters: Service, query: Annotated[ListQuery, Query()]) -> Response:
     page = await counters.page(prefix=query.prefix, after=query.after, limit=query.limit)
-    headers = {}
+    headers = {**NO_CACHE}
     if page.next_after is not None:
         parameters = {"prefix": query.prefix, "limit": query.limit, "after": page.next_after}
         headers["Link"] = f'</v1/counters?{urlencode(parameters)}>; rel="next"'
@@ -214,14 +216,14 @@ async def visit(counters: Service) -> Response:
     "/stats",
     tags=["tutorial"],
     summary="Requests answered by all replicas, this one included",
+    description="A replica that has been gone for a day is not named any more; its requests stay in the total.",
     response_model=Stats,
     responses=responses(Unavailable),
 )
 async def stats(counters: Service) -> Response:
-    replicas = await counters.requests()
-    return JSONResponse(
-        {"total_requests": sum(replicas.values()), "replicas": dict(sorted(replicas.items()))}, headers=NO_STORE
-    )
+    requests = await counters.requests()
+    replicas = dict(sorted(requests.replicas.items()))
+    return JSONResponse({"total_requests": requests.total, "replicas": replicas}, headers=NO_STORE)
 
 
 def _replayed(*outcomes: Applied) -> dict[str, str]:

@@ -20,7 +20,7 @@ from counter_api.operations import (
 from counter_api.problems import NothingApplied, OutcomeUnknown
 from counter_api.schemas import BatchOperation, IncrementRequest
 from counter_api.series import UNITS, Bucket, Unit
-from counter_api.storage.protocol import Page, Store
+from counter_api.storage.protocol import Page, Requests, Store
 from evenkeel.etags import numbers, parse_if_match
 from evenkeel.problems import Problem
 
@@ -101,8 +101,8 @@ class Counters:
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
         return await self._store.page(prefix=prefix, after=after, limit=limit)
 
-    async def requests(self) -> dict[str, int]:
-        """Requests by replica, the one that asks included."""
+    async def requests(self) -> Requests:
+        """Of all replicas, the one that asks included."""
         return await self._store.requests()
 
     def _count(self, operation: str, outcome: Outcome) -> None:

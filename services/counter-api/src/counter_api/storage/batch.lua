@@ -8,6 +8,7 @@
 --   until     Redis' time, in milliseconds, after which nothing may be applied any more
 --   receipt   true: leave a receipt even if nothing changes (earlier copies may be under way; replicas are waited for)
 --   keep      seconds to keep an idempotency record
+--   listed    until when a counter may be made that is not there (see creation.lua), in milliseconds of Redis' time
 --   series    [key, seconds of a bucket, seconds to keep it] of each that an operation names
 --   operations  each with one of
 --     add     what to add; with `least` and `most`, what the counter may hold before; with `ttl`, seconds that a new
@@ -24,6 +25,7 @@
 --   split    a joined operation is refused: nothing was done, send it unjoined
 --   late     nothing was done, because it came too late
 --   stale    nothing was done, because a later batch of this sender was here before
+--   unlisted nothing was done, because the counter is not there and its name is not listed: list it, and send it again
 --
 -- Redis does not roll a script back: everything is judged before the first write.
 
@@ -52,8 +54,8 @@ local function bucket_of(series)
   if not bucket then
     local key, step = batch.series[series][1], batch.series[series][2]
     bucket = {key = KEYS[key], start = now - now % step, high = 0, low = 0}
-    local held = not deleted and redis.call('HGET', bucket.key, string.format('%.0f', bucket.start))
-    if held then bucket.high, bucket.low = from_text(held) end
+    local held = redis.call('HGET', bucket.key, string.format('%.0f', bucket.start))
+    if held and existed and not deleted then bucket.high, bucket.low = from_text(held) end
     buckets[series] = bucket
   end
   return bucket
@@ -144,6 +146,9 @@ for place, operation in ipairs(batch.operations) do
   end
   replies[place] = reply
 end
+if exists and not existed and not listed(batch.listed) then
+  return batch.receipt and leave_receipt(batch.number, 'unlisted') or 'unlisted'
+end
 local reply = table.concat(replies, ' ')
 
 -- From here on only writes.
@@ -152,6 +157,7 @@ if deleted then
   redis.call('DEL', counter)
   for _, key in ipairs(deleted) do redis.call('DEL', KEYS[key]) end
 end
+if exists and not existed then forget_series(counter) end
 if exists and (added or assigned) then
   local fresh = not existed or deleted
   if fresh and time_to_live then

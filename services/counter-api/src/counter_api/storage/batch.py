@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from counter_api.operations import Delete, Operation, Outcome
+from counter_api.problems import NotListed
 from counter_api.storage.calls import Argument, Sending
 from counter_api.storage.encoding import Judged, Terms
 from counter_api.storage.plain_sum import PlainSum
 from counter_api.storage.scripts import BATCH, DELETIONS
 from evenkeel.problems import Problem
+
+FOR_EVER = 2**53
+"""Milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class Group:
 
     name: str
     operations: Sequence[Operation]
+    listed: int = 0
+    """Until when the counter may be made if it is not there, in milliseconds of Redis' time: its name is listed."""
 
     @property
     def batch_key(self) -> tuple[str, bool]:
@@ -36,14 +42,17 @@ class CounterBatch(Sending):
         self._numbers = numbers
         self._number = next(numbers)
         self._terms = terms
+        # What is no caller's is in no list.
+        self._listed = FOR_EVER if name.startswith("_") else 0
         self._operations: list[Operation] = []
         self._encoded: PlainSum | Judged | None = None
         self.outcomes: list[Outcome] = []
 
-    def add(self, operations: Sequence[Operation]) -> slice:
-        """Where in `outcomes` theirs will be."""
+    def add(self, group: Group) -> slice:
+        """Where in `outcomes` its own will be."""
         start = len(self._operations)
-        self._operations.extend(operations)
+        self._operations.extend(group.operations)
+        self._listed = max(self._listed, group.listed)
         return slice(start, len(self._operations))
 
     def command(self, until: int) -> tuple[Argument, ...]:
@@ -52,7 +61,7 @@ class CounterBatch(Sending):
             encoded = self._encoded = PlainSum.of(self._keys, self._operations) or self._judged(joining=True)
             self.script = encoded.script
         receipt = self.unsure or self._terms.replicated
-        arguments = encoded.arguments(self._number, until, receipt=receipt)
+        arguments = encoded.arguments(self._number, until, receipt=receipt, listed=self._listed)
         return ("EVALSHA", encoded.script.sha, len(encoded.keys), *encoded.keys, *arguments)
 
     def receive(self, reply: Any) -> bool:
@@ -66,6 +75,10 @@ class CounterBatch(Sending):
             self._encoded = self._judged(joining=False)
             self.script = self._encoded.script
             return False
+        if reply == b"unlisted":
+            # As above; what the caller sends when the name is listed is another batch.
+            self.fail(lambda: NotListed("There is no such counter, and it was not made."))
+            return True
         self.outcomes = self._encoded.outcomes(reply)
         return True
 

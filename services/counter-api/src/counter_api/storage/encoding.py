@@ -62,8 +62,9 @@ class Judged:
         series = [(self._key(f"{keys[0]}:series:{unit}"), STEPS[unit], retention[unit]) for unit in self._series]
         self._same = f'"keep":{terms.idempotency_ttl},"series":{_json(series)},"operations":{_json(encoded)}'
 
-    def arguments(self, number: int, until: int, *, receipt: bool) -> tuple[Argument, ...]:
-        return (f'{{"number":{number},"until":{until},"receipt":{_json(receipt)},{self._same}}}',)
+    def arguments(self, number: int, until: int, *, receipt: bool, listed: int) -> tuple[Argument, ...]:
+        differs = f'"number":{number},"until":{until},"listed":{listed},"receipt":{_json(receipt)}'
+        return (f"{{{differs},{self._same}}}",)
 
     def outcomes(self, reply: bytes) -> list[Outcome]:
         """What became of each operation."""

@@ -26,13 +26,21 @@ class ExpiringDict(Generic[K, V]):
         """`ttl` is in seconds and counts if the entry is new; what is there already keeps its own."""
         self._expire()
         if key in self._entries:
-            deadline = self._entries[key][1]
-        elif ttl is None:
-            deadline = None
+            self._entries[key] = (value, self._entries[key][1])
         else:
+            self.replace(key, value, ttl=ttl)
+
+    def replace(self, key: K, value: V, *, ttl: float | None) -> None:
+        """As `put`, but the time to live counts in any case."""
+        self._expire()
+        deadline = None
+        if ttl is not None:
             deadline = self._clock() + ttl
             heapq.heappush(self._deadlines, (deadline, key))
+        new = key not in self._entries
         self._entries[key] = (value, deadline)
+        if new:
+            self._added(key)
 
     def ttl(self, key: K) -> float | None:
         """Seconds that the entry has left; None if it stays, or is not there."""
@@ -41,7 +49,8 @@ class ExpiringDict(Generic[K, V]):
         return None if deadline is None else deadline - self._clock()
 
     def pop(self, key: K) -> None:
-        self._entries.pop(key, None)
+        if self._entries.pop(key, None) is not None:
+            self._removed(key)
 
     def __iter__(self) -> Iterator[K]:
         self._expire()
@@ -53,3 +62,10 @@ class ExpiringDict(Generic[K, V]):
             # Another deadline: the entry was deleted and made again since.
             if key in self._entries and self._entries[key][1] == deadline:
                 del self._entries[key]
+                self._removed(key)
+
+    def _added(self, key: K) -> None:
+        """For those who want to know which keys there are."""
+
+    def _removed(self, key: K) -> None:
+        """As above."""

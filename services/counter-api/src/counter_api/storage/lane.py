@@ -68,7 +68,7 @@ class Lane:
                     name, deletions=deletions, sender=self._sender, numbers=self._numbers, terms=self._terms
                 )
                 sendings.append(batch)
-            places.append((batch, batch.add(item.operations)))
+            places.append((batch, batch.add(item)))
         await self._delivery.deliver(sendings)
         return [_result(place) for place in places]
 

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from counter_api.listing.sorted_counters import SortedCounters
 from counter_api.operations import (
     INT64_MAX,
     INT64_MIN,
@@ -22,7 +23,7 @@ from counter_api.operations import (
 from counter_api.problems import IdempotencyMismatch
 from counter_api.series import STEPS, Bucket, Unit, bucket_start
 from counter_api.storage.expiring import ExpiringDict
-from counter_api.storage.protocol import Page
+from counter_api.storage.protocol import Page, Requests
 
 
 class MemoryStore:
@@ -41,14 +42,14 @@ class MemoryStore:
         self._idempotency_ttl = idempotency_ttl
         self._series_retention = series_retention
         self._calendar = calendar
-        self._counters: ExpiringDict[str, int] = ExpiringDict(clock)
+        self._counters = SortedCounters(clock, self._forget_series)
         self._series: dict[tuple[str, Unit], dict[int, int]] = {}
         self._records: ExpiringDict[tuple[str, str], tuple[str, int]] = ExpiringDict(clock)
         self._batches: ExpiringDict[str, str] = ExpiringDict(clock)
         self._requests = 0
 
     @property
-    def counters(self) -> ExpiringDict[str, int]:
+    def counters(self) -> SortedCounters:
         return self._counters
 
     async def apply(self, operations: Sequence[Operation]) -> list[Outcome]:
@@ -113,9 +114,11 @@ class MemoryStore:
         if operation.condition is not None and not operation.condition.holds(current):
             return operation.condition.unmet(current)
         self._counters.pop(operation.name)
-        for unit in STEPS:
-            self._series.pop((operation.name, unit), None)
         return Applied(0)
+
+    def _forget_series(self, name: str) -> None:
+        for unit in STEPS:
+            self._series.pop((name, unit), None)
 
     async def claim(self, batch: Once) -> None:
         async with self._lock:
@@ -130,26 +133,24 @@ class MemoryStore:
     async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
         async with self._lock:
             newest = bucket_start(unit, self._calendar())
+            # Which removes what has expired.
+            self._counters.get(name)
             buckets = self._series.get((name, unit), {})
         starts = range(newest - (last - 1) * STEPS[unit], newest + 1, STEPS[unit])
         return [Bucket(start, buckets.get(start, 0)) for start in starts]
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
         async with self._lock:
-            names = sorted(
-                name for name in self._counters if name.startswith(prefix) and name[0] != "_" and name > (after or "")
-            )
-            values = [(name, self._counters.get(name)) for name in names[:limit]]
-        following = names[limit - 1] if len(names) > limit else None
-        return Page([(name, value) for name, value in values if value is not None], following)
+            found = self._counters.following(prefix=prefix, after=after or "", count=limit + 1)
+        return Page(found[:limit], found[limit - 1][0] if len(found) > limit else None)
 
     def count_request(self) -> Awaitable[None]:
         # Without a lock, because without an await in between nothing else runs in this process' event loop.
         self._requests += 1
         return asyncio.sleep(0)
 
-    async def requests(self) -> dict[str, int]:
-        return {self._replica: self._requests}
+    async def requests(self) -> Requests:
+        return Requests(self._requests, {self._replica: self._requests})
 
     def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         return {}

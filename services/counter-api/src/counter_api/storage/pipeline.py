@@ -88,14 +88,11 @@ class RedisPipeline:
         replies = await self.reads([Call(arguments, at=address) for address in addresses])
         return dict(zip(addresses, replies, strict=True))
 
-    async def scan(self, pattern: str, *, kind: str = "string") -> AsyncIterator[bytes]:
-        """Keys of all servers, some of them more than once; those that come or go meanwhile may be among them."""
-        async for _, keys in self.scan_steps(pattern, kind=kind):
-            for key in keys:
-                yield key
-
     async def scan_steps(self, pattern: str, *, kind: str = "string") -> AsyncIterator[tuple[str, list[bytes]]]:
-        """As `scan`, step by step: the address of a server and some of its keys."""
+        """Keys of all servers, step by step: the address of a server, and some of its keys.
+
+        Some may come more than once, and those that come or go meanwhile may be among them.
+        """
         for address in await self._addresses():
             cursor = 0
             while True:

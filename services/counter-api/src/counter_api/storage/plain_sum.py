@@ -28,11 +28,11 @@ class PlainSum:
             total += operation.by
         return cls(keys, increments, total) if INT64_MIN <= total <= INT64_MAX else None
 
-    def arguments(self, number: int, until: int, *, receipt: bool) -> tuple[Argument, ...]:
-        return number, until, "1" if receipt else "", self._total
+    def arguments(self, number: int, until: int, *, receipt: bool, listed: int) -> tuple[Argument, ...]:
+        return number, until, "1" if receipt else "", self._total, listed
 
     def outcomes(self, reply: bytes) -> list[Outcome]:
-        value = int(reply[1:]) - self._total
+        value = int(reply[1:])
         outcomes: list[Outcome] = []
         for increment in self._increments:
             value += increment.by

@@ -16,6 +16,14 @@ class Page:
     next_after: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """`total` includes those of replicas that have been forgotten."""
+
+    total: int
+    replicas: dict[str, int]
+
+
 class Store(Protocol):
     """Each operation takes effect at once and alone, or not at all.
 
@@ -49,8 +57,8 @@ class Store(Protocol):
         """Count one request for this replica; queued on return, done when awaited."""
         ...
 
-    async def requests(self) -> dict[str, int]:
-        """Requests by replica, all that this replica has queued before included."""
+    async def requests(self) -> Requests:
+        """How many there were, all that this replica has queued before included."""
         ...
 
     def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:

@@ -1,30 +1,27 @@
 """Counters in Redis: exact over any number of replicas, durable as far as Redis is set up to be (see safety)."""
 
 import asyncio
-import bisect
-import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
+from counter_api.listing.redis_listing import RedisListing
 from counter_api.metrics import Metrics
 from counter_api.operations import Once, Operation, Outcome
-from counter_api.problems import IdempotencyMismatch, NotACounter, NothingApplied
+from counter_api.problems import IdempotencyMismatch, NotACounter, NothingApplied, NotListed
 from counter_api.series import STEPS, Bucket, Unit
 from counter_api.storage import safety
 from counter_api.storage.batch import Group
 from counter_api.storage.integers import integer
 from counter_api.storage.pipeline import Call, RedisPipeline
-from counter_api.storage.protocol import Page
+from counter_api.storage.presence import Presence
+from counter_api.storage.protocol import Page, Requests
 from counter_api.storage.request_tally import REQUESTS, RequestTally
 from counter_api.storage.scripts import SERIES
 from evenkeel.problems import Problem
 
-log = logging.getLogger(__name__)
-
 # The braces are Redis Cluster's hash tag: a counter and what belongs to it share a slot. A caller's name starts with
 # neither brace nor underscore, so it meets none of these.
 BATCHES = "{_batches}"
-_COUNTER_KEY = re.compile(rb"\{([A-Za-z0-9][A-Za-z0-9._:-]{0,127})\}")
 
 
 class RedisStore:
@@ -35,28 +32,55 @@ class RedisStore:
         replica: str,
         idempotency_ttl: int,
         replica_acks: int,
+        most_waiting: int,
         allow_unsafe: bool,
         metrics: Metrics,
     ) -> None:
-        """`idempotency_ttl` is in seconds."""
+        """`idempotency_ttl` is in seconds, `most_waiting` bounds the counters that wait to be made."""
         self.pipeline = pipeline
+        self.presence = Presence(pipeline, replica=replica)
+        self.listing = RedisListing(pipeline, most_waiting=most_waiting)
         self._replica = replica
         self._idempotency_ttl = idempotency_ttl
         self._replica_acks = replica_acks
         self._allow_unsafe = allow_unsafe
         self._requests = RequestTally(pipeline.submit, replica=replica, uncounted=metrics.uncounted_requests)
 
+    async def close(self) -> None:
+        await self.listing.close()
+
     async def apply(self, operations: Sequence[Operation]) -> list[Outcome]:
         if len(operations) == 1:
-            return await self._submitted(Group(operations[0].name, operations))
+            group = Group(operations[0].name, operations)
+            result = await self._submitted(group)
+            if isinstance(result[0], NotListed):
+                [result] = await self._made([group])
+            return result
         places: dict[str, list[int]] = {}
         for place, operation in enumerate(operations):
             places.setdefault(operation.name, []).append(place)
-        submitted = [self._submitted(Group(name, [operations[place] for place in its])) for name, its in places.items()]
+        groups = [Group(name, [operations[place] for place in its]) for name, its in places.items()]
+        results = await self._results(groups)
+        absent = [place for place, result in enumerate(results) if isinstance(result[0], NotListed)]
+        if absent:
+            for place, result in zip(absent, await self._made([groups[place] for place in absent]), strict=True):
+                results[place] = result
         outcomes: dict[int, Outcome] = {}
-        for its, future in zip(places.values(), submitted, strict=True):
-            outcomes.update(zip(its, await future, strict=True))
+        for its, result in zip(places.values(), results, strict=True):
+            outcomes.update(zip(its, result, strict=True))
         return [outcomes[place] for place in range(len(operations))]
+
+    async def _made(self, groups: Sequence[Group]) -> list[list[Outcome]]:
+        """Send again what would make counters, having listed their names."""
+        try:
+            listed = await self.listing.names.listed([group.name for group in groups])
+        except NothingApplied as problem:
+            return [[problem] * len(group.operations) for group in groups]
+        return await self._results([replace(group, listed=listed) for group in groups])
+
+    async def _results(self, groups: Sequence[Group]) -> list[list[Outcome]]:
+        submitted = [self._submitted(group) for group in groups]
+        return [await result for result in submitted]
 
     def _submitted(self, group: Group) -> "asyncio.Future[list[Outcome]]":
         try:
@@ -84,7 +108,7 @@ class RedisStore:
         return value
 
     async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
-        call = Call((1, f"{{{name}}}:series:{unit}", STEPS[unit], last), SERIES)
+        call = Call((2, f"{{{name}}}:series:{unit}", f"{{{name}}}", STEPS[unit], last), SERIES)
         [reply] = await self.pipeline.reads([call])
         if isinstance(reply, Problem):
             raise reply
@@ -93,45 +117,19 @@ class RedisStore:
         return [Bucket(oldest + place * STEPS[unit], int(value or 0)) for place, value in enumerate(values)]
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
-        # One more than asked for shows whether there is a following page.
-        names = await self._first_names(prefix, after or "", limit + 1)
-        following, names = names[limit - 1] if len(names) > limit else None, names[:limit]
-        found = await self.pipeline.reads([Call(("GET", f"{{{name}}}")) for name in names])
-        counters = []
-        for name, value in zip(names, found, strict=True):
-            if isinstance(value, NotACounter):
-                continue
-            if isinstance(value, Problem):
-                raise value
-            # A counter may be gone since the scan, and somebody else's data is no counter.
-            number = integer(value)
-            if number is not None:
-                counters.append((name, number))
-        return Page(counters, following)
-
-    async def _first_names(self, prefix: str, after: str, count: int) -> list[str]:
-        """Go over all keys, keeping only the first `count` names: constant memory for any number of counters."""
-        first: list[str] = []
-        async for key in self.pipeline.scan(f"{{{prefix}*}}"):
-            match = _COUNTER_KEY.fullmatch(key)
-            name = match[1].decode() if match else ""
-            if name <= after or (len(first) == count and name >= first[-1]):
-                continue
-            place = bisect.bisect_left(first, name)
-            # SCAN may give a key more than once.
-            if first[place : place + 1] != [name]:
-                first.insert(place, name)
-                del first[count:]
-        return first
+        return await self.listing.page(prefix=prefix, after=after, limit=limit)
 
     def count_request(self) -> Awaitable[None]:
         return self._requests.add(1)
 
-    async def requests(self) -> dict[str, int]:
+    async def requests(self) -> Requests:
         # Whatever was queued before this nothing is in Redis once it is answered.
         await self._requests.add(0)
         found: Mapping[bytes, bytes] = await self.pipeline.read("HGETALL", REQUESTS)
-        return {replica.decode(): int(count) for replica, count in found.items()}
+        replicas = {replica.decode(): int(count) for replica, count in found.items()}
+        total = sum(replicas.values())
+        replicas.pop("", None)
+        return Requests(total, replicas)
 
     def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         checks: dict[str, Callable[[], Awaitable[None]]] = {"redis": self._ping}

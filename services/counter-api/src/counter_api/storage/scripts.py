@@ -1,8 +1,9 @@
-"""The Lua scripts beside this module."""
+"""Lua scripts, and those beside this module."""
 
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -11,17 +12,23 @@ class Script:
     sha: str
 
 
-def _load(*names: str, flags: str = "") -> Script:
+def load(*parts: Traversable, flags: str = "") -> Script:
+    """Files put together as one script."""
     # The first line makes Redis refuse a script that writes before it starts where it could not finish (out of
     # memory, read-only replica, disk failure), instead of at its first write.
-    folder = files(__package__)
-    source = "\n".join([f"#!lua{flags}", *(folder.joinpath(name).read_text(encoding="utf-8") for name in names)])
+    source = "\n".join([f"#!lua{flags}", *(part.read_text(encoding="utf-8") for part in parts)])
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-SUM = _load("receipt.lua", "sum.lua")
-BATCH = _load("receipt.lua", "exact.lua", "batch.lua")
-DELETIONS = _load("receipt.lua", "exact.lua", "batch.lua", flags=" flags=allow-oom")
+_HERE = files(__package__)
+CREATION, SERIES_OF = _HERE / "creation.lua", _HERE / "series_of.lua"
+"""Parts of every script that makes counters."""
+
+_BATCH = (_HERE / "receipt.lua", CREATION, SERIES_OF, _HERE / "exact.lua", _HERE / "batch.lua")
+
+SUM = load(_HERE / "receipt.lua", CREATION, SERIES_OF, _HERE / "sum.lua")
+BATCH = load(*_BATCH)
+DELETIONS = load(*_BATCH, flags=" flags=allow-oom")
 """For batches that only delete: that is how memory gets free again."""
 
-SERIES = _load("series.lua", flags=" flags=no-writes")
+SERIES = load(_HERE / "series.lua", flags=" flags=no-writes")

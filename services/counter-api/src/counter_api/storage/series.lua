@@ -1,6 +1,7 @@
 -- The latest buckets of a series, by Redis' clock.
 --
 -- KEYS[1]  the series
+-- KEYS[2]  the counter; without it there is no series, even if its key is still there
 -- ARGV     seconds of a bucket, how many buckets
 -- Replies  when the newest bucket began, then what each holds (nothing: nil), oldest first
 
@@ -11,4 +12,8 @@ local starts = {}
 for place = 1, count do
   starts[place] = string.format('%.0f', newest - (count - place) * step)
 end
-return {newest, redis.call('HMGET', KEYS[1], unpack(starts))}
+local values = redis.call('HMGET', KEYS[1], unpack(starts))
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  for place = 1, count do values[place] = false end
+end
+return {newest, values}

@@ -7,15 +7,17 @@ when all slots of a batch are done; a retry does the batch again that was under 
 import itertools
 from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
 
 from redis.crc import key_slot
 
+from counter_api.storage.scripts import load
 from counter_api.transfer.entries import Entry
-from counter_api.transfer.redis_transfer import RedisTransfer, checked, import_call, load
+from counter_api.transfer.redis_transfer import PARTS, RedisTransfer, checked, import_call
 from counter_api.transfer.storage import EntryIsForeign, Progress
 from evenkeel.redis.cluster import SLOTS
 
-IMPORT_SLOT = load("counters.lua", "import_slot.lua")
+IMPORT_SLOT = load(*PARTS, files(__package__) / "import_slot.lua")
 
 
 class ClusterTransfer(RedisTransfer):
@@ -28,7 +30,7 @@ class ClusterTransfer(RedisTransfer):
         slots: dict[int, list[int]] = {}
         for place, entry in enumerate(entries):
             slots.setdefault(key_slot(f"{{{entry.name}}}".encode()), []).append(place)
-        head = (before.applied, after.digest, keep)
+        head = (before.applied, after.digest, keep, await self._listed(entries))
         replies = await self._pipeline.replies(
             [
                 import_call(IMPORT_SLOT, _slot_record(slot, record), head, [entries[place] for place in places])

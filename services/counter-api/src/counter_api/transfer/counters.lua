@@ -1,4 +1,4 @@
--- Prepended to import.lua and import_slot.lua: counters are KEYS[2..], each with two of ARGV[4..].
+-- Prepended to import.lua and import_slot.lua: counters are KEYS[2..], each with two of ARGV[5..].
 
 -- The place, from 0, of the first counter whose key holds somebody else's data, or nil.
 local function first_foreign()
@@ -10,7 +10,8 @@ end
 
 local function set_counters()
   for i = 2, #KEYS do
-    local value, ttl = ARGV[2 * i], ARGV[2 * i + 1]
+    if redis.call('EXISTS', KEYS[i]) == 0 then forget_series(KEYS[i]) end
+    local value, ttl = ARGV[2 * i + 1], ARGV[2 * i + 2]
     if ttl == '' then
       redis.call('SET', KEYS[i], value)
     else

@@ -5,12 +5,15 @@
 -- ARGV[1]   what the record must say for anything to be done, '' if there must be none
 -- ARGV[2]   what it shall say then
 -- ARGV[3]   seconds to keep it
--- ARGV[4..] value and time to live in seconds ('' for none) of each counter
--- Replies   what the record says in the end | place of the first counter, from 0, whose key holds somebody else's data
+-- ARGV[4]   until when counters may be made (see creation.lua); 0 if there are none
+-- ARGV[5..] value and time to live in seconds ('' for none) of each counter
+-- Replies   what the record says in the end | place of the first counter, from 0, whose key holds somebody else's data |
+--           'unlisted': nothing was done, because it came too late
 
 local before = redis.call('GET', KEYS[1]) or ''
 if before ~= ARGV[1] then return before end
 
+if #KEYS > 1 and not listed(ARGV[4]) then return 'unlisted' end
 local foreign = first_foreign()
 if foreign then return foreign end
 set_counters()

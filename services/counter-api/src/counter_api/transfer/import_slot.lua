@@ -5,8 +5,10 @@
 -- ARGV[1]   how many counters of the import precede this batch
 -- ARGV[2]   digest of all lines up to the end of this batch
 -- ARGV[3]   seconds to keep the record
--- ARGV[4..] value and time to live in seconds ('' for none) of each counter
--- Replies   'set', now or before | place of the first counter, from 0, whose key holds somebody else's data
+-- ARGV[4]   until when counters may be made (see creation.lua); 0 if there are none
+-- ARGV[5..] value and time to live in seconds ('' for none) of each counter
+-- Replies   'set', now or before | place of the first counter, from 0, whose key holds somebody else's data |
+--           'unlisted': nothing was done, because it came too late
 
 -- A batch that begins later is only begun when all slots of this one are done. One that begins here with other lines
 -- was never acknowledged, so this one takes its place.
@@ -16,6 +18,7 @@ if seen then
   if tonumber(begin) > tonumber(ARGV[1]) or (begin == ARGV[1] and digest == ARGV[2]) then return 'set' end
 end
 
+if #KEYS > 1 and not listed(ARGV[4]) then return 'unlisted' end
 local foreign = first_foreign()
 if foreign then return foreign end
 set_counters()

@@ -1,9 +1,10 @@
 """Export from the memory of one process and import into it."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from itertools import islice
 
+from counter_api.listing.sorted_counters import SortedCounters
 from counter_api.storage.expiring import ExpiringDict
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.storage import Progress
@@ -14,19 +15,22 @@ _BATCH = 500
 class MemoryTransfer:
     """Without an await in the middle, nothing else of this process' event loop comes in between."""
 
-    def __init__(self, counters: ExpiringDict[str, int], clock: Callable[[], float]) -> None:
+    def __init__(self, counters: SortedCounters, clock: Callable[[], float]) -> None:
         """`counters` are those of the store, `clock` theirs."""
         self._counters = counters
         self._records: ExpiringDict[str, Progress] = ExpiringDict(clock)
 
     async def export(self, prefix: str) -> AsyncIterator[list[Entry]]:
-        names = iter([name for name in self._counters if name.startswith(prefix) and name[0] != "_"])
-        while batch := list(islice(names, _BATCH)):
-            yield [entry for name in batch if (entry := self._entry(name)) is not None]
+        after = ""
+        while found := self._counters.following(prefix=prefix, after=after, count=_BATCH):
+            yield [Entry(name, value, self._ttl(name)) for name, value in found]
+            after = found[-1][0]
+            # Whoever takes an export fast never lets go of the event loop otherwise.
+            await asyncio.sleep(0)
 
-    def _entry(self, name: str) -> Entry | None:
-        value, left = self._counters.get(name), self._counters.ttl(name)
-        return None if value is None else Entry(name, value, None if left is None else math.ceil(left))
+    def _ttl(self, name: str) -> int | None:
+        left = self._counters.ttl(name)
+        return None if left is None else math.ceil(left)
 
     async def progress(self, record: str) -> Progress:
         return self._records.get(record) or Progress()
@@ -38,8 +42,6 @@ class MemoryTransfer:
         if known != before:
             return known
         for entry in entries:
-            self._counters.pop(entry.name)
-            self._counters.put(entry.name, entry.value, ttl=entry.ttl)
-        self._records.pop(record)
-        self._records.put(record, after, ttl=keep)
+            self._counters.replace(entry.name, entry.value, ttl=entry.ttl)
+        self._records.replace(record, after, ttl=keep)
         return after

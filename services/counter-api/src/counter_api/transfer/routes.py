@@ -55,10 +55,9 @@ router = APIRouter(tags=["counters"])
 @router.get(
     "/v1/counters:export",
     summary="All counters, a line of JSON each",
-    description="""In no order. Each counter that exists all the while is there with some value that it had meanwhile;
-rarely, when Redis reorganises its keys, it comes twice, the newer value last, which is how import takes it. `ttl` is
-what is left of a time to live, in seconds. An export that fails on the way ends without the end of its body (the last
-chunk, or an HTTP/2 reset), which every client reports.""",
+    description="""In the order of their names. Each counter that exists all the while is there, once, with some value
+that it had meanwhile. `ttl` is what is left of a time to live, in seconds. An export that fails on the way ends without
+the end of its body (the last chunk, or an HTTP/2 reset), which every client reports.""",
     response_class=Lines,
     responses={
         200: {"description": "the counters", "content": _CONTENT},

@@ -28,10 +28,9 @@ class TransferStore(Protocol):
     """A method may raise NothingApplied or OutcomeUnknown when the store cannot be reached."""
 
     def export(self, prefix: str) -> AsyncIterator[list[Entry]]:
-        """Batches of counters whose name starts with `prefix`, in no order.
+        """Batches of counters whose name starts with `prefix`, in the order of their names.
 
-        A counter that exists all the time comes once, or, if Redis reorganises its keys meanwhile, more than once, the
-        newest last.
+        A counter that exists all the time comes once.
         """
         ...
 

@@ -1,0 +1,8 @@
+-- Removes what a counter has left behind that has expired or was deleted by other means.
+--
+-- KEYS[1]  the counter
+-- Replies  1 if there is no such counter
+
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+forget_series(KEYS[1])
+return 1

@@ -1,0 +1,54 @@
+"""Which replicas GET /stats names: those that were there within a day; the others' requests stay in the total."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+from counter_api.storage.calls import Call
+from counter_api.storage.pipeline import RedisPipeline
+from counter_api.storage.request_tally import REQUESTS
+from counter_api.storage.scripts import load
+from evenkeel.problems import Problem
+
+log = logging.getLogger(__name__)
+
+PRESENCE = load(files(__package__) / "presence.lua")
+
+FORGOTTEN_AFTER = 86_400
+"""Seconds."""
+
+EVERY = 600.0
+"""Seconds between two notes that a replica is there."""
+
+RETRY = 10.0
+"""Seconds, where the last one failed."""
+
+
+class Presence:
+    def __init__(self, pipeline: RedisPipeline, *, replica: str) -> None:
+        self._pipeline = pipeline
+        self._replica = replica
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def note(self) -> bool:
+        """That this replica is there; whether that succeeded."""
+        call = Call((2, REQUESTS, f"{REQUESTS}:seen", self._replica, FORGOTTEN_AFTER), PRESENCE, repeatable=True)
+        [reply] = await self._pipeline.replies([call])
+        if isinstance(reply, Problem):
+            log.info("that this replica is there could not be noted", extra={"reason": reply.detail})
+        return not isinstance(reply, Problem)
+
+    async def _run(self) -> None:
+        while True:
+            noted = await self.note()
+            await asyncio.sleep(EVERY if noted else RETRY)
