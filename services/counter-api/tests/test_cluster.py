@@ -163,6 +163,9 @@ async def test_a_node_that_dies_and_comes_back(serve: Serve, emptied: Cluster) -
         while not await emptied.agrees():  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.05)
         assert await add(client, "n00") == 2
+        # Some of them were made while the shard of their names was away.
+        page = await client.get("/v1/counters?prefix=n")
+        assert [counter["name"] for counter in page.json()["data"]] == sorted(["n00", *others])
 
 
 async def test_one_unsafe_node_is_enough_to_be_not_ready(serve: Serve, emptied: Cluster) -> None:

@@ -16,6 +16,7 @@ from counter_api.metrics import Metrics
 from counter_api.operations import INT64_MAX, Applied, Condition, Delete, Increment, Operation, Outcome, Put, once
 from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, OutcomeUnknown
 from counter_api.settings import Settings
+from counter_api.storage.protocol import Requests
 from counter_api.storage.redis_store import RedisStore
 from evenkeel.problems import PreconditionFailed, Problem
 
@@ -259,4 +260,4 @@ async def test_a_request_is_never_counted_twice(store: RedisStore, proxy: LossyP
     with pytest.raises(OutcomeUnknown):
         await store.count_request()
     await store.count_request()
-    assert await store.requests() == {"replica-a": 3}
+    assert await store.requests() == Requests(3, {"replica-a": 3})

@@ -12,7 +12,7 @@ from counter_api.metrics import Metrics
 from counter_api.operations import Applied, Delete, Increment, Outcome, Put
 from counter_api.problems import NothingApplied
 from counter_api.settings import Settings
-from counter_api.storage.batch import Group
+from counter_api.storage.batch import FOR_EVER, Group
 from counter_api.storage.encoding import Terms
 from counter_api.storage.pipeline import Call, RedisPipeline
 from evenkeel.problems import NotFound, Problem
@@ -33,7 +33,7 @@ async def pipeline(counters_url: str) -> AsyncIterator[RedisPipeline]:
 
 
 async def add(pipeline: RedisPipeline, name: str, by: int = 1) -> list[Outcome]:
-    outcomes: list[Outcome] = await pipeline.submit(Group(name, [Increment(name=name, by=by)]))
+    outcomes: list[Outcome] = await pipeline.submit(Group(name, [Increment(name=name, by=by)], FOR_EVER))
     return outcomes
 
 
@@ -134,10 +134,10 @@ async def test_a_crowded_counter_does_not_keep_another_one_waiting(counters_url:
         terms=terms,
         most_waiting=200_000,
     )
-    crowd = [pipeline.submit(Group("a", [Increment(name="a")])) for _ in range(20_000)]
+    crowd = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(20_000)]
     other = asyncio.create_task(add(pipeline, "b"))
     await asyncio.sleep(0)
-    later = [pipeline.submit(Group("a", [Increment(name="a")])) for _ in range(20_000)]
+    later = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(20_000)]
     assert await other == [Applied(1)]
     assert not any(future.done() for future in later[1000:])
     outcomes = await asyncio.gather(*crowd, *later)
@@ -151,9 +151,9 @@ async def test_too_many_waiting_are_refused_before_anything_is_sent(counters_url
     pipeline = RedisPipeline(
         topology_of(counters_url, name="test"), Metrics(CollectorRegistry()).redis_errors, terms=terms, most_waiting=10
     )
-    accepted = [pipeline.submit(Group("a", [Increment(name="a")])) for _ in range(10)]
+    accepted = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(10)]
     with pytest.raises(NothingApplied, match="Too many operations are waiting for Redis, so nothing was changed"):
-        pipeline.submit(Group("a", [Increment(name="a")]))
+        pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER))
     outcomes = await asyncio.gather(*accepted)
     assert [outcome.value for [outcome] in outcomes if isinstance(outcome, Applied)] == [*range(1, 11)]
     assert await pipeline.read("GET", "{a}") == b"10"
@@ -169,13 +169,13 @@ async def test_deletions_are_not_held_up_by_what_memory_is_too_full_for(
         try:
             added, deleted, put = await asyncio.gather(
                 add(pipeline, "a"),
-                pipeline.submit(Group("a", [Delete(name="a")])),
-                pipeline.submit(Group("a", [Put(name="a", value=1)])),
+                pipeline.submit(Group("a", [Delete(name="a")], FOR_EVER)),
+                pipeline.submit(Group("a", [Put(name="a", value=1)], FOR_EVER)),
             )
         finally:
             await redis.config_set("maxmemory", "0")
     assert (type(added[0]), type(put[0])) == (NothingApplied, NothingApplied)
     assert deleted == [Applied(0)]
-    [absent] = await pipeline.submit(Group("a", [Delete(name="a")]))
+    [absent] = await pipeline.submit(Group("a", [Delete(name="a")], FOR_EVER))
     assert isinstance(absent, NotFound)
     assert isinstance(absent, Problem)

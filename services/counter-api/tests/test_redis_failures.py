@@ -182,6 +182,7 @@ async def test_a_read_only_replica_refuses(serve: Serve, own_redis: Any) -> None
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url) as client, Redis.from_url(own_redis.url) as redis:
         assert await value(client) == 1
+        assert (await client.get("/v1/counters")).status_code == 200
         await redis.replicaof("127.0.0.1", str(free_port()))
         for method, path, body in REQUESTS:
             response = await client.request(method, path, json=body)

@@ -27,7 +27,7 @@ from counter_api.operations import (
 from counter_api.problems import CounterBound, CounterOverflow, IdempotencyMismatch
 from counter_api.series import STEPS, UNITS
 from counter_api.settings import Settings
-from counter_api.storage.protocol import Page, Store
+from counter_api.storage.protocol import Page, Requests, Store
 from evenkeel.problems import NotFound, PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio
@@ -398,5 +398,5 @@ async def test_pages_hide_what_is_no_callers_counter(store: Store) -> None:
 async def test_requests_are_counted(store: Store) -> None:
     await asyncio.gather(*(store.count_request() for _ in range(100)))
     queued = store.count_request()
-    assert await store.requests() == {"replica-a": 101}
+    assert await store.requests() == Requests(101, {"replica-a": 101})
     await queued

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from counter_api.listing.scripts import LIST
-from counter_api.listing.shards import LISTED_FOR, STAMPED_FOR, Shard, shard_of
+from counter_api.listing.shards import ALL, LISTED_FOR, STAMPED_FOR, Shard, shard_of
 from counter_api.problems import NothingApplied
 from counter_api.storage.pipeline import Argument, Call, RedisPipeline
 from evenkeel.combining import Combiner, Full
@@ -51,9 +51,18 @@ class Names:
             raise NothingApplied("Too many counters wait to be made, so nothing was changed.") from None
 
     async def _list(self, shard: Shard, names: Sequence[str]) -> Sequence[int | NothingApplied]:
-        arguments: tuple[Argument, ...] = (2, shard.names, shard.stamps, STAMPED_FOR, *dict.fromkeys(names))
-        [time] = await self._pipeline.replies([Call(arguments, LIST, repeatable=True)])
-        if isinstance(time, Problem):
-            problem = NothingApplied(f"The counter could not be listed, so nothing was changed. {time.detail}")
-            return [time if isinstance(time, NothingApplied) else problem] * len(names)
-        return [time + LISTED_FOR] * len(names)
+        reply: int | Problem = 0
+        tried = set[str]()
+        # Any shard will do, since readers ask all of them: where a node of a cluster is away, one of another node.
+        begin = ALL.index(shard)
+        for each in (*ALL[begin:], *ALL[:begin]):
+            address = self._pipeline.topology.address(each.names)
+            if address in tried:
+                continue
+            tried.add(address)
+            arguments: tuple[Argument, ...] = (2, each.names, each.stamps, STAMPED_FOR, *dict.fromkeys(names))
+            [reply] = await self._pipeline.replies([Call(arguments, LIST, repeatable=True)])
+            if not isinstance(reply, Problem):
+                return [reply + LISTED_FOR] * len(names)
+        problem = NothingApplied(f"The counter could not be listed, so nothing was changed: {reply}")
+        return [reply if isinstance(reply, NothingApplied) else problem] * len(names)

@@ -40,7 +40,8 @@ async def following(pipeline: RedisPipeline, *, prefix: str, after: str, count: 
     shards = [names_of(reply) for reply in replies]
     if not all(shard.complete for shard in shards):
         return None
-    names = sorted(name for shard in shards for name in shard.names)
+    # A name may be in two of them.
+    names = sorted({name for shard in shards for name in shard.names})
     # Behind the last name that such a shard has given there may be others of its own.
     ends = [shard.names[-1] for shard in shards if len(shard.names) == each]
     known = bisect_right(names, min(ends)) if ends else len(names)

@@ -16,7 +16,7 @@ EXPORTED = 500
 MOST_GONE = 1000
 """Names without counters that a page passes over. One that meets more of them is shorter than was asked for."""
 
-COMPLETE_WITHIN = 2.0
+COMPLETE_WITHIN = 5.0
 """Seconds for which a reader waits for the index to be made."""
 
 

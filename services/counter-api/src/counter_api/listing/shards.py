@@ -1,7 +1,8 @@
 """The index of names in Redis, and why it is never wrong.
 
 Names are in a fixed number of shards by their hash, sorted sets that Redis reads in the order of names. In a cluster
-they are on all nodes, and a page merges the heads of all shards.
+they are on all nodes, and a page merges the heads of all shards. So a name may as well be in another shard than its
+own, and is, if it was listed while a node was away.
 
 * **A name is listed before its counter is made.** The scripts that make counters refuse to (`unlisted`) unless they are
   told that the name has just been listed. The service lists it and sends again. So a counter that exists never costs a

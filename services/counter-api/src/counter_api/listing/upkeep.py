@@ -102,8 +102,9 @@ class Upkeep:
         complete = False
         while True:
             try:
-                complete = complete or await self.complete()
-                if complete and await self._round.take():
+                if not complete:
+                    complete = await self.complete()
+                elif await self._round.take():
                     removed, added = await self.sweep(self._round), await self.scan(self._round)
                     await self._round.give_back(pause=PAUSE)
                     log.info("the index of names was looked after", extra={"removed": removed, "added": added})
@@ -134,11 +135,14 @@ class Upkeep:
         return all(names_of(reply).complete for reply in await self._pipeline.reads(calls))
 
     async def _remove(self, shard: Shard, gone: Sequence[str], read: int) -> int:
-        if not gone:
-            return 0
         # First what they left behind, which nobody finds without their names.
         replies = await self._replies([Call((1, f"{{{name}}}"), FORGET, repeatable=True) for name in gone])
-        gone = [name for name, still_gone in zip(gone, replies, strict=True) if still_gone]
+        return await self.unlist(shard, [name for name, still in zip(gone, replies, strict=True) if still], read)
+
+    async def unlist(self, shard: Shard, gone: Sequence[str], read: int) -> int:
+        """Remove names that had no counters when these were looked for, after `read`; how many these were."""
+        if not gone:
+            return 0
         call = Call((2, shard.names, shard.stamps, read, READ_FOR, STAMPED_FOR, *gone), UNLIST, repeatable=True)
         [removed] = await self._replies([call])
         return int(removed)
