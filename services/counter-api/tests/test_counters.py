@@ -274,3 +274,20 @@ async def test_replicas_share_the_counters(serve: Serve) -> None:
         assert (await one.post("/v1/counters/a/increment", headers=key)).json() == {"name": "a", "value": 401}
         replay = await two.post("/v1/counters/a/increment", headers=key)
         assert (replay.json(), replay.headers["Idempotency-Replayed"]) == ({"name": "a", "value": 401}, "true")
+
+
+async def test_how_long_answers_may_be_kept(client: httpx.AsyncClient) -> None:
+    """A cache has to ask before it uses a value again, and may never keep a problem."""
+    await client.post("/v1/counters/a/increment")
+    for headers in ({}, {"If-None-Match": '"1"'}):
+        read = await client.get("/v1/counters/a", headers=headers)
+        assert read.headers["Cache-Control"] == "no-cache", read.status_code
+    assert (await client.get("/v1/counters")).headers["Cache-Control"] == "no-cache"
+    for method, path in (
+        ("GET", "/v1/counters/b"),
+        ("GET", "/nowhere"),
+        ("PATCH", "/v1/counters/a"),
+        ("GET", "/v1/x?y"),
+    ):
+        problem = await client.request(method, path)
+        assert (problem.status_code >= 400, problem.headers["Cache-Control"]) == (True, "no-store"), path

@@ -132,7 +132,7 @@ async def test_a_batch_without_a_listing_changes_nothing(store: RedisStore, redi
     assert await redis.keys("{a}*") == []
     # Deleted and made again by one batch, it was there before.
     await make(store, "a")
-    again = [Delete(name="a"), Increment(name="a", by=3)]
+    again: list[Operation] = [Delete(name="a"), Increment(name="a", by=3)]
     assert await store.pipeline.submit(Group("a", again)) == [Applied(0), Applied(3)]
 
 
@@ -280,6 +280,23 @@ async def test_prefix_and_after_at_the_edges(store: RedisStore, limit: int) -> N
             assert [name for name, _ in page.counters] == expected[:limit]
             assert page.next_after == (expected[limit - 1] if len(expected) > limit else None)
     assert await store.page(prefix="zz", after="z" * 128, limit=limit) == Page([], None)
+
+
+async def test_a_shard_may_have_more_than_its_share(store: RedisStore) -> None:
+    names_by_shard = sorted((ALL.index(shard_of(f"n{n}")), f"n{n}") for n in range(3000))
+    one = [name for place, name in names_by_shard if place == 3]
+    others = [name for place, name in names_by_shard if place != 3][::100]
+    await make(store, *one, *others)
+    for limit in (1, 10, 100):
+        assert await names(store, limit=limit) == sorted([*one, *others])
+
+
+async def test_a_name_in_two_shards_is_one(store: RedisStore, redis: Redis) -> None:
+    await make(store, "a", "b", "c")
+    for shard in ALL:
+        await redis.zadd(shard.names, {"b": 0})
+    assert await names(store, limit=1) == ["a", "b", "c"]
+    assert await names(store) == ["a", "b", "c"]
 
 
 async def test_while_counters_come_and_go(store: RedisStore, make_settings: MakeSettings) -> None:

@@ -229,6 +229,8 @@ async def test_a_lost_reply_is_never_counted_twice(serve: Serve, counters_url: s
     key = {"Idempotency-Key": "k"}
     async with LossyProxy(counters_url).running() as proxy, serve(redis_url=proxy.url, patience=0.5) as client:
         assert await value(client) == 1
+        # When it has begun: what it does then would meet the proxy too.
+        assert (await client.get("/v1/counters")).status_code == 200
         proxy.lose_next()
         assert await value(client) == 2
         assert (await client.get("/v1/counters/a")).json() == {"name": "a", "value": 2}

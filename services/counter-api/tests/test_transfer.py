@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -13,9 +14,11 @@ from redis.asyncio import Redis
 from tests.problems import problem
 from tests.serving import Serve
 
+from counter_api.listing.sorted_counters import SortedCounters
 from counter_api.transfer import importing
 from counter_api.transfer.entries import LONGEST_LINE
 from counter_api.transfer.lines import lines
+from counter_api.transfer.memory_transfer import MemoryTransfer
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
@@ -300,6 +303,26 @@ async def test_changes_during_an_export(serve: Serve, counters_url: str) -> None
         stop.set()
         await churning
         assert {name: number for name, number in seen.items() if name[0] == "n"} == {f"n{n}": n for n in range(20_000)}
+
+
+async def test_an_export_from_memory_lets_others_have_their_turn() -> None:
+    """Even if whoever takes it is so fast that he never waits."""
+    counters = SortedCounters(time.monotonic, lambda _: None)
+    for number in range(10_000):
+        counters.put(f"n{number}", number, ttl=None)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    working = asyncio.create_task(others())
+    batches = [batch async for batch in MemoryTransfer(counters, time.monotonic).export("")]
+    working.cancel()
+    assert [entry.name for batch in batches for entry in batch] == sorted(f"n{n}" for n in range(10_000))
+    assert turns >= len(batches) >= 20
 
 
 async def test_bad_requests(client: httpx.AsyncClient) -> None:
