@@ -17,7 +17,7 @@ from counter_api.metrics import Metrics
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 FEW, MANY, RECORDS = 1000, 1_000_000, 2_000_000
 RECORD = "0123456789abcdef" * 4
