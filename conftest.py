@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from redis import Redis
 from tests import chromium, pgbouncer
-from tests.distribution import WORKERS_PER_CORE, longest_first, stay_together
+from tests.distribution import WORKERS_PER_CORE, longest_first, share_out_ports, stay_together
 from tests.servers import Servers, backend, docker_answers
 
 from user_api.migrate import migrate
@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.backend is None:
         config.option.backend = "containers" if docker_answers() else "embedded"
+    share_out_ports()
 
 
 def pytest_xdist_auto_num_workers() -> int:

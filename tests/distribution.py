@@ -1,9 +1,23 @@
 """How pytest-xdist spreads the tests: each one by itself, unless it shares something expensive with others."""
 
+import os
+
 import pytest
 from _pytest.nodeid import NodeId
 
+from stack.layout import PORTS, PORTS_VARIABLE
+
 WORKERS_PER_CORE = 3
+
+
+def share_out_ports() -> None:
+    """Give each worker ports of its own: a port that one has chosen is free to others until a server listens."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker:
+        workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        size = len(PORTS) // workers
+        first = PORTS.start + int(worker) * size
+        os.environ[PORTS_VARIABLE] = f"{first}-{first + size - 1}"
 
 
 def stay_together(item: pytest.Item) -> None:

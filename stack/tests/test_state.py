@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stack.layout import PORTS
+from stack.errors import StackError
+from stack.layout import PORTS, PORTS_VARIABLE, free_port
 from stack.state import Record, State
 
 
@@ -56,6 +57,14 @@ def test_the_supervisor_is_known_until_it_ends(path: Path) -> None:
     assert found.pid == os.getpid()
     state.end()
     assert State(path).supervisor_process() is None
+
+
+def test_ports_are_some_of_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PORTS_VARIABLE, "20100-20101")
+    assert {free_port() for _ in range(50)} <= {20100, 20101}
+    monkeypatch.setenv(PORTS_VARIABLE, "20100")
+    with pytest.raises(StackError, match="must look like 20000-29999"):
+        free_port()
 
 
 def test_ports_are_kept(path: Path) -> None:

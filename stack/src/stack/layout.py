@@ -15,6 +15,9 @@ from stack.errors import StackError
 # server's port while it restarts.
 PORTS = range(20000, 30000)
 
+PORTS_VARIABLE = "STACK_PORTS"
+"""`first-last`: a part of PORTS. Stacks that start at the same moment could otherwise choose the same port."""
+
 # A socket's path has at most 108 bytes on Linux and 104 on macOS, including the final zero.
 SOCKET_PATH_MAX = 103
 
@@ -130,8 +133,19 @@ def free_port(preferred: int | None = None) -> int:
     """A port to listen on: the preferred one if it is free."""
     if preferred is not None and port_is_free(preferred):
         return preferred
+    ports = _ports()
     for _ in range(1000):
-        port = secrets.choice(PORTS)
+        port = secrets.choice(ports)
         if port_is_free(port):
             return port
-    raise StackError(f"no free port between {PORTS.start} and {PORTS.stop - 1}")
+    raise StackError(f"no free port between {ports.start} and {ports.stop - 1}")
+
+
+def _ports() -> range:
+    named = os.environ.get(PORTS_VARIABLE)
+    if named is None:
+        return PORTS
+    first, _, last = named.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        raise StackError(f"{PORTS_VARIABLE} must look like {PORTS.start}-{PORTS.stop - 1}")
+    return range(int(first), int(last) + 1)
