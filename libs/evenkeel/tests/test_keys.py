@@ -49,7 +49,7 @@ def test_a_namespace_is_plain(namespace: str) -> None:
 async def test_a_late_answer_brings_no_epoch_back() -> None:
     current = CurrentNames("user")
     changes: list[str] = []
-    current.on_change.append(lambda: changes.append(current.now.epoch if current.now else "-"))
+    current.on_change.append(lambda _, now: changes.append(now.epoch if now else "-"))
     current.identified(HERE)
     first = await current.known()
     current.adopt("a", first)

@@ -8,7 +8,7 @@ triggers do not see, such as a table that is rewritten, or triggers that are off
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from evenkeel.cache.change_state import ChangeState
 
 MOST_CHANGES = 50_000
-"""Changes of one statement beyond which it is logged, and of one look beyond which it is answered, as "anything". Part
-of the schema: to change it takes a migration."""
+"""Changes of one statement beyond which it is logged as a range of keys, or as "anything" where they are no integers; and
+of one look beyond which it is answered as "anything". Part of the schema: to change it takes a migration."""
 
 MOST_TRANSACTIONS = 20_000
 """Transaction ids that one look goes through, so that it ends in time however long nobody has looked."""
@@ -50,7 +50,7 @@ class Look:
     """What is new, and the state to ask for what comes after it."""
 
     state: str
-    """Everything committed before it is in `changes`, or was before the state that was asked for."""
+    """Everything committed before it is in `changes` or `ranges`, or was before the state that was asked for."""
 
     identity: str
     """Of the database's history: see `ChangeLog.identity`."""
@@ -58,6 +58,10 @@ class Look:
     changes: dict[str, int | None] | None
     """The highest version logged of each key; None: the row was deleted, if perhaps made again, or its versions cannot
     be compared. The whole is None when it cannot be told what has changed: anything may have."""
+
+    ranges: Sequence[tuple[int, int]] = ()
+    """Beside `changes`: from the lowest to the highest key, both included, that a statement has changed which changed
+    too many to name them. Any key in between may have changed in any way."""
 
     more: bool = False
     """There was too much for one look: what has been committed after `state` is still to be asked for."""
@@ -104,8 +108,10 @@ class ChangeLog:
     async def look(self, since: str | None, *, limit: int = MOST_CHANGES) -> Look:
         """What was committed since the state `since`, by one statement, whose work is proportional to what is new.
 
-        `changes` is None where that cannot be told: without a state; after a TRUNCATE, a statement that changed more
-        than MOST_CHANGES rows, or more than `limit` changes together; if the table was rewritten, renamed or altered,
+        A statement that changed more than MOST_CHANGES rows is one of the `ranges`, if the key is an integer.
+
+        `changes` is None where that cannot be told: without a state; after a TRUNCATE, such a statement where the key is
+        no integer, or more than `limit` changes together; if the table was rewritten, renamed or altered,
         or its triggers were; if the log has been pruned; and if the state is of another history than the database's,
         as after the promotion of a standby, after pg_restore, or after a crash, in which PostgreSQL may lose commits
         that others have seen, and give their transaction ids away again.
@@ -148,7 +154,8 @@ class ChangeLog:
         # somebody has inserted with such a version is not comparable.
         comparable = (version if version is not None and version > 0 else None for version in found.versions or ())
         changes = dict(zip(found.keys or (), comparable, strict=True))
-        return Look(str(state), identity, changes, more=found.more)
+        ranges = list(zip(found.lows or (), found.highs or (), strict=True))
+        return Look(str(state), identity, changes, ranges, more=found.more)
 
     async def prune(self, *, retention: float) -> int:
         """Forget what was committed more than `retention` seconds ago; how many rows were deleted.
@@ -236,7 +243,7 @@ def install(
     one, INSERT and UPDATE on the other as well.
     """
     names = _names(table, log)
-    names |= {"key": _quoted(key), "version": _quoted(version), "log_key": _quoted(log_key or key)}
+    names |= {"key": _quoted(key), "key_name": key, "version": _quoted(version), "log_key": _quoted(log_key or key)}
     drawn = {updated_at: "clock_timestamp", tag: "gen_random_uuid"}
     names["drawn"] = " ".join(f"NEW.{_quoted(name)} = pg_catalog.{call}();" for name, call in drawn.items() if name)
     # In functions the log bears its schema, which PostgreSQL's format() fills in.

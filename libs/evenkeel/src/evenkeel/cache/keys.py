@@ -2,18 +2,29 @@
 
 Every name holds the identity of the database in PostgreSQL, so caches of two databases never meet. Names of entries
 and leases also hold the epoch: to forget everything is to begin another one.
+
+An epoch is `<base>`, or `<base>;<ranges>` where ranges of keys have been forgotten since the base began. Keys in one of
+them have names with its token beside the base; all others have the base alone, and stay what they were. The scripts
+only compare whole epochs.
 """
 
 import asyncio
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-EPOCH_LENGTH = 16
+from evenkeel.cache.ranges import TOKEN_LENGTH, KeyRanges
+
+BASE_LENGTH = 16
+
+_BOUND_TO_EPOCH = re.compile(
+    rb"[0-9a-f]{%d}(?:\.[0-9a-f]{%d})?:(?P<kind>entry|lease):(?P<key>.*)" % (BASE_LENGTH, TOKEN_LENGTH), re.DOTALL
+)
 
 
 def new_epoch() -> str:
     """Random: an epoch that a crash or a failover of Redis took back never comes again."""
-    return secrets.token_hex(EPOCH_LENGTH // 2)
+    return secrets.token_hex(BASE_LENGTH // 2)
 
 
 def check_namespace(namespace: str) -> str:
@@ -32,12 +43,14 @@ class Names:
         "_root",
         "alive",
         "alive_value",
+        "base",
         "epoch",
         "everything",
         "identity",
         "namespace",
         "owner",
         "pattern",
+        "ranges",
         "signals",
         "state",
     )
@@ -49,9 +62,10 @@ class Names:
         self.epoch = epoch
         self.alive_value = epoch.encode()
         """What `alive` holds."""
+        self.base, self.ranges = _parsed(epoch)
         root = f"evenkeel:{{{namespace}}}:{identity}:"
-        self._entry = f"{root}{epoch}:entry:"
-        self._lease = f"{root}{epoch}:lease:"
+        self._entry = f"{root}{self.base}:entry:"
+        self._lease = f"{root}{self.base}:lease:"
         self._root = root.encode()
         self.pattern = f"{root}*".encode()
         """What SCAN finds all names by."""
@@ -66,10 +80,25 @@ class Names:
     def at(self, epoch: str) -> "Names":
         return Names(self.namespace, self.identity, epoch)
 
+    def epoch_without(self, ranges: Iterable[tuple[int, int]]) -> str:
+        """One that has forgotten the keys in these ranges (low, high), and of the others few or none."""
+        return f"{self.base};{self.ranges.adding(ranges)}" if self.base else new_epoch()
+
+    def renames(self, other: "Names") -> Callable[[str], bool]:
+        """Tells whether a key's entry has another name here than in `other`, which is of the same database."""
+        if self.base != other.base:
+            return lambda _: True
+        here, there = self.ranges.token, other.ranges.token
+        return lambda key: here(key) != there(key)
+
     def entry(self, key: str) -> bytes:
+        if self.ranges and (token := self.ranges.token(key)):
+            return self._root + f"{self.base}.{token}:entry:{key}".encode()
         return (self._entry + key).encode()
 
     def lease(self, key: str) -> bytes:
+        if self.ranges and (token := self.ranges.token(key)):
+            return self._root + f"{self.base}.{token}:lease:{key}".encode()
         return (self._lease + key).encode()
 
     def signal(self, key: str, version: int | None = None) -> bytes:
@@ -82,23 +111,38 @@ class Names:
         return key, int(version) if version else None
 
     def is_over(self, name: bytes) -> bool:
-        """Whether this is an entry or a lease of another epoch; all other names are needed, or belong to others."""
+        """Whether this is an entry or a lease that has another name by now; all other names are needed, or belong to
+        others.
+        """
         if not name.startswith(self._root):
             return False
-        epoch, _, rest = name[len(self._root) :].partition(b":")
-        return len(epoch) == EPOCH_LENGTH and epoch != self.alive_value and rest.startswith((b"entry:", b"lease:"))
+        match = _BOUND_TO_EPOCH.fullmatch(name, len(self._root))
+        if match is None:
+            return False
+        key = match["key"].decode(errors="replace")
+        return name != (self.entry(key) if match["kind"] == b"entry" else self.lease(key))
+
+
+def _parsed(epoch: str) -> tuple[str, KeyRanges]:
+    """Base and ranges. What nobody here has made is a base of its own: nothing is found under it."""
+    base, _, ranges = epoch.partition(";")
+    try:
+        return base, KeyRanges.parse(ranges)
+    except ValueError:
+        return epoch, KeyRanges()
 
 
 class CurrentNames:
     """The names that this process uses: none until the database's identity is known.
 
-    `on_change` callbacks run whenever identity or epoch become others: what was read under the old names is over.
+    `on_change` callbacks run with the old and the new names whenever identity or epoch become others: what was read
+    under names that are not in use any more is over.
     """
 
     def __init__(self, namespace: str) -> None:
         self.namespace = check_namespace(namespace)
         self.now: Names | None = None
-        self.on_change: list[Callable[[], None]] = []
+        self.on_change: list[Callable[[Names | None, Names | None], None]] = []
         self._changed = asyncio.Event()
 
     def identified(self, identity: str | None) -> None:
@@ -127,8 +171,8 @@ class CurrentNames:
             await self._changed.wait()
 
     def _become(self, names: Names | None) -> None:
-        self.now = names
+        before, self.now = self.now, names
         for callback in self.on_change:
-            callback()
+            callback(before, names)
         self._changed.set()
         self._changed = asyncio.Event()

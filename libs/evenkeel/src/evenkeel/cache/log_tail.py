@@ -9,6 +9,7 @@ from typing import Any
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.ranges import KeyRanges
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,9 @@ class LogTail:
             for key, version in look.changes.items():
                 self._memory.drop(key, version)
                 self._on_change(key)
+            if ranges := KeyRanges().adding(look.ranges):
+                self._memory.drop_where(lambda key: ranges.token(key) is not None)
+                self._on_change(None)
         self._state = look.state
         if look.distrust is None and not look.more:
             self._memory.trust(began + TRUST)

@@ -127,6 +127,15 @@ class MemoryTier(Generic[R]):
         if reservation is not None:
             reservation.least = max(reservation.least, version)
 
+    def drop_where(self, changed: Callable[[str], bool]) -> None:
+        """Forget the keys that `changed` says so of, and refuse the fills under way for them."""
+        keys = [key for key in self._entries if changed(key)]
+        for key in keys:
+            self._entries.pop(key, None)
+        for key in [key for key in self._reservations if changed(key)]:
+            del self._reservations[key]
+        self._metrics.invalidate("range", len(keys))
+
     def clear(self, reason: str) -> None:
         """Forget everything, and refuse all fills under way."""
         self._entries.clear()

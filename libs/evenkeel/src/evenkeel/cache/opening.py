@@ -17,7 +17,7 @@ from evenkeel.cache.entry import Entry
 from evenkeel.cache.filling import Filler, Load
 from evenkeel.cache.gate import Gate
 from evenkeel.cache.keyring import KeyRing
-from evenkeel.cache.keys import CurrentNames
+from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.log_tail import LogTail
 from evenkeel.cache.memory import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
@@ -112,9 +112,12 @@ async def open_cache(
         # Whatever the tiers are: triggers log every change.
         await stack.enter_async_context(_running(Pruner(changes, retention=log_retention).run()))
 
-        def begin_anew() -> None:
+        def begin_anew(before: Names | None, now: Names | None) -> None:
             if memory_tier is not None:
-                memory_tier.clear("new epoch")
+                if before is None or now is None or (before.identity, before.base) != (now.identity, now.base):
+                    memory_tier.clear("new epoch")
+                else:
+                    memory_tier.drop_where(now.renames(before))
             cache.forget_loads(None)
 
         current.on_change.append(begin_anew)

@@ -75,10 +75,11 @@ class _Claimed:
     server_time: int
     lifetime: int
 
-    @property
-    def trusted_until(self) -> int:
-        """Counted from before the look, in the server's own time: what was committed later is not known yet."""
-        return self.server_time + int(ALIVE * 1000)
+    def trusted_after(self, look: Look) -> int:
+        """Until when, in the server's own time and counted from before the look: what was committed later is not known
+        yet. 0: not even all that was committed before it is.
+        """
+        return 0 if look.more else self.server_time + int(ALIVE * 1000)
 
     def rest(self, least: float) -> int:
         """Milliseconds that the claim is to hold from now on, so that it ends before trust, but `least` seconds."""
@@ -160,7 +161,7 @@ class Relay:
         elif look.changes is None or not claimed.state or claimed.distrust:
             # What was read just before it was known that nothing may be trusted is in Redis, too.
             reason = look.reason or claimed.distrust or "there is no state"
-            await self._begin_epoch(claimed, claimed.state, look, reason)
+            await self._forget_everything(claimed, claimed.state, look, reason)
         else:
             await self._apply(look.changes, claimed, look)
         self._distrust.set(look.distrust)
@@ -226,20 +227,32 @@ class Relay:
 
     # What has changed.
 
-    async def _begin_epoch(self, claimed: _Claimed, known: str | bytes, look: Look, reason: str) -> None:
-        """Forget everything."""
-        names, epoch = claimed.names, new_epoch()
+    async def _forget_everything(self, claimed: _Claimed, known: str | bytes, look: Look, reason: str) -> None:
+        names = claimed.names
         log.warning("the cache forgets everything", extra={"cache": names.namespace, "reason": reason})
         self._metrics.flush("redis", "change log")
+        await self._begin_epoch(claimed, known, look, new_epoch(), names.everything)
+
+    async def _forget_ranges(self, claimed: _Claimed, known: str | bytes, look: Look) -> None:
+        """Without a signal: memory learns which keys it keeps from the epoch, of which it asks five times a second."""
+        names = claimed.names
+        told = ", ".join(f"{low} to {high}" for low, high in look.ranges)
+        log.info("the cache forgets ranges of keys", extra={"cache": names.namespace, "ranges": told})
+        await self._begin_epoch(claimed, known, look, names.epoch_without(look.ranges))
+
+    async def _begin_epoch(
+        self, claimed: _Claimed, known: str | bytes, look: Look, epoch: str, *signals: bytes
+    ) -> None:
+        names = claimed.names
         begun = await self._new_epoch(
-            [names.owner, names.alive, names.state, names.everything],
-            [self._id, claimed.rest(0.05), names.epoch, known, epoch, look.state, claimed.trusted_until],
+            [names.owner, names.alive, names.state, *signals],
+            [self._id, claimed.rest(0.05), names.epoch, known, epoch, look.state, claimed.trusted_after(look)],
         )
         if begun:
             self._current.adopt(epoch, names)
 
     async def _apply(self, changes: Mapping[str, int | None], claimed: _Claimed, look: Look) -> None:
-        """Delete what has changed, in chunks, each of which moves the state.
+        """Delete what has changed, in chunks, each of which moves the state; ranges of keys are forgotten at last.
 
         Were only the last one to move it, a failover in between to a replica that lacks the others would find the
         state as the last one expects it.
@@ -250,7 +263,7 @@ class Relay:
         left = deque(changes.items())
         while True:
             if time.monotonic() > claimed.asked + CHUNKS_END and len(left) < len(changes):
-                await self._begin_epoch(claimed, known, look, f"{len(left)} changes are left when trust ends")
+                await self._forget_everything(claimed, known, look, f"{len(left)} changes are left when trust ends")
                 return
             chunk = [left.popleft() for _ in range(min(CHUNK, len(left)))]
             keys = [names.owner, names.alive, names.state]
@@ -259,16 +272,19 @@ class Relay:
                 comparable = version if version is not None and version < _INEXACT else None
                 keys += [names.entry(key), names.lease(key), names.signal(key, comparable)]
                 versions.append("" if comparable is None else comparable)
-            target, until = (f"{begun}{len(left)}", 0) if left else (look.state, claimed.trusted_until)
-            if look.more:
-                until = 0  # not all that was committed before the look is known
+            last = not left and not look.ranges
+            target, until = (look.state, claimed.trusted_after(look)) if last else (f"{begun}{len(left)}", 0)
             # One chunk alone needs no longer than the look has left of the claim.
             claim = claimed.rest(CHUNK_CLAIM if left else 0.05) if len(changes) > CHUNK else 0
             moved = await self._relay(keys, [self._id, claim, names.epoch, known, target, until, *versions])
             self._metrics.invalidate("relay", len(chunk))
-            if not moved or not left:
-                return  # if it has not moved, the next pass begins with the state that is there now
+            if not moved:
+                return  # the next pass begins with the state that is there now
             known = target
+            if not left:
+                break
+        if look.ranges:
+            await self._forget_ranges(claimed, known, look)
 
 
 def _base(state: bytes) -> str:

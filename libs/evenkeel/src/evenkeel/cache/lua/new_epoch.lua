@@ -1,8 +1,8 @@
--- Forget everything: begin another epoch, whose names nothing has yet.
--- KEYS: owner, alive, state, the signal that anything may have changed.
+-- Begin another epoch: forget everything, or the keys that have other names in it.
+-- KEYS: owner, alive, state; then, if everything is forgotten, the signal that anything may have changed.
 -- ARGV: the caller's id, how long its claim holds from now on (ms); the epoch and the state that the caller has seen ('' for none);
 --       the new epoch, the state from which the log will be followed, the server's time until which the cache is then to
---       be trusted (ms since 1970).
+--       be trusted (ms since 1970; 0 if more changes follow).
 -- Reply: 1 if the epoch has begun, 0 if not: another relay or a failover has come between.
 if (redis.call('HGET', KEYS[3], 'epoch') or '') ~= ARGV[3] or (redis.call('HGET', KEYS[3], 'state') or '') ~= ARGV[4] then
   return 0
@@ -16,8 +16,10 @@ if left > 0 then
 else
   redis.call('DEL', KEYS[2])
 end
-redis.call('SET', KEYS[4], '')
-redis.call('DEL', KEYS[4])
+if KEYS[4] then
+  redis.call('SET', KEYS[4], '')
+  redis.call('DEL', KEYS[4])
+end
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end

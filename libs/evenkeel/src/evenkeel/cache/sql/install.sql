@@ -4,8 +4,9 @@
 LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
 
 -- One row for each statement that changed something, for a row and an index entry per change would cost a bulk load
--- a quarter of its speed. Keys have the table's own type. Versions are NULL where the rows were deleted; a key that
--- is NULL says that anything may have changed, and stands for more than {most} keys.
+-- a quarter of its speed. Keys have the table's own type. Versions are NULL where the rows were deleted. A key that is
+-- NULL says that anything may have changed; with two versions beside it, that more than {most} keys have, from the one
+-- to the other.
 CREATE TABLE {log} AS
 SELECT pg_current_xact_id() AS xid, ARRAY[{key}] AS {log_key}, ARRAY[{version}::bigint] AS version
 FROM {table} WITH NO DATA;
@@ -42,6 +43,7 @@ DECLARE
     log text;
     horizon text;
     schema text;
+    bound text;
 BEGIN
     IF EXISTS (SELECT FROM pg_class WHERE oid = '{table}'::regclass AND relkind <> 'r')
         OR EXISTS (SELECT FROM pg_inherits WHERE '{table}'::regclass IN (inhrelid, inhparent)) THEN
@@ -51,6 +53,10 @@ BEGIN
         INTO schema, log, horizon
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
         WHERE pg_class.oid = '{log}'::regclass;
+    -- Keys that are no integers have no range.
+    SELECT CASE WHEN atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'key' ELSE 'NULL' END
+        INTO bound
+        FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname = '{key_name}';
     -- By statement. A row that keeps its key has a greater version than before. Where it has not, another row has
     -- taken the key over, and versions of two rows do not compare: as if deleted.
     EXECUTE format($create$
@@ -62,21 +68,23 @@ BEGIN
             ELSIF TG_OP = 'INSERT' THEN
                 INSERT INTO %1$s
                 SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) > {most} THEN '{{NULL}}' ELSE keys END,
-                    CASE WHEN cardinality(keys) <= {most} THEN versions END
+                    CASE WHEN cardinality(keys) <= {most} THEN versions ELSE (
+                        SELECT ARRAY[min(%2$s::bigint), max(%2$s::bigint)] FROM (SELECT {key} AS key FROM new_rows) AS every
+                    ) END
                 FROM (
                     SELECT array_agg(key) AS keys, array_agg(version) AS versions
                     FROM (SELECT {key} AS key, {version} AS version FROM new_rows LIMIT {most} + 1) AS few
                 ) AS changed
                 WHERE keys IS NOT NULL;
             ELSIF TG_OP = 'UPDATE' THEN
-                -- Before the join, which a million rows make expensive.
-                IF EXISTS (SELECT FROM new_rows OFFSET {most}) THEN
-                    INSERT INTO %1$s VALUES (pg_current_xact_id(), '{{NULL}}');
-                    RETURN NULL;
-                END IF;
+                -- Up to {most} rows may have twice as many keys, if those have changed; beyond that the join is not made,
+                -- which a million rows make expensive.
                 INSERT INTO %1$s
-                SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) > {most} THEN '{{NULL}}' ELSE keys END,
-                    CASE WHEN cardinality(keys) <= {most} THEN versions END
+                SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) <= {most} THEN keys ELSE '{{NULL}}' END,
+                    CASE WHEN cardinality(keys) <= {most} THEN versions ELSE (
+                        SELECT ARRAY[min(%2$s::bigint), max(%2$s::bigint)]
+                        FROM (SELECT {key} AS key FROM old_rows UNION ALL SELECT {key} FROM new_rows) AS every
+                    ) END
                 FROM (
                     SELECT array_agg(key) AS keys, array_agg(version) AS versions
                     FROM (
@@ -86,18 +94,22 @@ BEGIN
                         FROM new_rows FULL JOIN old_rows ON new_rows.{key} = old_rows.{key}
                         LIMIT {most} + 1
                     ) AS few
+                    WHERE NOT EXISTS (SELECT FROM new_rows OFFSET {most})
                 ) AS changed
-                WHERE keys IS NOT NULL;
+                WHERE keys IS NOT NULL OR EXISTS (SELECT FROM new_rows);
             ELSE
                 INSERT INTO %1$s
-                SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) > {most} THEN '{{NULL}}' ELSE keys END
+                SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) > {most} THEN '{{NULL}}' ELSE keys END,
+                    CASE WHEN cardinality(keys) > {most} THEN (
+                        SELECT ARRAY[min(%2$s::bigint), max(%2$s::bigint)] FROM (SELECT {key} AS key FROM old_rows) AS every
+                    ) END
                 FROM (
                     SELECT array_agg(key) AS keys FROM (SELECT {key} AS key FROM old_rows LIMIT {most} + 1) AS few
                 ) AS changed
                 WHERE keys IS NOT NULL;
             END IF;
             RETURN NULL;
-        END $function$ $create$, log);
+        END $function$ $create$, log, bound);
     -- By row, for changes that are replicated: a subscription's worker fires no triggers by statement.
     EXECUTE format($create$
         CREATE FUNCTION {by_row}() RETURNS trigger

@@ -8,9 +8,10 @@ CREATE FUNCTION {look}(
     -- at most; through how many transaction ids one look goes at most.
     named oid, since_origin text, since_snapshot text, since_table text, most bigint, step bigint,
     -- The state now. Why nothing may be trusted, or NULL. Why it cannot be told what has changed, or NULL. Whether
-    -- there is more to ask for. The keys, and their versions, NULL if deleted.
+    -- there is more to ask for. The keys, and their versions, NULL if deleted. The lowest and highest keys of
+    -- statements that changed too many to name them.
     OUT origin text, OUT snapshot text, OUT table_now text, OUT distrust text, OUT doubt text, OUT more boolean,
-    OUT keys text[], OUT versions bigint[])
+    OUT keys text[], OUT versions bigint[], OUT lows bigint[], OUT highs bigint[])
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp SET jit = off SET max_parallel_workers_per_gather = 0
 SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
@@ -91,18 +92,22 @@ BEGIN
             SELECT n::text::xid8 FROM generate_series(since_end, reached - 1) AS n
         ) AS ended
         WHERE pg_visible_in_snapshot(xid, present) AND pg_xact_status(xid) IS DISTINCT FROM 'aborted');
-    SELECT array_agg(key), array_agg(version), coalesce(sum(times), 0), coalesce(bool_or(key IS NULL), false)
-        INTO keys, versions, total, everything
+    -- A range is told by a key that is NULL beside two versions: its ends.
+    SELECT array_agg(key) FILTER (WHERE key IS NOT NULL), array_agg(version) FILTER (WHERE key IS NOT NULL),
+            array_agg(low) FILTER (WHERE key IS NULL), array_agg(high) FILTER (WHERE key IS NULL),
+            coalesce(sum(times), 0), coalesce(bool_or(key IS NULL AND low IS NULL), false)
+        INTO keys, versions, lows, highs, total, everything
         FROM (
             SELECT few.key::text AS key, count(*) AS times,
-                CASE WHEN bool_and(few.version IS NOT NULL) THEN max(few.version) END AS version
+                CASE WHEN bool_and(few.version IS NOT NULL) THEN max(few.version) END AS version,
+                CASE WHEN count(few.version) = 2 THEN min(few.version) END AS low, max(few.version) AS high
             FROM (
-                SELECT unnest(logged.{log_key}) AS key, unnest(logged.version) AS version
+                SELECT unnest(logged.{log_key}) AS key, unnest(logged.version) AS version, logged.place
                 FROM %1$s AS logged
                 WHERE logged.xid = ANY (passed)
                 LIMIT most + 1
             ) AS few
-            GROUP BY few.key
+            GROUP BY few.key, CASE WHEN few.key IS NULL THEN few.place END
         ) AS grouped;
     IF everything THEN
         doubt := 'the whole table may have changed';
@@ -118,5 +123,7 @@ BEGIN
     IF doubt IS NOT NULL THEN
         keys := NULL;
         versions := NULL;
+        lows := NULL;
+        highs := NULL;
     END IF;
 END $function$
