@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.library import Library, library_with_log
 from tests.servers import Servers
 
-from evenkeel.cache.change_log import MOST_CHANGES, ChangeLog
+from evenkeel.cache.change_log import MOST_CHANGES, ChangeLog, install
 
 pytestmark = pytest.mark.anyio
 
@@ -154,24 +154,67 @@ class TestWhatIsLogged:
         )
         assert await library.changes(state) == {"1": 2, "3": 2}
 
-    async def test_more_rows_than_worth_logging_are_everything(self, library: Library) -> None:
+    async def test_more_rows_than_worth_logging_are_a_range(self, library: Library) -> None:
         state = await library.state()
         await library.execute(("INSERT INTO books (id) SELECT 3 + i FROM generate_series(1, $1) AS i", MOST_CHANGES))
         look = await library.log.look(state, limit=10 * MOST_CHANGES)
         assert look.changes is not None
-        assert len(look.changes) == MOST_CHANGES
-        await library.execute(("UPDATE books SET title = 'U' WHERE id <= $1", MOST_CHANGES + 1))
-        assert (await library.log.look(look.state, limit=10 * MOST_CHANGES)).changes is None
-        logged = "SELECT book_id FROM book_changes ORDER BY xid DESC LIMIT 1"
-        assert await library.value(logged) == [None]
-        for statement in (
-            "DELETE FROM books",
-            ("INSERT INTO books (id) SELECT generate_series(0, $1::bigint)", 2 * MOST_CHANGES),
+        assert (len(look.changes), look.ranges) == (MOST_CHANGES, [])
+        most = MOST_CHANGES
+        for statement, (low, high) in (
+            (("UPDATE books SET title = 'U' WHERE id BETWEEN 2 AND $1", most + 2), (2, most + 2)),
+            (("UPDATE books SET id = -id WHERE id > 2 AND id < $1", most), (-most + 1, most - 1)),  # twice as many keys
+            (("UPDATE books SET id = id + 9000000 WHERE id <= $1", most + 3), (-most + 1, most + 3 + 9_000_000)),
+            ("DELETE FROM books", (9_000_001 - most, 9_000_003 + most)),
+            (("INSERT INTO books (id) SELECT generate_series(5, $1::bigint)", most + 9), (5, most + 9)),
         ):
             state = await library.state()
             await library.execute(statement)
-            assert (await library.log.look(state, limit=10 * MOST_CHANGES)).changes is None
-            assert await library.value(logged) == [None]
+            look = await library.log.look(state)
+            assert (look.changes, look.ranges, look.reason) == ({}, [(low, high)], None), statement
+            assert await library.value("SELECT book_id FROM book_changes ORDER BY xid DESC LIMIT 1") == [None]
+
+    async def test_ranges_beside_other_changes(self, library: Library) -> None:
+        state = await library.state()
+        insert = "INSERT INTO books (id) SELECT $1 + i FROM generate_series(0, 50000) AS i"
+        await library.execute((insert, 1_000_000), "UPDATE books SET title = 'U' WHERE id < 3", (insert, -70_000))
+        await library.execute("DELETE FROM books WHERE id = 3")
+        look = await library.log.look(state)
+        assert look.changes == {"1": 2, "2": 2, "3": None}
+        assert sorted(look.ranges) == [(-70_000, -20_000), (1_000_000, 1_050_000)]
+        assert (await library.log.look(state, limit=6)).reason == "more than 6 changes"
+        await library.execute("TRUNCATE books")
+        look = await library.log.look(state)
+        assert (look.changes, look.ranges) == (None, ())
+
+    @pytest.mark.parametrize("key", ["text", "numeric"])
+    async def test_keys_that_are_no_integers_have_no_range(self, library: Library, key: str) -> None:
+        await library.execute(
+            f"CREATE TABLE places (id {key} PRIMARY KEY, version bigint NOT NULL DEFAULT 1)",
+            *install(table="places", key="id", updated_at=None, log="place_changes"),
+        )
+        log = ChangeLog(library.engine, table="places", log="place_changes", time_limit=60)
+        for statement in (
+            f"INSERT INTO places (id) SELECT i::{key} FROM generate_series(0, 50000) AS i",
+            "UPDATE places SET version = 0",
+            "DELETE FROM places",
+        ):
+            state = (await log.look(None)).state
+            await library.execute(statement)
+            look = await log.look(state)
+            assert (look.changes, look.reason) == (None, "the whole table may have changed")
+
+    @pytest.mark.parametrize("key", ["smallint", "integer"])
+    async def test_smaller_integers_have_ranges(self, library: Library, key: str) -> None:
+        await library.execute(
+            f"CREATE TABLE places (id {key} PRIMARY KEY, version bigint NOT NULL DEFAULT 1)",
+            *install(table="places", key="id", updated_at=None, log="place_changes"),
+        )
+        log = ChangeLog(library.engine, table="places", log="place_changes", time_limit=60)
+        state = (await log.look(None)).state
+        await library.execute("INSERT INTO places (id) SELECT generate_series(-25001, 25000)")
+        look = await log.look(state)
+        assert (look.changes, look.ranges) == ({}, [(-25_001, 25_000)])
 
     async def test_database_sets_version_and_time(self, library: Library) -> None:
         before = await library.value("SELECT clock_timestamp()")

@@ -40,6 +40,39 @@ def test_what_is_over() -> None:
     assert not any(now.is_over(name) for name in needed + others)
 
 
+def test_a_range_that_is_forgotten_has_new_names_and_all_else_the_same() -> None:
+    base = Names("user", HERE, new_epoch())
+    first = base.at(base.epoch_without([(10, 20)]))
+    second = first.at(first.epoch_without([(15, 30)]))
+    assert len({base.epoch, first.epoch, second.epoch}) == 3
+    for key in ("9", "31", "a", "010", ""):
+        for names in (first, second):
+            assert (names.entry(key), names.lease(key)) == (base.entry(key), base.lease(key))
+            assert not names.renames(base)(key)
+            assert not names.is_over(base.entry(key))
+    for key in ("15", "20"):
+        assert len({names.entry(key) for names in (base, first, second)}) == 3
+        assert len({names.lease(key) for names in (base, first, second)}) == 3
+        assert second.renames(first)(key)
+        for old in (base, first):
+            assert second.is_over(old.entry(key))
+            assert second.is_over(old.lease(key))
+    assert second.entry("12") == first.entry("12") != base.entry("12")
+    assert not second.renames(first)("12")
+    needed = [name for key in ("1", "12", "15", "30") for name in (second.entry(key), second.lease(key))]
+    assert not any(second.is_over(name) for name in [*needed, second.alive, second.state, second.owner])
+    assert second.alive_value == second.epoch.encode()
+    assert second.at(new_epoch()).is_over(second.entry("12"))
+    assert all(names.renames(base)("1") for names in (base.at(new_epoch()), Names("user", HERE)))
+
+
+def test_an_epoch_that_cannot_be_read_is_one_of_its_own() -> None:
+    names, other = Names("user", HERE, "a;1..2"), Names("user", HERE, "a")
+    assert names.entry("1") != other.entry("1")
+    assert names.epoch_without([(1, 2)]).startswith("a;1..2;")
+    assert ";" not in Names("user", HERE).epoch_without([(1, 2)])
+
+
 @pytest.mark.parametrize("namespace", ["", "a:b", "a{b}", "é", "a b"])
 def test_a_namespace_is_plain(namespace: str) -> None:
     with pytest.raises(ValueError, match="letters, digits and _"):

@@ -96,3 +96,19 @@ async def test_goes_through_what_is_too_much_for_one_look(
     assert trusted(memory)
     assert said[0] is None
     assert sorted(map(str, said[1:])) == ["1", "2", "3"]
+
+
+async def test_drops_the_range_of_a_large_statement(
+    library: Library, memory: MemoryTier[Entry], tail: list[str | None]
+) -> None:
+    keys = ["2", "4", "50004", "50005", "x"]
+    with memory.reserve(keys) as reservations:
+        for key in keys:
+            memory.put(key, Entry(1, b"{}"), LONG, reservations[key])
+        told = len(tail)
+        await library.execute("INSERT INTO books (id) SELECT generate_series(4, 50004)")
+        while len(tail) == told:  # noqa: ASYNC110 (there is no event)
+            await asyncio.sleep(0.05)
+        assert [key for key in keys if memory.peek(key)] == ["2", "50005", "x"]
+        assert memory.put("4", Entry(1, b"{}"), LONG, reservations["4"]) is None
+    assert tail[told:] == [None]

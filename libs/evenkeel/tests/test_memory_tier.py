@@ -104,6 +104,17 @@ def test_fill_under_way_when_its_key_is_dropped_does_not_land(tier: MemoryTier[s
         assert tier.put("1", ENTRY, 60, reservations["1"]) is None
 
 
+def test_dropping_some_leaves_the_others_and_their_fills(tier: MemoryTier[str]) -> None:
+    put(tier, "1")
+    put(tier, "2")
+    with tier.reserve(["1", "3", "4"]) as reservations:
+        tier.drop_where(lambda key: key in {"1", "3"})
+        assert tier.put("1", ENTRY, 60, reservations["1"]) is None
+        assert tier.put("3", ENTRY, 60, reservations["3"]) is None
+        assert tier.put("4", ENTRY, 60, reservations["4"]) is not None
+    assert [key for key in "1234" if has(tier, key)] == ["2", "4"]
+
+
 def test_fill_under_way_lands_if_it_has_seen_the_change(tier: MemoryTier[str]) -> None:
     with tier.reserve(["1", "2"]) as reservations:
         tier.drop("1", 5)

@@ -115,6 +115,23 @@ async def test_a_lease_is_given_at_the_epoch_that_is(tier: RedisTier, primary: S
     assert await primary.redis.exists(late.names.entry("2"), late.names.lease("2"), primary.names.entry("2")) == 0
 
 
+async def test_a_range_is_forgotten_with_the_fills_under_way(tier: RedisTier, primary: Server) -> None:
+    for key in ("9", "15", "x"):
+        await fill(tier, key)
+    leases = await tier.lease(["16"], frozenset())
+    assert leases is not None
+    late = cast("Lease", leases["16"])
+    await primary.begin(primary.names.epoch_without([(10, 20)]))
+    assert await tier.fill({"16": (late, ENTRY, LIFETIME)}) == set()
+    lookup = await tier.read(["9", "15", "16", "x"])
+    assert (lookup.trusted, lookup.hits.keys()) == (True, {"9", "x"})
+    await fill(tier, "15")
+    assert (await tier.read(["15"])).hits.keys() == {"15"}
+    assert await tier.fill({"16": (late, ENTRY, LIFETIME)}) == set()
+    await tier.invalidate(["9", "15"])
+    assert (await tier.read(["9", "15", "16", "x"])).hits.keys() == {"x"}
+
+
 async def test_fills_of_two_epochs_at_once(tier: RedisTier, primary: Server) -> None:
     before = await tier.lease(["1", "2"], frozenset())
     await primary.begin(new_epoch())

@@ -34,6 +34,8 @@ class Log:
         self.number = 0
         self.asked: list[str | None] = []
         self.changes: dict[str, int | None] | None = {}
+        self.ranges: list[tuple[int, int]] = []
+        self.more = False
         self.distrust: str | None = None
         self.error: Exception | None = None
 
@@ -49,9 +51,11 @@ class Log:
         if self.distrust is not None:
             return Look(state, self.id, None, reason=self.distrust, distrust=self.distrust)
         changes, self.changes = self.changes, {}
+        ranges, self.ranges = self.ranges, []
+        more, self.more = self.more, False
         if since is None or changes is None:
             return Look(state, self.id, None, reason="the test says so")
-        return Look(state, self.id, changes)
+        return Look(state, self.id, changes, ranges, more=more)
 
 
 @dataclass
@@ -238,6 +242,85 @@ async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, mo
 
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(renewed)
+
+
+async def test_a_range_is_forgotten_beside_single_keys(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in neither stays, under its name."""
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    before = replica.names
+    await redis.mset({before.entry(str(key)): b"x" for key in range(300)})
+    await redis.mset({before.lease("150"): b"t", before.lease("299"): b"t"})
+    replica.log.changes = dict.fromkeys(map(str, range(25)))
+    replica.log.ranges = [(100, 199), (210, 219)]
+    await eventually(lambda: _true(replica.names.epoch != before.epoch))
+    names = replica.names
+    await eventually(lambda: _is(replica.alive, names.epoch))
+    assert await redis.exists(*(names.entry(str(key)) for key in [*range(25), *range(100, 200), *range(210, 220)])) == 0
+    kept = [*range(25, 100), *range(200, 210), *range(220, 300)]
+    assert await redis.exists(*(names.entry(str(key)) for key in kept)) == len(kept)
+    assert await redis.exists(names.lease("150")) == 0
+    assert await redis.exists(names.lease("299")) == 1
+    await eventually(lambda: _is(lambda: replica.held("swept"), names.epoch))
+    assert await redis.exists(*(before.entry(str(key)) for key in range(300))) == len(kept)
+    looks = replica.log.number
+    await eventually(lambda: _true(replica.log.number > looks + 2))
+    assert replica.names is names
+    assert None not in replica.log.asked[1:]
+
+
+async def test_a_range_whose_epoch_was_lost_is_forgotten_again(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a failover between the deletes and the epoch, or after both, to a replica that lacks what came last."""
+    before = replica.names
+    began = replica.relay._new_epoch
+    losses = 2
+
+    async def lose(keys: list[Any], arguments: list[Any]) -> Any:
+        """The first time the other server has not yet heard of the epoch; the second time, of neither."""
+        nonlocal losses
+        if not losses:
+            return await began(keys, arguments)
+        losses -= 1
+        state = arguments[3]
+        if not losses:
+            await began(keys, arguments)
+            state = replica.log.asked[-1]
+        await cast("Awaitable[Any]", redis.hset(before.state, mapping={"epoch": before.epoch, "state": state}))
+        await redis.set(before.alive, before.epoch, px=1000)
+        replica.log.changes, replica.log.ranges = {"1": None}, [(100, 199)]
+        return 0
+
+    monkeypatch.setattr(replica.relay, "_new_epoch", lose)
+    await redis.mset({before.entry(key): b"x" for key in ("1", "99", "100")})
+    replica.log.changes, replica.log.ranges = {"1": None}, [(100, 199)]
+    asked = len(replica.log.asked)
+    await eventually(lambda: _true(replica.names.epoch != before.epoch and not losses))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert await redis.exists(replica.names.entry("1"), replica.names.entry("100")) == 0
+    assert await redis.exists(replica.names.entry("99")) == 1
+    asked_again = [since for since in replica.log.asked[asked:] if replica.log.asked.count(since) > 2]
+    assert len(set(asked_again)) == 1  # each time from where it had been before
+
+
+async def test_a_range_is_not_trusted_while_there_is_more(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is memory told to forget everything."""
+    until: list[int] = []
+    began = replica.relay._new_epoch
+
+    async def noted(keys: list[Any], arguments: list[Any]) -> Any:
+        until.append(arguments[6])
+        assert keys == [replica.names.owner, replica.names.alive, replica.names.state]
+        return await began(keys, arguments)
+
+    monkeypatch.setattr(replica.relay, "_new_epoch", noted)
+    before = replica.names.epoch
+    replica.log.ranges, replica.log.more = [(1, 2)], True
+    await eventually(lambda: _true(replica.names.epoch != before))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert until == [0]
 
 
 async def test_what_is_left_when_trust_ends_costs_the_epoch(

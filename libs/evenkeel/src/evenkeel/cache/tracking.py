@@ -99,9 +99,10 @@ class Tracking:
                 await connection.disconnect(nowait=True)
 
     async def _ask(self, connection: Any, names: Names, questions: deque[float]) -> None:
-        # In this order: an epoch that begins between the two is pushed before the lifetime is answered. GETRANGE is
-        # answered by bytes also where there is nothing, so that answers tell themselves from pushes.
-        question = connection.pack_commands([("GETRANGE", names.alive, 0, -1), ("PTTL", names.alive)])
+        # In this order: where an epoch begins between the two, it is answered with the lifetime of the one before, which
+        # is shorter. Not every epoch is pushed. GETRANGE is answered by bytes also where there is nothing, so that
+        # answers tell themselves from pushes.
+        question = connection.pack_commands([("PTTL", names.alive), ("GETRANGE", names.alive, 0, -1)])
         while not questions or time.monotonic() < questions[0] + TRUST:
             questions.append(time.monotonic())
             await connection.send_packed_command(question)
@@ -109,13 +110,13 @@ class Tracking:
         raise ConnectionError(f"no answer within {TRUST:g} s")
 
     async def _read(self, connection: Any, names: Names, questions: deque[float]) -> None:
-        epoch = b""
+        lifetime = 0
         while True:
             message = await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)
-            if isinstance(message, bytes):
-                epoch = message
-            elif isinstance(message, int):
-                self._answered(questions.popleft(), epoch, message)
+            if isinstance(message, int):
+                lifetime = message
+            elif isinstance(message, bytes):
+                self._answered(questions.popleft(), message, lifetime)
             elif message is not None:
                 self._pushed(names, message[1])
 
