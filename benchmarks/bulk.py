@@ -102,7 +102,7 @@ def measure(options: Options) -> None:
     pace = SHORT if options.short else LONG
     print(
         f"{pace.rate:,} reads a second of {READ:,} users that do not change. Goals: hits / without >= {LEAST_HITS:.2f},"
-        f" gap of alive <= {LONGEST_GAP} s. What changes more than 50,000 rows at once may cost one refill of them all."
+        f" gap of alive <= {LONGEST_GAP} s. More than 50,000 changes logged row by row may cost one refill of all."
     )
     with embedded() as servers:
         for number, deployment in enumerate(deployments):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.writes import connected, insert, row_by_row
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.change_log import ChangeLog, Look
 
 LIMIT = 60.0
 """Seconds that a look may take here, where nothing depends on it."""
@@ -61,5 +61,10 @@ async def _cost(log: ChangeLog, since: str, what: str, rows: int) -> Cost:
         began = time.perf_counter()
         answer = await log.look(since)
         times.append(time.perf_counter() - began)
-    changed = answer.changes if answer else None
-    return Cost(what, rows, statistics.median(times), "anything" if changed is None else f"{len(changed):,} keys")
+    return Cost(what, rows, statistics.median(times), _told(answer))
+
+
+def _told(look: Look | None) -> str:
+    if look is None or look.changes is None:
+        return "anything"
+    return "a range" if look.ranges else f"{len(look.changes):,} keys"

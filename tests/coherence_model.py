@@ -20,6 +20,7 @@ from tests.coherence_state import (
     IDLE,
     LOST,
     NOTHING,
+    RANGE,
     UNREAD,
     Commit,
     Database,
@@ -82,6 +83,10 @@ class Protocol:
     """It is remembered which part of the log was pruned."""
     origin: bool = True
     """A state names the database's history, which a crash of PostgreSQL ends."""
+    range_is_forgotten: Literal["with the state", "after the state"] = "with the state"
+    """Whether the script that begins an epoch without a range also moves the state, or one before it does."""
+    range_has_names: bool = True
+    """Keys in a range have other names in the epoch that was begun without it."""
     inserts_log: Literal["version", "deletion"] = "version"
     """What the relay makes of an insert whose version is not above 0, which is that of a missing row."""
 
@@ -107,6 +112,8 @@ class Bounds:
     """How often the state may be lost, at most."""
     by_hand: int = 0
     """How many epochs may begin by hand, which leaves the state as it is."""
+    ranges: int = 0
+    """How many epochs may begin for ranges, in which the key is or is not; then each commit may be in a range."""
     swaps: int = 0
     """How often the URL may lead to another database, until a relay has noticed, and back."""
     neighbours: bool = False
@@ -207,6 +214,8 @@ class Model:
         exists = old > 0 or (bool(database.commits) and database.commits[-1].logged != DELETED)
         if exists:
             yield f"update to version {old + 1}", old + 1, old + 1
+            if self.bounds.ranges:
+                yield f"update to version {old + 1}, with many others", old + 1, RANGE
             yield "delete", 0, DELETED
             yield "delete and insert", 1, DELETED
         else:
@@ -289,15 +298,14 @@ class Model:
         elif len(state.passes) < self.bounds.relays:
             reached, news = self._look(state)
             known = self._known(state)
+            began = Pass(known, reached, news, second=False, epoch=state.redis.epoch)
+            if news not in {FORGET, RANGE} and state.epochs < self.bounds.ranges:
+                beside = (*state.passes, began._replace(beside=True))
+                yield "a relay looks at the log and finds a range without the key", with_passes(state, beside)
             if news != NOTHING or reached != known:
-                found = {NOTHING: "nothing", FORGET: "that it must forget", DELETED: "a deletion"}
+                found = {NOTHING: "nothing", FORGET: "that it must forget", DELETED: "a deletion", RANGE: "a range"}
                 name = f"a relay looks at the log and finds {found.get(news, f'version {news}')}"
-                yield (
-                    name,
-                    with_passes(
-                        state, (*state.passes, Pass(known, reached, news, second=False, epoch=state.redis.epoch))
-                    ),
-                )
+                yield name, with_passes(state, (*state.passes, began))
         for place, relay in enumerate(state.passes):
             others = (*state.passes[:place], *state.passes[place + 1 :])
             for name, applied, rest in self._scripts(state, relay):
@@ -323,6 +331,8 @@ class Model:
         ):
             return reached, FORGET
         news = [c.logged for c in database.commits if since.lacks(c.xid) and c.xid >= database.horizon]
+        if RANGE in news:
+            return reached, RANGE
         if DELETED in news:
             return reached, DELETED
         return reached, max(news, default=NOTHING)
@@ -339,6 +349,8 @@ class Model:
                 yield "the relay begins no epoch, another one has come between", state, ()
         elif relay.epoch != state.redis.epoch:
             yield "the relay does nothing, its epoch is over", state, ()
+        elif relay.news == RANGE or relay.beside:
+            yield self._ranges(state, relay)
         elif scripts == "one":
             moved, _ = self._moved(self._deleted(state, relay.news), relay.known, relay.reached)
             yield "the relay deletes and moves the state", moved, ()
@@ -357,6 +369,22 @@ class Model:
             applied, done = self._moved(self._deleted(state, relay.news), relay.known, marked)
             follows = (relay._replace(known=marked, second=True),) if done else ()
             yield "the relay's first script deletes", applied, follows
+
+    def _ranges(self, state: State, relay: Pass) -> tuple[str, State, tuple[Pass, ...]]:
+        """A pass that has found a range: single keys are deleted first, then an epoch begins without the range."""
+        after = self.protocol.range_is_forgotten == "after the state"
+        if not relay.second:
+            marked = relay.reached if after else relay.known._replace(mark=unused_mark(state))
+            applied, done = self._moved(self._deleted(state, relay.news), relay.known, marked)
+            return "the relay deletes", applied, (relay._replace(known=marked, second=True),) if done else ()
+        if state.redis.relayed != relay.known:
+            return "the relay begins no epoch, another one has come between", state, ()
+        begun = _new_epoch(state, relay.reached)
+        if relay.beside or not self.protocol.range_has_names:
+            begun = begun._replace(
+                redis=begun.redis._replace(entry=state.redis.entry, lease=state.redis.lease, over=None)
+            )
+        return "the relay begins an epoch without the range", begun, ()
 
     def _moved(self, state: State, known: Point, reached: Point) -> tuple[State, bool]:
         """Move the state, if it is the one that is expected; whether it was."""

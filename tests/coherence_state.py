@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-NOTHING, FORGET, DELETED = -3, -2, -1
+RANGE, NOTHING, FORGET, DELETED = -4, -3, -2, -1
 """What a look at the change log may find besides the version of the row."""
 
 UNREAD = -1
@@ -99,6 +99,8 @@ class Pass(NamedTuple):
     """Its first script has run."""
     epoch: int = 0
     """Whose names it deletes."""
+    beside: bool = False
+    """It has also found a range that the key is not in."""
 
 
 class State(NamedTuple):

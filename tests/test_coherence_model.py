@@ -57,6 +57,16 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
         pytest.param(
             Protocol(scripts="chained"), Bounds(transactions=1, fills=1, relays=2, writers=False), id="two chains"
         ),
+        pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, ranges=1, writers=False), id="a range"),
+        pytest.param(
+            AS_IT_IS, Bounds(transactions=1, fills=1, ranges=1, failovers=1, writers=False), id="a range, failover"
+        ),
+        pytest.param(
+            AS_IT_IS,
+            Bounds(transactions=1, fills=1, ranges=1, relays=2, writers=False),
+            id="a range, two relays",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             Protocol(inserts_log="deletion"), Bounds(fills=1, inserted_version=0, writers=False), id="inserted version"
         ),
@@ -73,6 +83,7 @@ ONE_FILL = Bounds(transactions=1, fills=1, writers=False)
 TWO_FILLS = Bounds(transactions=1, fills=2, writers=False)
 TWO_TRANSACTIONS = Bounds(transactions=2, fills=1, writers=False)
 FAILOVER = Bounds(transactions=1, fills=1, failovers=1, writers=False)
+RANGE = Bounds(transactions=1, fills=1, ranges=1, writers=False)
 EPOCH = Bounds(transactions=1, fills=1, state_losses=True, writers=False)
 
 
@@ -106,6 +117,8 @@ EPOCH = Bounds(transactions=1, fills=1, state_losses=True, writers=False)
             8,
             id="an epoch without a state",
         ),
+        pytest.param(Protocol(range_is_forgotten="after the state"), RANGE, 7, id="a range forgotten with the state"),
+        pytest.param(Protocol(range_has_names=False), RANGE, 8, id="names of their own for a range"),
         pytest.param(Protocol(alive_says="alive"), EPOCH, 8, id="the epoch in alive"),
         pytest.param(
             Protocol(leaves_cold=False),

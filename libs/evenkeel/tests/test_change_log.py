@@ -195,7 +195,7 @@ class TestWhatIsLogged:
         )
         log = ChangeLog(library.engine, table="places", log="place_changes", time_limit=60)
         for statement in (
-            f"INSERT INTO places (id) SELECT i::{key} FROM generate_series(0, 50000) AS i",
+            f"INSERT INTO places (id) SELECT i::{key} FROM generate_series(0, 50000) AS i",  # noqa: S608 (a type)
             "UPDATE places SET version = 0",
             "DELETE FROM places",
         ):

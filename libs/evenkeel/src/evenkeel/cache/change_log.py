@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from evenkeel.cache.change_state import ChangeState
 
 MOST_CHANGES = 50_000
-"""Changes of one statement beyond which it is logged as a range of keys, or as "anything" where they are no integers; and
+"""Changes of one statement beyond which it is logged as a range of keys, or as "anything" if they are no integers; and
 of one look beyond which it is answered as "anything". Part of the schema: to change it takes a migration."""
 
 MOST_TRANSACTIONS = 20_000
@@ -110,11 +110,11 @@ class ChangeLog:
 
         A statement that changed more than MOST_CHANGES rows is one of the `ranges`, if the key is an integer.
 
-        `changes` is None where that cannot be told: without a state; after a TRUNCATE, such a statement where the key is
-        no integer, or more than `limit` changes together; if the table was rewritten, renamed or altered,
-        or its triggers were; if the log has been pruned; and if the state is of another history than the database's,
-        as after the promotion of a standby, after pg_restore, or after a crash, in which PostgreSQL may lose commits
-        that others have seen, and give their transaction ids away again.
+        `changes` is None where that cannot be told: without a state; after a TRUNCATE, such a statement where keys are
+        no integers, or more than `limit` changes together; if the table was rewritten, renamed or altered, or its
+        triggers were; if the log has been pruned; and if the state is of another history than the database's, as after
+        the promotion of a standby, after pg_restore, or after a crash, in which PostgreSQL may lose commits that others
+        have seen, and give their transaction ids away again.
 
         TimeoutError after `time_limit`. Where this happens twice in a row although PostgreSQL answers, the next look
         does not read the log: anything may have changed.

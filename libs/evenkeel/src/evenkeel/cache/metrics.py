@@ -28,7 +28,9 @@ class Metrics:
         self.loads = counter("cache_loads", "Queries sent to the database")
         self.collapsed = counter("cache_collapsed_reads", "Reads that shared the load of another one")
         self.gate_waiting = gauge("cache_gate_waiting", "Loads that wait for their turn at the database")
-        self.invalidations = counter("cache_invalidations", "Keys forgotten, by cause: write, relay, push, range", "cause")
+        self.invalidations = counter(
+            "cache_invalidations", "Keys forgotten, by cause: write, relay, push, range", "cause"
+        )
         self.flushes = counter("cache_flushes", "Times that a tier forgot everything", "tier", "reason")
         self.unreadable = counter("cache_unreadable_entries", "Redis entries answered as misses", "reason")
         self.memory_entries = gauge("cache_memory_entries", "Entries in process memory")

@@ -8,6 +8,7 @@ import secrets
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 MOST_RANGES = 8
 """Ranges that are told apart; what says them is read with every key."""
@@ -64,7 +65,7 @@ class KeyRanges:
                 raise ValueError(f"no range of keys: {part!r}")
             ranges.append(_Range(int(match["low"]), int(match["high"]), match["token"]))
         parsed = cls(ranges)
-        if str(parsed) != text or any(a.high >= b.low for a, b in zip(ranges, ranges[1:], strict=False)):
+        if str(parsed) != text or any(a.high >= b.low for a, b in pairwise(ranges)):
             raise ValueError(f"no ranges of keys: {text!r}")
         return parsed
 
@@ -89,7 +90,7 @@ class KeyRanges:
             ranges.append(_Range(low, high, token))
             ranges.sort(key=lambda each: each.low)
             while len(ranges) > MOST_RANGES:
-                spans = [after.high - before.low for before, after in zip(ranges, ranges[1:], strict=False)]
+                spans = [after.high - before.low for before, after in pairwise(ranges)]
                 first = spans.index(min(spans))
                 ranges[first : first + 2] = [_Range(ranges[first].low, ranges[first + 1].high, token)]
         return KeyRanges(ranges)

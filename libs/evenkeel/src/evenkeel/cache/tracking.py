@@ -99,9 +99,9 @@ class Tracking:
                 await connection.disconnect(nowait=True)
 
     async def _ask(self, connection: Any, names: Names, questions: deque[float]) -> None:
-        # In this order: where an epoch begins between the two, it is answered with the lifetime of the one before, which
-        # is shorter. Not every epoch is pushed. GETRANGE is answered by bytes also where there is nothing, so that
-        # answers tell themselves from pushes.
+        # In this order: if an epoch begins between the two, the lifetime is that of the one before, which is shorter.
+        # In the other one the new lifetime would prolong the old epoch, and not every epoch is pushed. GETRANGE is
+        # answered by bytes also where there is nothing, so that answers tell themselves from pushes.
         question = connection.pack_commands([("PTTL", names.alive), ("GETRANGE", names.alive, 0, -1)])
         while not questions or time.monotonic() < questions[0] + TRUST:
             questions.append(time.monotonic())
