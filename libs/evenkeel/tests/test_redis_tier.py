@@ -124,12 +124,12 @@ async def test_a_range_is_forgotten_with_the_fills_under_way(tier: RedisTier, pr
     await primary.begin(primary.names.epoch_without([(10, 20)]))
     assert await tier.fill({"16": (late, ENTRY, LIFETIME)}) == set()
     lookup = await tier.read(["9", "15", "16", "x"])
-    assert (lookup.trusted, lookup.hits.keys()) == (True, {"9", "x"})
+    assert (lookup.trusted, set(lookup.hits)) == (True, {"9", "x"})
     await fill(tier, "15")
-    assert (await tier.read(["15"])).hits.keys() == {"15"}
+    assert set((await tier.read(["15"])).hits) == {"15"}
     assert await tier.fill({"16": (late, ENTRY, LIFETIME)}) == set()
     await tier.invalidate(["9", "15"])
-    assert (await tier.read(["9", "15", "16", "x"])).hits.keys() == {"x"}
+    assert set((await tier.read(["9", "15", "16", "x"])).hits) == {"x"}
 
 
 async def test_fills_of_two_epochs_at_once(tier: RedisTier, primary: Server) -> None:
