@@ -26,7 +26,7 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
 @pytest.mark.parametrize(
     ("protocol", "bounds"),
     [
-        pytest.param(AS_IT_IS, Bounds(), id="two fills at a time"),
+        pytest.param(AS_IT_IS, Bounds(), id="two fills at a time", marks=pytest.mark.slow),
         pytest.param(
             AS_IT_IS,
             Bounds(transactions=3, fills=1, writers=False),
@@ -34,7 +34,7 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
             marks=pytest.mark.slow,
         ),
         pytest.param(AS_IT_IS, Bounds(fills=1, relays=2, writers=False), id="two relays"),
-        pytest.param(AS_IT_IS, Bounds(fills=1, failovers=1, writers=False), id="failover"),
+        pytest.param(AS_IT_IS, Bounds(fills=1, failovers=1, writers=False), id="failover", marks=pytest.mark.slow),
         pytest.param(AS_IT_IS, Bounds(transactions=1, failovers=1), id="failover, two fills at a time"),
         pytest.param(
             AS_IT_IS, Bounds(transactions=1, fills=1, relays=2, failovers=1, writers=False), id="failover, two relays"

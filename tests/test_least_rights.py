@@ -96,6 +96,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[WatchedCache]:
         yield cache
 
 
+@pytest.mark.slow
 async def test_the_cache_by_sentinel(watched: WatchedCache, database_url: str, cache_key: str) -> None:
     settings = {
         "cache_url": watched.sentinel.url(SECRET, user="cache"),
@@ -171,6 +172,7 @@ async def test_the_counters_on_one_server(tmp_path: Path) -> None:
         await count(f"redis://counters:{SECRET}@127.0.0.1:{server.port}/1", [server])
 
 
+@pytest.mark.slow
 async def test_the_counters_in_a_cluster(tmp_path: Path) -> None:
     async with counters_cluster(tmp_path) as cluster:
         await count(as_user(cluster, "counters"), cluster.nodes)

@@ -30,7 +30,13 @@ TWO_RELAYS = Bounds(memory=False, relays=2, failovers=1)
 MEMORY = Bounds()
 
 
-@pytest.mark.parametrize("bounds", [TWO_RELAYS, MEMORY], ids=["Redis: two relays, failover", "memory"])
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        pytest.param(TWO_RELAYS, id="Redis: two relays, failover", marks=pytest.mark.slow),
+        pytest.param(MEMORY, id="memory"),
+    ],
+)
 def test_nothing_old_is_served_for_longer_than_alive_lives(bounds: Bounds) -> None:
     exploration = violations(bounds)
     exploration.show()
@@ -47,7 +53,9 @@ def test_that_bound_is_reached() -> None:
     ("without", "bounds"),
     [
         pytest.param(Protocol(alive_from="the script"), REDIS, id="counting from before the look"),
-        pytest.param(Protocol(moved_only=False), TWO_RELAYS, id="prolonging only with the state"),
+        pytest.param(
+            Protocol(moved_only=False), TWO_RELAYS, id="prolonging only with the state", marks=pytest.mark.slow
+        ),
         pytest.param(Protocol(trust_from="answer"), MEMORY, id="counting from the question"),
         pytest.param(Protocol(within_alive=False), MEMORY, id="ending with alive"),
         pytest.param(Protocol(answers_in_order=False), MEMORY, id="answers after the pushes"),

@@ -174,6 +174,7 @@ def test_a_frozen_sidecar_does_not_keep_its_replica_from_answering(running: Stac
     _until(lambda: running.processes()["cache-sidecar-1"]["state"] == "healthy")
 
 
+@pytest.mark.slow
 def test_they_are_scaled_and_replaced_with_their_replicas(running: Stack) -> None:
     [first] = running.pids("cache-sidecar-1")
     running.run("scale", "user-api", "2")

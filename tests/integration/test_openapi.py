@@ -33,6 +33,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", EXAMPLES)
 def test_every_answer_is_as_documented(gateway: str, service: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"

@@ -43,6 +43,7 @@ async def test_replica_killed_under_load_no_failed_read_and_exact_counters(
     assert load.exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["user-api", "counter-api"])
 async def test_two_of_three_replicas_killed_at_once(stack: "Stack", load: SteadyLoad, service: str) -> None:
     async with load.running():
@@ -56,6 +57,7 @@ async def test_two_of_three_replicas_killed_at_once(stack: "Stack", load: Steady
     assert load.exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["user-api", "counter-api"])
 async def test_rolling_restart_under_load_drops_nothing(stack: "Stack", steady: SteadyLoad, service: str) -> None:
     before = {process["pid"] for process in stack.processes(service)}
@@ -70,6 +72,7 @@ async def test_rolling_restart_under_load_drops_nothing(stack: "Stack", steady: 
     assert steady.exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["user-api", "counter-api"])
 async def test_sigterm_of_any_replica_under_load_drops_nothing(
     stack: "Stack", steady: SteadyLoad, service: str
@@ -88,6 +91,7 @@ async def test_sigterm_of_any_replica_under_load_drops_nothing(
     assert steady.exact
 
 
+@pytest.mark.slow
 async def test_scaling_under_load_drops_nothing(stack: "Stack", steady: SteadyLoad) -> None:
     async with steady.running():
         for service in ("user-api", "counter-api"):
@@ -101,6 +105,7 @@ async def test_scaling_under_load_drops_nothing(stack: "Stack", steady: SteadyLo
     assert steady.exact
 
 
+@pytest.mark.slow
 async def test_gateway_reloaded_under_load_drops_nothing(stack: "Stack", gateway: str, steady: SteadyLoad) -> None:
     """Somebody has changed what Envoy reads, which is taken at once, and a reload takes what the repository says."""
     [listeners] = stack.directory.rglob("listeners.yaml")
@@ -131,6 +136,7 @@ async def test_gateway_killed_comes_back(stack: "Stack", client: httpx.AsyncClie
         assert (await fresh.get(f"/v1/counters/{name}")).json() == {"name": name, "value": 1}
 
 
+@pytest.mark.slow
 async def test_state_survives_the_restart_of_every_service(
     stack: "Stack", client: httpx.AsyncClient, email: str, name: str
 ) -> None:

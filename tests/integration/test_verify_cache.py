@@ -71,6 +71,7 @@ def _postgres(stack: Stack) -> str:
     return str(postgres["dsn"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("schema")
 def test_no_promise_is_broken_whatever_breaks(breakable: Stack) -> None:
     status, document = _verify(breakable, "--seconds", "3")
@@ -83,6 +84,7 @@ def test_no_promise_is_broken_whatever_breaks(breakable: Stack) -> None:
     assert 2 * (calm["sources"]["memory"] + calm["sources"]["redis"]) > calm["sources"]["database"]
 
 
+@pytest.mark.slow
 def test_the_stack_is_whole_afterwards_and_no_user_is_left(breakable: Stack, schema: set[tuple[str, ...]]) -> None:
     assert {process["state"] for process in breakable.status()["processes"]} == {"healthy"}
     assert asyncio.run(count(_postgres(breakable))) == 0

@@ -24,6 +24,7 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.run("down")
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_whatever_breaks(breakable: Stack) -> None:
     found = json.loads(breakable.run("verify-counters", "--operations", "1000", "--clients", "16", "--json"))
     assert [phase["phase"] for phase in found["phases"]] == ["none", "disconnects", *FAULTS]
@@ -35,6 +36,7 @@ def test_nothing_is_lost_or_doubled_whatever_breaks(breakable: Stack) -> None:
     assert httpx.get(f"{breakable.gateway}/v1/counters?prefix=verify").json() == {"data": []}
 
 
+@pytest.mark.slow
 def test_a_fault_that_cannot_be_injected_is_a_failure(stack: Stack) -> None:
     """The session's servers are not that stack's own processes."""
     arguments = ("verify-counters", "--faults", "kill-redis", "--operations", "100", "--json")

@@ -40,6 +40,7 @@ async def work(store: Store, start: int, operations: int) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_memory_is_flat_over_many_operations(make_settings: Callable[..., Settings]) -> None:
     async with open_store(make_settings(), Metrics(CollectorRegistry())) as store:
         await work(store, 0, 10_000)

@@ -265,6 +265,7 @@ async def test_redis_that_fails_on_the_way(serve: Serve, own_redis: Any, monkeyp
         assert (await value(client, "n7"), await value(client, "n1999")) == (8, 1999)
 
 
+@pytest.mark.slow
 async def test_an_export_that_fails_on_the_way_does_not_look_complete(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url) as client:
@@ -280,6 +281,7 @@ async def test_an_export_that_fails_on_the_way_does_not_look_complete(serve: Ser
                     pass
 
 
+@pytest.mark.slow
 async def test_changes_during_an_export(serve: Serve, counters_url: str) -> None:
     """Counters that come and go make Redis' table grow and shrink, which is when SCAN gives keys twice."""
     async with serve() as client, Redis.from_url(counters_url) as redis:
@@ -342,6 +344,7 @@ async def test_without_redis(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> N
         assert await refused(client, numbered(0, 1)) == {"status": 503, "slug": "unavailable", "applied": 0}
 
 
+@pytest.mark.slow
 async def test_any_number_of_counters_in_constant_memory(serve: Serve) -> None:
     """Client and replica share this process, so both have to stream."""
 

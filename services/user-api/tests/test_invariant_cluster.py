@@ -53,6 +53,7 @@ async def test_the_slot_moves_to_another_node_and_back(serve: Serve, database_ur
                 assert await slots(before) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "freeze", "by hand"])
 async def test_the_replica_is_promoted(serve: Serve, database_url: str, cluster: Cluster, how: str) -> None:
     own = {"cache_url": cluster.url}
@@ -90,6 +91,7 @@ async def test_the_replica_is_promoted(serve: Serve, database_url: str, cluster:
         assert await slots(new) == {SLOT}
 
 
+@pytest.mark.slow
 async def test_a_sidecar_follows_the_promoted_replica(
     serve: Serve, database_url: str, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ async def test_a_sidecar_follows_the_promoted_replica(
             await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_a_node_that_is_not_asked_any_more(serve: Serve, database_url: str, cluster: Cluster) -> None:
     """The first of the URL's nodes is gone: the others know where the slot is."""
     gone = next(node for node in cluster.nodes[:2] if node is not owner(cluster))

@@ -26,7 +26,7 @@ def settings(cache: WatchedCache) -> dict[str, Any]:
     return {"cache_url": cache.sentinel.url(PASSWORD), "cache_sentinel_password": cache.sentinel.password}
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze", "by hand"])
+@pytest.mark.parametrize("how", ["kill", *(pytest.param(how, marks=pytest.mark.slow) for how in ("freeze", "by hand"))])
 async def test_failover(serve: Serve, database_url: str, cache: WatchedCache, how: str) -> None:
     """Under reads, writes and SQL by hand; afterwards all tiers are in use again, on the new primary."""
     own = settings(cache)
@@ -62,6 +62,7 @@ async def test_failover(serve: Serve, database_url: str, cache: WatchedCache, ho
             assert await names(promoted) >= 4
 
 
+@pytest.mark.slow
 async def test_an_old_primary_that_sentinel_has_given_up_is_left(
     serve: Serve, database_url: str, cache: WatchedCache
 ) -> None:
@@ -101,6 +102,7 @@ async def test_the_sentinels_credentials_are_their_own(
         assert said[0].startswith(f"{where}: it does not take the Sentinels' user and password"), said
 
 
+@pytest.mark.slow
 async def test_a_sidecar_follows_the_failover(
     serve: Serve, database_url: str, cache: WatchedCache, tmp_path: Path
 ) -> None:
@@ -121,6 +123,7 @@ async def test_a_sidecar_follows_the_failover(
             await witness.settled(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("priority", [0, 100])
 async def test_a_sidecar_that_starts_with_an_address_of_before(
     serve: Serve, cache: WatchedCache, tmp_path: Path, priority: int

@@ -112,6 +112,7 @@ async def _answers(client: httpx.AsyncClient, path: str, status: int) -> bool:
     return (await client.get(path)).status_code == status
 
 
+@pytest.mark.slow
 async def test_hundreds_of_requests_at_once_and_none_fails(serve: Serve, pooled_url: str) -> None:
     """Without a tier: each is a transaction on whichever server connection is free."""
     clients, users, rounds = 16, 4, 12

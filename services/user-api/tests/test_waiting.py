@@ -155,7 +155,11 @@ async def nothing_is_left(world: World) -> None:
             assert (reply.status, "stale" in reply.headers["cache-status"]) == (200, False)
 
 
-@pytest.mark.parametrize("outage", [frozen, locked, dropped, refused], ids=lambda outage: outage.__name__)
+@pytest.mark.parametrize(
+    "outage",
+    [frozen, *(pytest.param(outage, marks=pytest.mark.slow) for outage in (locked, dropped, refused))],
+    ids=lambda outage: outage.__name__,
+)
 async def test_outage(world: World, outage: Outage) -> None:
     callers, began, ended = await outage_of(world, outage, OUTAGE)
     late = callers.late(LIMIT)
@@ -174,7 +178,11 @@ async def test_outage(world: World, outage: Outage) -> None:
     await nothing_is_left(world)
 
 
-@pytest.mark.parametrize("outage", [frozen, locked, held], ids=lambda outage: outage.__name__)
+@pytest.mark.parametrize(
+    "outage",
+    [locked, *(pytest.param(outage, marks=pytest.mark.slow) for outage in (frozen, held))],
+    ids=lambda outage: outage.__name__,
+)
 async def test_blip(world: World, outage: Outage) -> None:
     """Nobody who has waited for the database to come back is refused."""
     callers, began, ended = await outage_of(world, outage, BLIP)
