@@ -46,12 +46,14 @@ ORDINARY: list[Request] = [
     ("GET", "/v1/users//1", []),
     ("GET", "/v1/users/1?", []),
     ("GET", "/v1/users/1?x=1", []),
+    ("GET", "/v1/users/1?ids=1&ids=2", []),
+    ("GET", "/v1/users?limit=1&limit=2", []),
     ("GET", "/V1/users/1", []),
     *(("GET", f"/v1/users/{n}", []) for n in ("0", "01", "-1", "+1", "1_0", "x", "1.0", "%D9%A1", "%201", "1%0A")),
     *(("GET", f"/v1/users/{n}", []) for n in (10**18, 2**63 - 1, 2**63, "9" * 5000)),
     *(
         ("GET", f"/v1/users?ids={ids}", [])
-        for ids in ("", "0", "1,", "01", "1%2C2", "x", "1,-1", f"{2**63}", "1&ids=2")
+        for ids in ("", "0", "1,", "01", "1%2C2", "x", "1,-1", f"{2**63}", "1&ids=2", f"{10**20}", "1&x=1", "1&ids=")
     ),
     ("GET", f"/v1/users?ids={','.join(map(str, range(1, 102)))}", []),
     ("GET", "/v1/users?ids=1&limit=1", []),

@@ -180,6 +180,12 @@ class TestBatch:
             "ids=-1",
             f"ids={MAX_ID + 1}",
             f"ids={'9' * 5000}",
+            "ids=" + ",".join(["0"] * 1000),
+            "ids=1&ids=",
+            "ids=1&ids=2,",
+            "ids=&ids=1",
+            "ids=1&x=1",
+            "ids=" + "&ids=".join(map(str, range(1, 102))),
             "ids=1&limit=1",
             "ids=1&after=1",
             "ids=" + ",".join(map(str, range(1, 102))),
@@ -193,6 +199,19 @@ class TestBatch:
         ids = list(range(1, 101))
         response = await client.get("/v1/users", params={"ids": ",".join(map(str, ids))})
         assert response.json() == {"data": [], "missing": ids}
+
+    async def test_ids_sent_more_than_once_are_one_list(self, client: httpx.AsyncClient) -> None:
+        for query in ("ids=3,2,1", "ids=3&ids=2&ids=1", "ids=3,2&ids=2,1,3", "ids=3%2C02&ids=1", "ids=3&ids=2&ids=1&"):
+            assert (await client.get(f"/v1/users?{query}")).json() == {"data": [], "missing": [3, 2, 1]}
+
+    async def test_long_ids_are_not_cut(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        user = (await client.get("/v1/users?ids=1")).json()
+        assert (await client.get(f"/v1/users?ids={'1'.zfill(5000)}")).json() == user
+        for digits in ("10000000000000000000000000", "0" * 20 + "1" + "0" * 20):
+            response = await client.get(f"/v1/users?ids={digits}")
+            assert problem(response) == (422, "validation")
+            assert len(response.json()["errors"]) == 1
 
 
 class TestList:
@@ -210,7 +229,19 @@ class TestList:
         assert (await client.get("/v1/users?after=4")).json() == {"data": users[4:]}
 
     @pytest.mark.parametrize(
-        "query", ["limit=0", "limit=1001", "limit=x", "limit=", "after=x", "after=-1", f"after={MAX_ID + 1}", "page=2"]
+        "query",
+        [
+            "limit=0",
+            "limit=1001",
+            "limit=1_0",
+            "limit=",
+            "after=x",
+            "after=-1",
+            f"after={MAX_ID + 1}",
+            "page=2",
+            "limit=1&limit=1",
+            "after=1&after=2",
+        ],
     )
     async def test_invalid(self, client: httpx.AsyncClient, query: str) -> None:
         assert problem(await client.get(f"/v1/users?{query}")) == (422, "validation")
@@ -316,6 +347,22 @@ class TestDelete:
         response = await client.delete("/v1/users/1", headers={"If-Match": '"1"'})
         assert problem(response) == (412, "precondition-failed")
         assert (await client.delete("/v1/users/1", headers={"If-Match": await etag(client)})).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "query", ["x=1", "x", "limit=1", "ids=1", "email=a@example.com", "x=1&x=2", "%00=", "ids=1&ids=2"]
+)
+async def test_unknown_query_parameters(client: httpx.AsyncClient, query: str) -> None:
+    user = await create(client)
+    for method, path, body in (
+        ("GET", "/v1/users/1", None),
+        ("DELETE", "/v1/users/1", None),
+        ("PATCH", "/v1/users/1", {"name": "B"}),
+        ("POST", "/v1/users", ADA | {"email": "b@example.com"}),
+    ):
+        assert problem(await client.request(method, f"{path}?{query}", json=body)) == (422, "validation"), path
+    assert (await client.get("/v1/users?&")).json() == {"data": [user]}
+    assert (await client.get("/v1/users/1?")).status_code == 200
 
 
 async def test_unknown_route_and_method(client: httpx.AsyncClient) -> None:

@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from evenkeel.cache import Entry, cache_status
 from evenkeel.etags import etag, none_match, parse_if_match
 from evenkeel.problems import ContentTooLarge, InvalidInput, MalformedJson, Unavailable, responses
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
+from user_api.query_parameters import strict_query
 from user_api.schemas import ListQuery, NewUser, User, UserAnswer, UserBatch, UserId, UserPage, UserPatch, Version
 from user_api.service import UserService
 
-router = APIRouter(prefix="/v1/users", tags=["users"])
+router = APIRouter(prefix="/v1/users", tags=["users"], dependencies=[Depends(strict_query)])
 
 UserIdPath = Annotated[UserId, Path(description="The user's id")]
 IfMatch = Annotated[
@@ -53,7 +54,7 @@ async def create_user(request: Request, new: NewUser) -> Response:
 )
 async def list_users(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     if query.ids is not None:
-        return _json(batch_body(query.batch, await _users(request).get_many(query.batch)))
+        return _json(batch_body(query.ids, await _users(request).get_many(query.ids)))
     limit = query.limit or 100
     users, more = await _users(request).page(after=query.after or 0, limit=limit)
     headers = {"Link": f'</v1/users?limit={limit}&after={users[-1].id}>; rel="next"'} if more else {}

@@ -1,7 +1,6 @@
 """What goes over the wire."""
 
 from datetime import datetime
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -82,16 +81,34 @@ class UserBatch(BaseModel):
     missing: list[UserId] = Field(description="Those of the ids that do not exist")
 
 
+def _one_list(value: Any) -> Any:
+    """The ids of all `ids=`, in the order given, each once. One error for all of them: callers may send thousands."""
+    if not isinstance(value, list):
+        return value
+    parts = ",".join(value).split(",")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError("ids are whole numbers, separated by commas")
+    numbers = dict.fromkeys(part.lstrip("0") for part in parts)
+    # By their length first: int() refuses thousands of digits.
+    if not all(number and len(number) <= _MAX_DIGITS and int(number) <= MAX_ID for number in numbers):
+        raise ValueError(f"an id is a number from 1 to {MAX_ID}")
+    if len(numbers) > MAX_BATCH:
+        raise ValueError(f"at most {MAX_BATCH} ids at once")
+    return list(numbers)
+
+
+_MAX_DIGITS = len(str(MAX_ID))
+
+
 class ListQuery(BaseModel):
     """Either `ids`, or a page by `limit` and `after`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: str | None = Field(
+    ids: Annotated[list[UserId], BeforeValidator(_one_list), Field(min_length=1, max_length=MAX_BATCH)] | None = Field(
         None,
-        description=f"Up to {MAX_BATCH} ids, separated by commas",
-        pattern=r"^[0-9]+(,[0-9]+)*$",
-        examples=["1,2,3"],
+        description=f"Up to {MAX_BATCH} ids, separated by commas or each with an `ids=` of its own",
+        examples=[[1, 2, 3]],
     )
     limit: Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_PAGE)] | None = Field(
         None, description="Users on a page; 100 by default"
@@ -102,14 +119,4 @@ class ListQuery(BaseModel):
     def _batch_or_page(self) -> "ListQuery":
         if self.ids is not None and (self.limit is not None or self.after is not None):
             raise ValueError("ids goes with neither limit nor after")
-        batch = self.batch
-        if len(batch) > MAX_BATCH:
-            raise ValueError(f"at most {MAX_BATCH} ids at once")
-        if any(not 1 <= user_id <= MAX_ID for user_id in batch):
-            raise ValueError(f"an id is a number from 1 to {MAX_ID}")
         return self
-
-    @cached_property
-    def batch(self) -> list[int]:
-        """The ids in the order given, each once."""
-        return list(dict.fromkeys(int(part[:20]) for part in (self.ids or "").split(",") if part))
