@@ -31,13 +31,13 @@ def main() -> None:
 
 
 def _migrate() -> None:
-    from user_api.migrate import migrate  # noqa: PLC0415 (a replica need not hold Alembic in memory)
+    from user_api.migrate import MigrationRefused, migrate  # noqa: PLC0415 (a replica need not hold Alembic in memory)
 
     settings = load(MigrationSettings)
     logs.configure(settings.log_level, settings.replica_name)
     try:
         asyncio.run(migrate(settings))
-    except (OSError, SQLAlchemyError) as error:
+    except (OSError, SQLAlchemyError, MigrationRefused) as error:
         sys.exit(f"user-api migrate: {first_line(error)}")
 
 

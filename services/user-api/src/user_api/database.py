@@ -19,6 +19,7 @@ from evenkeel.cache.database_breaker import MOST_PROBES
 from evenkeel.cache.errors import Disconnected, LoadError
 from evenkeel.problems import Unavailable
 from user_api import schema_version
+from user_api.database_url import DatabaseAddress
 from user_api.settings import Settings
 
 CONNECT_TIMEOUT = 3
@@ -51,15 +52,16 @@ def connections(settings: Settings) -> int:
 
 def create_engine(settings: Settings, *, connections: int, checked: bool = True) -> AsyncEngine:
     """A pool of at most so many connections, `checked` before they are used again; opens nothing yet."""
+    address = settings.database
     engine = create_async_engine(
-        settings.database_url.get_secret_value(),
+        address.url,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         # Parameters are personal data, and errors are logged.
         hide_parameters=True,
         pool_recycle=1800,
-        connect_args=connect_arguments(settings.replica_name)
+        connect_args=connect_arguments(address, settings.replica_name)
         | {"command_timeout": STATEMENT_TIMEOUT + 1, "connection_class": _LimitedConnection},
     )
     if checked:
@@ -67,7 +69,7 @@ def create_engine(settings: Settings, *, connections: int, checked: bool = True)
     return engine
 
 
-def connect_arguments(name: str) -> dict[str, Any]:
+def connect_arguments(address: DatabaseAddress, name: str) -> dict[str, Any]:
     """What every connection is opened with, the migrations' too."""
     return {
         "timeout": CONNECT_TIMEOUT,
@@ -75,7 +77,7 @@ def connect_arguments(name: str) -> dict[str, Any]:
         "statement_cache_size": 0,
         "prepared_statement_cache_size": 0,
         "server_settings": {"application_name": f"user-api {name}"[:63]},
-    }
+    } | address.arguments
 
 
 def probe(engine: AsyncEngine) -> Callable[[], Coroutine[Any, Any, None]]:

@@ -36,16 +36,21 @@ _NO_LIMITS = text(
 )
 
 
+class MigrationRefused(Exception):
+    """What is in the table does not allow the migration; the sentence says what to do."""
+
+
 async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) -> None:
     """Run all migrations that the database lacks; any number of callers at once, one does it and the others wait.
 
-    Raises what connecting raised when PostgreSQL does not answer for `patience` seconds.
+    Raises what connecting raised when PostgreSQL does not answer for `patience` seconds, and MigrationRefused.
     """
+    address = settings.database
     engine = create_async_engine(
-        settings.database_url.get_secret_value(),
+        address.url,
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args=connect_arguments("migrate"),
+        connect_args=connect_arguments(address, "migrate"),
     )
     try:
         await _wait(engine, patience)
@@ -64,6 +69,9 @@ async def _migrated(engine: AsyncEngine) -> bool:
         await lock.execute(_NO_LIMITS)
         if not await lock.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK}):
             return False
+        # PostgreSQL keeps the snapshot of the last query until another statement comes, and an index that is built
+        # concurrently would wait for it for ever. SET takes none.
+        await lock.execute(text("SET LOCAL lock_timeout = 0"))
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade)
         return True

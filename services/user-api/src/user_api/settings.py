@@ -4,13 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from evenkeel.cache.keyring import KeyRing
 from evenkeel.redis.opening import topology_of
 from evenkeel.redis.urls import Credentials, kind_of, sentinel_credentials
 from evenkeel.settings import ServiceSettings
+from user_api.database_url import DatabaseAddress, parse_database_url
 
 TierName = Literal["memory", "redis"]
 
@@ -24,14 +23,14 @@ class MigrationSettings(ServiceSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _asyncpg(cls, value: SecretStr) -> SecretStr:
-        try:
-            url = make_url(value.get_secret_value())
-        except ArgumentError:
-            url = None
-        if url is None or url.get_backend_name() != "postgresql" or not url.database:
-            raise ValueError("must look like postgresql://user:password@host:port/database")
-        return SecretStr(url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False))
+    def _database_url(cls, value: SecretStr) -> SecretStr:
+        parse_database_url(value.get_secret_value())
+        return value
+
+    @property
+    def database(self) -> DatabaseAddress:
+        """Where it is, and how to connect to it."""
+        return parse_database_url(self.database_url.get_secret_value())
 
 
 class Settings(MigrationSettings):

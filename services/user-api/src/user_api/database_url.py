@@ -1,0 +1,122 @@
+"""USER_API_DATABASE_URL: what libpq understands behind its `?`, as far as asyncpg can do it, and nothing else.
+
+Messages never hold the URL, in which the password is, nor anything that could be a part of it.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+LONGEST_CONNECT_TIMEOUT = 60
+"""Seconds."""
+
+_FORM = "must look like postgresql://user:password@host:port/database"
+
+_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_FILES = ("sslrootcert", "sslcert", "sslkey")
+_KNOWN = ("sslmode", "ssl", *_FILES, "connect_timeout", "application_name", "host")
+
+# Those of libpq (PostgreSQL 18, 32.1.2) that may be named: any other text may be a piece of a password.
+_OTHERS = re.compile(
+    "channel_binding|client_encoding|fallback_application_name|gss(?:delegation|encmode|lib)|hostaddr|dbname|keepalives(?:_[a-z]+)?|"
+    "krbsrvname|load_balance_hosts|(?:ssl_)?(?:max|min)_protocol_version|options|passfile|password|port|replication|"
+    "require_auth|requirepeer|requiressl|scram_(?:client|server)_key|service|servicefile|ssl(?:certmode|compression|crl|crldir|keylogfile|negotiation|password|sni)|"
+    "target_session_attrs|tcp_user_timeout|user"
+)
+
+
+class DatabaseAddress(NamedTuple):
+    """Where the database is, for SQLAlchemy, and what asyncpg's `connect` is given beside it."""
+
+    url: URL
+    arguments: dict[str, Any]
+
+
+def parse_database_url(text: str) -> DatabaseAddress:
+    """Raises ValueError, in one sentence, for what is no URL of PostgreSQL, and for what asyncpg cannot do."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
+        raise ValueError(_FORM) from None
+    if url.get_backend_name() != "postgresql" or not url.database or not 0 < (url.port or 5432) < 65536:
+        raise ValueError(_FORM)
+    query = _known(url.query)
+    arguments = _tls(query)
+    if (seconds := query.get("connect_timeout")) is not None:
+        arguments["timeout"] = _seconds(seconds)
+    if (name := query.get("application_name")) is not None:
+        if not (name.isascii() and name.isprintable() and 0 < len(name) < 64):
+            raise ValueError("application_name must be 1 to 63 printable ASCII characters")
+        arguments["server_settings"] = {"application_name": name}
+    if (host := query.get("host")) is not None:
+        if url.host or not host.startswith("/"):
+            raise ValueError("host after the ? is the folder of a Unix socket, and stands alone")
+        arguments["host"] = host
+    return DatabaseAddress(url.set(drivername="postgresql+asyncpg", query={}), arguments)
+
+
+def _known(query: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
+    known = {name: value for name, value in query.items() if isinstance(value, str)}
+    for name in query:
+        if name not in _KNOWN:
+            what = name if _OTHERS.fullmatch(name) else "a parameter"
+            raise ValueError(f"has {what} after its ?, which is not supported; supported are {', '.join(_KNOWN)}")
+        if name not in known:
+            raise ValueError(f"has {name} twice")
+    return known
+
+
+def _seconds(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LONGEST_CONNECT_TIMEOUT:
+        return int(text)
+    raise ValueError(f"connect_timeout must be a number of seconds from 1 to {LONGEST_CONNECT_TIMEOUT}")
+
+
+def _tls(query: Mapping[str, str]) -> dict[str, Any]:
+    """The argument `ssl`; without any parameter asyncpg does as libpq does."""
+    if "ssl" in query and "sslmode" in query:
+        raise ValueError("has both ssl and sslmode; leave one out")
+    mode = query.get("sslmode", query.get("ssl"))
+    files = {name: query[name] for name in _FILES if name in query}
+    if mode is None and not files:
+        return {}
+    if mode not in _MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(_MODES)}")
+    if mode in {"disable", "allow", "prefer"}:
+        if files:
+            raise ValueError(f"has {next(iter(files))}, which needs sslmode require, verify-ca or verify-full")
+        return {"ssl": False if mode == "disable" else mode}
+    return {"ssl": _context(mode, files)}
+
+
+def _context(mode: str, files: Mapping[str, str]) -> ssl.SSLContext:
+    """As libpq has it: with root certificates, `require` looks at the server's certificate, too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = mode == "verify-full"
+    roots = files.get("sslrootcert")
+    if roots is None:
+        if mode != "require":
+            raise ValueError(f"sslmode={mode} needs sslrootcert: a file of certificates, or system")
+        context.verify_mode = ssl.CERT_NONE
+    elif roots == "system":
+        if mode != "verify-full":
+            raise ValueError("sslrootcert=system needs sslmode=verify-full")
+        context.load_default_certs()
+    else:
+        try:
+            context.load_verify_locations(cafile=roots)
+        except (OSError, ValueError):
+            raise ValueError("sslrootcert is no file of certificates that can be read") from None
+    if "sslcert" in files or "sslkey" in files:
+        try:
+            # Without a password: asked for one, the process would wait at a terminal.
+            context.load_cert_chain(files["sslcert"], files["sslkey"], password="")
+        except KeyError:
+            raise ValueError("sslcert and sslkey go together") from None
+        except (OSError, ValueError):
+            raise ValueError("sslcert and sslkey are no certificate and its key that can be read") from None
+    return context
