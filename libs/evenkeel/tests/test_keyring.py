@@ -51,6 +51,13 @@ def test_same_plaintext_never_looks_the_same() -> None:
     assert len({ring.seal(b"x", b"") for _ in range(1000)}) == 1000
 
 
+def test_derives_other_keys_from_the_first() -> None:
+    derived = KeyRing([B, A]).derive(b"purpose")
+    assert derived == KeyRing([B]).derive(b"purpose")
+    assert len({derived, KeyRing([A, B]).derive(b"purpose"), KeyRing([B]).derive(b"other"), A, B}) == 5
+    assert len(derived) == 32
+
+
 def test_from_text() -> None:
     text = f" {base64.b64encode(B).decode()}, {base64.urlsafe_b64encode(bytes([255] * 32)).decode()} ,"
     assert KeyRing.from_text(text).open(KeyRing([B]).seal(b"x", b""), b"") == b"x"

@@ -34,8 +34,17 @@ def test_a_signal_says_what_it_is_about(key: str, version: int | None) -> None:
 def test_what_is_over() -> None:
     old, now = (Names("user", HERE, new_epoch()) for _ in range(2))
     elsewhere, neighbour = Names("user", THERE, new_epoch()), Names("book", HERE, new_epoch())
-    assert all(now.is_over(name) for name in (old.entry("1"), old.lease("1"), old.entry("entry:1")))
-    needed = [now.entry("1"), now.lease("1"), now.alive, now.owner, now.state, now.signal("entry", 1), now.everything]
+    assert all(now.is_over(name) for name in (old.entry("1"), old.lease("1"), old.alias("1"), old.entry("entry:1")))
+    needed = [
+        now.entry("1"),
+        now.lease("1"),
+        now.alias("1"),
+        now.alive,
+        now.owner,
+        now.state,
+        now.signal("entry", 1),
+        now.everything,
+    ]
     others = [elsewhere.entry("1"), elsewhere.lease("1"), neighbour.entry("1"), b"{user}", b"1", b"user:1"]
     assert not any(now.is_over(name) for name in needed + others)
 

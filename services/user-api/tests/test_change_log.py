@@ -95,7 +95,7 @@ async def test_a_database_of_the_release_before_gets_tags_and_another_log(
     await before.execute("UPDATE users SET name = 'U', tag = '00000000-0000-0000-0000-000000000000' WHERE id = 1")
     assert await before.fetchval("SELECT tag FROM users WHERE id = 1") not in [*tags, UUID(int=0)]
     assert await before.fetchval("SELECT tag FROM users WHERE id = 2") in tags
-    engine = create_async_engine(settings.database_url.get_secret_value())
+    engine = create_async_engine(settings.database.url)
     log = ChangeLog(engine, table="users", log="user_changes", time_limit=60)
     state = (await log.look(None)).state
     await before.execute("DELETE FROM users WHERE id = 2")
@@ -142,7 +142,7 @@ async def before(settings: MigrationSettings, connection: Any, database_url: str
 
 
 async def _migrate_to(settings: MigrationSettings, revision: str) -> None:
-    engine = create_async_engine(settings.database_url.get_secret_value())
+    engine = create_async_engine(settings.database.url)
     async with engine.connect() as migrating:
         await migrating.run_sync(_run_migrations, revision)
     await engine.dispose()

@@ -382,7 +382,7 @@ async def test_openapi_declares_every_problem(client: httpx.AsyncClient) -> None
         for method, operation in operations.items()
     }
     assert declared == {
-        ("/v1/users", "get"): ["200", "422", "503"],
+        ("/v1/users", "get"): ["200", "304", "404", "412", "422", "503"],
         ("/v1/users", "post"): ["201", "409", "413", "422", "503"],
         ("/v1/users/{user_id}", "delete"): ["204", "404", "412", "422", "503"],
         ("/v1/users/{user_id}", "get"): ["200", "304", "404", "412", "422", "503"],

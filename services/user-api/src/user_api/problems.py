@@ -13,6 +13,12 @@ class UserNotFound(NotFound):
         super().__init__(f"There is no user {user_id}.")
 
 
+class NobodyHasEmail(UserNotFound):
+    def __init__(self) -> None:
+        # As below, without the address.
+        NotFound.__init__(self, "No user has this e-mail address.")
+
+
 class EmailTaken(Problem):
     slug, title, status = "email-taken", "The e-mail address belongs to another user", 409
 

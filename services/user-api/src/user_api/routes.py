@@ -1,11 +1,11 @@
 """The HTTP contract of users."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from evenkeel.cache import Entry, cache_status
+from evenkeel.cache import Answer, Entry, cache_status
 from evenkeel.etags import etag, none_match, parse_if_match
 from evenkeel.problems import ContentTooLarge, InvalidInput, MalformedJson, Unavailable, responses
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
@@ -48,11 +48,24 @@ async def create_user(request: Request, new: NewUser) -> Response:
 
 @router.get(
     "",
-    summary="List users in the order of their ids, or read up to 100 by id",
-    response_model=UserPage | UserBatch,
-    responses=responses(InvalidInput, Unavailable),
+    summary="List users in the order of their ids, read up to 100 by id, or one by e-mail address",
+    description="What the header fields ask for, they ask of a read by `email`; of the others nothing.",
+    response_model=UserPage | UserBatch | UserAnswer,
+    responses=responses(UserNotFound, VersionMismatch, InvalidInput, Unavailable)
+    | {304: {"description": "The user is in the state that you have", "headers": _CACHED}},
 )
-async def list_users(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
+async def list_users(
+    request: Request,
+    query: Annotated[ListQuery, Query()],
+    cache_control: CacheControl = None,
+    min_version: MinVersion = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    if query.email is not None:
+        answer = await _users(request).get_by_email(
+            query.email, min_version=min_version or 0, from_database=_no_cache(cache_control)
+        )
+        return _answered(answer, if_none_match)
     if query.ids is not None:
         return _json(batch_body(query.ids, await _users(request).get_many(query.ids)))
     limit = query.limit or 100
@@ -76,11 +89,7 @@ async def get_user(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     answer = await _users(request).get(user_id, min_version=min_version or 0, from_database=_no_cache(cache_control))
-    user = answer.entry
-    headers = {"ETag": etag(user.tag.hex()), "Cache-Status": cache_status.render(answer.statuses)}
-    if not none_match(if_none_match, user.tag.hex()):
-        return Response(status_code=304, headers=headers | PRIVATE)
-    return _json(f'{{"source":"{answer.source}","data":{user.payload.decode()}}}', headers=headers)
+    return _answered(answer, if_none_match)
 
 
 @router.patch(
@@ -111,6 +120,15 @@ def batch_body(ids: Sequence[int], found: Mapping[int, Entry]) -> bytes:
     """The users that were found, in the order of the ids, and the ids of the others."""
     data = b",".join([found[user_id].payload for user_id in ids if user_id in found])
     return b'{"data":[%b],"missing":%b}' % (data, str([user_id for user_id in ids if user_id not in found]).encode())
+
+
+def _answered(answer: Answer[Any], if_none_match: str | None) -> Response:
+    """The one user that was read."""
+    user = answer.entry
+    headers = {"ETag": etag(user.tag.hex()), "Cache-Status": cache_status.render(answer.statuses)}
+    if not none_match(if_none_match, user.tag.hex()):
+        return Response(status_code=304, headers=headers | PRIVATE)
+    return _json(f'{{"source":"{answer.source}","data":{user.payload.decode()}}}', headers=headers)
 
 
 def _users(request: Request) -> UserService:

@@ -101,7 +101,7 @@ _MAX_DIGITS = len(str(MAX_ID))
 
 
 class ListQuery(BaseModel):
-    """Either `ids`, or a page by `limit` and `after`."""
+    """Either `ids`, or `email`, or a page by `limit` and `after`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -110,6 +110,9 @@ class ListQuery(BaseModel):
         description=f"Up to {MAX_BATCH} ids, separated by commas or each with an `ids=` of its own",
         examples=[[1, 2, 3]],
     )
+    email: Email | None = Field(
+        None, description="The one user who has this address, in any letter case", examples=["ada@example.com"]
+    )
     limit: Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_PAGE)] | None = Field(
         None, description="Users on a page; 100 by default"
     )
@@ -117,6 +120,7 @@ class ListQuery(BaseModel):
 
     @model_validator(mode="after")
     def _batch_or_page(self) -> "ListQuery":
-        if self.ids is not None and (self.limit is not None or self.after is not None):
-            raise ValueError("ids goes with neither limit nor after")
+        for alone in ("ids", "email"):
+            if getattr(self, alone) is not None and len(self.model_fields_set) > 1:
+                raise ValueError(f"{alone} stands alone")
         return self

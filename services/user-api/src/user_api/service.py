@@ -1,17 +1,21 @@
 """Users: written to PostgreSQL, read through the cache."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from evenkeel.cache import Answer, DatabaseBreaker, Entry, LoadError, ReadThrough
 from evenkeel.cache.filling import Load
-from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch, unavailable
+from user_api.problems import EmailTaken, NobodyHasEmail, StateMismatch, UserNotFound, VersionMismatch, unavailable
 from user_api.schemas import NewUser, User, UserPatch
 from user_api.storage import Tagged, UserStorage
 
 T = TypeVar("T")
+
+_KEY = re.compile("[1-9][0-9]{0,17}")
+"""What may be followed of a hint in Redis, which anybody may have written."""
 
 SHAPE = json.dumps(User.model_json_schema(), sort_keys=True)
 """Of what the cache holds of a user: a release that changes it does not serve what the one before has left."""
@@ -36,15 +40,44 @@ class UserService:
 
     async def get(self, user_id: int, *, min_version: int, from_database: bool) -> Answer[Any]:
         """What the cache or the database says; UserNotFound, VersionMismatch."""
-        try:
-            answer = await self._cache.get(str(user_id), min_version=min_version, from_database=from_database)
-        except LoadError as error:
-            raise unavailable(error) from error
+        answer = await self._get(str(user_id), min_version=min_version, from_database=from_database)
         if not answer.entry.exists:
             raise UserNotFound(user_id)
         if answer.entry.version < min_version:
             raise VersionMismatch(answer.entry.version)
         return answer
+
+    async def get_by_email(self, email: str, *, min_version: int, from_database: bool) -> Answer[Any]:
+        """As `get`, of the user who has this address in any letter case; NobodyHasEmail, VersionMismatch."""
+        email = email.lower()
+        answer = None
+        if not from_database and (key := await self._cache.aliases.find(email)) is not None and _KEY.fullmatch(key):
+            answer = await self._get(key, min_version=min_version)
+        if answer is None or not _has(answer.entry, email):
+            answer = await self._find(email, min_version=min_version, from_database=from_database)
+        if answer.entry.version < min_version:
+            raise VersionMismatch(answer.entry.version)
+        return answer
+
+    async def _find(self, email: str, *, min_version: int, from_database: bool) -> Answer[Any]:
+        """Ask PostgreSQL who has the address, and the cache for that user: it is filled for those who come later."""
+        try:
+            found = await self._database.run(lambda: self._storage.read_by_email(email), repeatable=True)
+        except LoadError as error:
+            raise unavailable(error) from error
+        if found is None:
+            raise NobodyHasEmail
+        key, row = str(found.user.id), _entry(found)
+        await self._cache.aliases.note(email, key)
+        answer = await self._get(key, min_version=min_version, from_database=from_database)
+        # The cache may have this user from a moment before the address was theirs.
+        return answer if _has(answer.entry, email) else Answer(row, "database", answer.statuses)
+
+    async def _get(self, key: str, *, min_version: int, from_database: bool = False) -> Answer[Any]:
+        try:
+            return await self._cache.get(key, min_version=min_version, from_database=from_database)
+        except LoadError as error:
+            raise unavailable(error) from error
 
     async def get_many(self, ids: Iterable[int]) -> dict[int, Entry]:
         try:
@@ -94,6 +127,18 @@ def loader(storage: UserStorage) -> Load:
 
     async def load(keys: list[str]) -> Mapping[str, Entry]:
         found = await storage.read([int(key) for key in keys])
-        return {str(user.id): Entry(user.version, user.model_dump_json().encode(), tag) for user, tag in found}
+        return {str(tagged.user.id): _entry(tagged) for tagged in found}
 
     return load
+
+
+def _entry(tagged: Tagged) -> Entry:
+    return Entry(tagged.user.version, tagged.user.model_dump_json().encode(), tagged.tag)
+
+
+def _has(entry: Entry, email: str) -> bool:
+    """Whether there is such a user, with this address, as the index compares: in ASCII, any letter case."""
+    if not entry.exists:
+        return False
+    has: str = json.loads(entry.payload)["email"]
+    return has.isascii() and has.lower() == email

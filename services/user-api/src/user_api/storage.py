@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -66,6 +66,12 @@ class UserStorage:
         async with self._transaction() as session:
             rows = await session.scalars(select(UserRow).where(UserRow.id.in_(ids)))
             return [_tagged(row) for row in rows]
+
+    async def read_by_email(self, email: str) -> Tagged | None:
+        """The user who has this address, in lower case, now."""
+        async with self._transaction() as session:
+            row = await session.scalar(select(UserRow).where(func.lower(UserRow.email.collate("C")) == email))
+            return None if row is None else _tagged(row)
 
     async def page(self, *, after: int, limit: int) -> list[User]:
         """Up to `limit` users with ids above `after`, in the order of their ids."""

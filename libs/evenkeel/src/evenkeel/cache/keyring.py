@@ -6,6 +6,7 @@ once its entries have expired.
 
 import base64
 import hashlib
+import hmac
 import os
 from collections.abc import Sequence
 
@@ -36,6 +37,7 @@ class KeyRing:
             raise ValueError(f"a key must be {KEY_BYTES} bytes, base64 encoded")
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._first = _key_id(keys[0])
+        self._first_key = keys[0]
 
     @classmethod
     def from_text(cls, text: str) -> "KeyRing":
@@ -49,6 +51,10 @@ class KeyRing:
         except ValueError:
             raise ValueError(f"a key must be {KEY_BYTES} bytes, base64 encoded") from None
         return cls(keys)
+
+    def derive(self, purpose: bytes) -> bytes:
+        """A key of 32 bytes for another purpose, from the first key of the ring."""
+        return hmac.digest(self._first_key, purpose, hashlib.sha256)
 
     def seal(self, plaintext: bytes, associated: bytes) -> bytes:
         """Encrypt; only `open` with the same associated data will give the plaintext back."""

@@ -18,7 +18,7 @@ from evenkeel.cache.ranges import TOKEN_LENGTH, KeyRanges
 BASE_LENGTH = 16
 
 _BOUND_TO_EPOCH = re.compile(
-    rb"[0-9a-f]{%d}(?:\.[0-9a-f]{%d})?:(?P<kind>entry|lease):(?P<key>.*)" % (BASE_LENGTH, TOKEN_LENGTH), re.DOTALL
+    rb"[0-9a-f]{%d}(?:\.[0-9a-f]{%d})?:(?P<kind>entry|lease|alias):(?P<key>.*)" % (BASE_LENGTH, TOKEN_LENGTH), re.DOTALL
 )
 
 
@@ -38,6 +38,7 @@ class Names:
     """All names of one cache at one epoch. The hash tag is the namespace, so they share a slot of a Redis Cluster."""
 
     __slots__ = (
+        "_alias",
         "_entry",
         "_lease",
         "_root",
@@ -64,6 +65,7 @@ class Names:
         """What `alive` holds."""
         self.base, self.ranges = _parsed(epoch)
         root = f"evenkeel:{{{namespace}}}:{identity}:"
+        self._alias = f"{root}{self.base}:alias:"
         self._entry = f"{root}{self.base}:entry:"
         self._lease = f"{root}{self.base}:lease:"
         self._root = root.encode()
@@ -96,6 +98,9 @@ class Names:
             return self._root + f"{self.base}.{token}:entry:{key}".encode()
         return (self._entry + key).encode()
 
+    def alias(self, digest: str) -> bytes:
+        return (self._alias + digest).encode()
+
     def lease(self, key: str) -> bytes:
         if self.ranges and (token := self.ranges.token(key)):
             return self._root + f"{self.base}.{token}:lease:{key}".encode()
@@ -111,8 +116,8 @@ class Names:
         return key, int(version) if version else None
 
     def is_over(self, name: bytes) -> bool:
-        """Whether this is an entry or a lease that has another name by now; all other names are needed, or belong to
-        others.
+        """Whether this is an entry, a lease or an alias that has another name by now; all other names are needed, or
+        belong to others.
         """
         if not name.startswith(self._root):
             return False
@@ -120,7 +125,8 @@ class Names:
         if match is None:
             return False
         key = match["key"].decode(errors="replace")
-        return name != (self.entry(key) if match["kind"] == b"entry" else self.lease(key))
+        now = {b"entry": self.entry, b"lease": self.lease, b"alias": self.alias}[match["kind"]]
+        return name != now(key)
 
 
 def _parsed(epoch: str) -> tuple[str, KeyRanges]:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from evenkeel.cache.aliases import Aliases
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.database_breaker import DatabaseBreaker
 from evenkeel.cache.distrust import Distrust
@@ -107,7 +108,16 @@ async def open_cache(
             metrics=own,
             database=database,
         )
-        cache = ReadThrough(memory=memory_tier, redis=redis_tier, filler=filler, metrics=own, distrust=distrust)
+        aliases = Aliases(
+            redis=redis_tier,
+            keyring=redis.keyring if redis is not None else None,
+            ttl=ttl,
+            memory_entries=memory.max_entries if memory is not None else 0,
+            memory_ttl=memory.ttl if memory is not None else 0,
+        )
+        cache = ReadThrough(
+            memory=memory_tier, redis=redis_tier, filler=filler, metrics=own, distrust=distrust, aliases=aliases
+        )
         stack.push_async_callback(cache.close)
         # Whatever the tiers are: triggers log every change.
         await stack.enter_async_context(_running(Pruner(changes, retention=log_retention).run()))
@@ -119,6 +129,7 @@ async def open_cache(
                 else:
                     memory_tier.drop_where(now.renames(before))
             cache.forget_loads(None)
+            aliases.clear()
 
         current.on_change.append(begin_anew)
         async with _at_most(FIRST_TRUST):

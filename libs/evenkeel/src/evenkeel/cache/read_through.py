@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from evenkeel.cache.aliases import Aliases
 from evenkeel.cache.cache_status import TierStatus
 from evenkeel.cache.database_breaker import PATIENCE
 from evenkeel.cache.distrust import Distrust
@@ -73,7 +74,10 @@ class ReadThrough(Generic[R]):
         filler: Filler,
         metrics: CacheMetrics,
         distrust: Distrust | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
+        self.aliases = aliases or Aliases(redis=None, keyring=None, ttl=0, memory_entries=0, memory_ttl=0)
+        """Keys of rows that are known by another unique column."""
         self._memory = memory
         self._redis = redis
         self._filler = filler

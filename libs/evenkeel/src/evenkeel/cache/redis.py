@@ -1,5 +1,6 @@
 """The tier that all replicas share: Redis, read from one server and filled and invalidated on another or the same."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Mapping, Sequence
@@ -60,6 +61,7 @@ class RedisTier:
         self._current = current
         self._sealing = sealing
         self._metrics = metrics
+        self._client = primary
         self._primary = _Server(primary)
         metrics.observe_breaker("redis", lambda: float(self._primary.breaker.is_open))
         self._sidecar: _Server | None = None
@@ -154,6 +156,21 @@ class RedisTier:
                 return
             self._current.adopt(begun.decode(), names)
         raise TierUnavailable("one epoch follows another")
+
+    async def alias(self, digest: str) -> str | None:
+        """The key that was noted for this digest: a hint, trusted or not."""
+        names = self._names
+        server = self._primary if self._sidecar is None or self._sidecar.breaker.is_open else self._sidecar
+        _, [value] = await server.read(names.alive, [names.alias(digest)])
+        return value.decode(errors="replace") if value is not None else None
+
+    async def note_alias(self, digest: str, key: str, ttl: float) -> None:
+        """Until the epoch ends, for `ttl` seconds at most; nothing is lost if Redis does not answer."""
+        with contextlib.suppress(TierUnavailable):
+            names = self._names
+            if names.epoch:
+                async with self._primary.breaker.call():
+                    await self._client.set(names.alias(digest), key, px=int(ttl * 1000))
 
     async def close(self) -> None:
         """Return when what is under way has been answered."""
