@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import ssl
 import subprocess
 import sys
@@ -56,7 +57,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("query", "says"), REFUSED, ids=[query[:60] for query, _ in REFUSED])
 def test_what_cannot_be_done_is_refused(query: str, says: str) -> None:
-    with pytest.raises(ValueError, match="") as refused:
+    with pytest.raises(ValueError, match=re.escape(says)) as refused:
         parse_database_url(f"{URL}?{query}")
     assert str(refused.value).startswith(says)
     assert "secret" not in str(refused.value)

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -44,7 +45,7 @@ def parse_database_url(text: str) -> DatabaseAddress:
         raise ValueError(_FORM) from None
     if url.get_backend_name() != "postgresql" or not url.database or not 0 < (url.port or 5432) < 65536:
         raise ValueError(_FORM)
-    query = _known(url.query)
+    query = _known(_query(text, url))
     arguments = _tls(query)
     if (seconds := query.get("connect_timeout")) is not None:
         arguments["timeout"] = _seconds(seconds)
@@ -59,15 +60,24 @@ def parse_database_url(text: str) -> DatabaseAddress:
     return DatabaseAddress(url.set(drivername="postgresql+asyncpg", query={}), arguments)
 
 
-def _known(query: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
-    known = {name: value for name, value in query.items() if isinstance(value, str)}
-    for name in query:
+def _known(query: list[tuple[str, str]]) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for name, value in query:
         if name not in _KNOWN:
             what = name if _OTHERS.fullmatch(name) else "a parameter"
             raise ValueError(f"has {what} after its ?, which is not supported; supported are {', '.join(_KNOWN)}")
-        if name not in known:
+        if name in known:
             raise ValueError(f"has {name} twice")
+        known[name] = value
     return known
+
+
+def _query(text: str, url: URL) -> list[tuple[str, str]]:
+    """What make_url has read, and what it drops: parameters without a value."""
+    rest = text.partition("://")[2]
+    if url.username is not None:  # it and the password may hold question marks
+        rest = rest.partition("@")[2]
+    return parse_qsl(rest.partition("?")[2], keep_blank_values=True)
 
 
 def _seconds(text: str) -> int:
