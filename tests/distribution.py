@@ -7,7 +7,7 @@ from _pytest.nodeid import NodeId
 
 from stack.layout import PORTS, PORTS_VARIABLE
 
-WORKERS_PER_CORE = 3
+WORKERS_PER_CORE = 2
 
 
 def share_out_ports() -> None:

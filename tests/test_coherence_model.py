@@ -59,7 +59,10 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
         ),
         pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, ranges=1, writers=False), id="a range"),
         pytest.param(
-            AS_IT_IS, Bounds(transactions=1, fills=1, ranges=1, failovers=1, writers=False), id="a range, failover"
+            AS_IT_IS,
+            Bounds(transactions=1, fills=1, ranges=1, failovers=1, writers=False),
+            id="a range, failover",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             AS_IT_IS,

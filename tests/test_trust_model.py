@@ -56,9 +56,9 @@ def test_that_bound_is_reached() -> None:
         pytest.param(
             Protocol(moved_only=False), TWO_RELAYS, id="prolonging only with the state", marks=pytest.mark.slow
         ),
-        pytest.param(Protocol(trust_from="answer"), MEMORY, id="counting from the question"),
+        pytest.param(Protocol(trust_from="answer"), MEMORY, id="counting from the question", marks=pytest.mark.slow),
         pytest.param(Protocol(within_alive=False), MEMORY, id="ending with alive"),
-        pytest.param(Protocol(answers_in_order=False), MEMORY, id="answers after the pushes"),
+        pytest.param(Protocol(answers_in_order=False), MEMORY, id="answers after the pushes", marks=pytest.mark.slow),
     ],
 )
 def test_the_promise_is_broken_without(without: Protocol, bounds: Bounds) -> None:

@@ -17,7 +17,7 @@ from tests.serving import Serve
 BOUND = 2.0
 """Seconds after a commit from which on nobody may be given, as fresh, what was before."""
 
-TAKEOVER = 3.0
+TAKEOVER = 10.0
 """Seconds until another replica's relay is at work."""
 
 ROUNDS = 3

@@ -178,6 +178,7 @@ def almost_right(draw: st.DrawFn) -> History:
     return history
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(almost_right())
 def test_the_check_agrees_with_trying_all_orders(history: History) -> None:

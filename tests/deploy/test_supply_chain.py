@@ -148,6 +148,7 @@ def _audit(service: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_audit_asks_for_every_pin_and_fails_on_a_vulnerability() -> None:
     asked: set[tuple[str, str]] = set()
@@ -186,6 +187,7 @@ async def test_the_audit_goes_on_where_nobody_can_be_asked() -> None:
     assert "Connection refused" in gone.stdout
 
 
+@pytest.mark.slow
 def test_bill_of_materials_lists_what_the_lock_pins_and_is_the_same_again(tmp_path: Path) -> None:
     files = [tmp_path / "once.json", tmp_path / "again.json"]
     for file in files:

@@ -11,7 +11,7 @@ from tests.goodbye import say_goodbye
 from tests.serving import Serve
 from tests.users import ADA, create
 
-from user_api.database import connections, create_engine
+from user_api.database import PROBE_CONNECTIONS, connections, create_engine
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,8 @@ async def test_pool_is_opened_once_in_the_lifespan_and_closed_at_shutdown(
         pids = "SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'user-api replica-a'"
         before = await watcher.fetchval(pids)
         await asyncio.gather(*(client.get("/v1/users?limit=1") for _ in range(60)))
-        assert set(before) <= set(await watcher.fetchval(pids))
+        # A probe that was given up, on a busy machine, ends its connection.
+        assert len(set(before) - set(await watcher.fetchval(pids))) <= PROBE_CONNECTIONS
     await all_closed(watcher)
     await watcher.close()
 

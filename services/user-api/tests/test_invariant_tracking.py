@@ -112,7 +112,7 @@ async def test_shaken_while_redis_is_read(serve: Serve, database_url: str, ways:
                 shaken.reset(mark=TRACKING)
                 await asyncio.sleep(0.3)
             await witness.verdict()
-        assert witness.seen["redis"] > 100
+        assert witness.seen["redis"] > 10
 
 
 async def test_flush_empties_memory_everywhere(serve: Serve, database_url: str, cache_url: str) -> None:
