@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from redis import Redis
 from tests import chromium, pgbouncer
-from tests.distribution import WORKERS_PER_CORE, longest_first, share_out_ports, stay_together
+from tests.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
 from tests.servers import Servers, backend, docker_answers
 
 from user_api.migrate import migrate
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers() -> int:
     """`-n auto`: more than cores, since tests wait most of the time."""
-    return WORKERS_PER_CORE * len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) + MORE_WORKERS_THAN_CORES
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,7 +7,8 @@ from _pytest.nodeid import NodeId
 
 from stack.layout import PORTS, PORTS_VARIABLE
 
-WORKERS_PER_CORE = 2
+MORE_WORKERS_THAN_CORES = 1
+"""Tests wait much of the time, but more workers than this are late for the faults that they inject."""
 
 
 def share_out_ports() -> None:

@@ -18,7 +18,7 @@ BOUND = 2.0
 """Seconds after a commit from which on nobody may be given, as fresh, what was before."""
 
 TAKEOVER = 10.0
-"""Seconds until another replica's relay is at work."""
+"""Seconds until another replica's relay is at work, on a busy machine."""
 
 ROUNDS = 3
 """Times that every replica is asked for every user until the verdict is given."""

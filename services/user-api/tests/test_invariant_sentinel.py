@@ -99,7 +99,7 @@ async def test_the_sentinels_credentials_are_their_own(
             assert (answer.status_code, answer.json()["source"]) == (200, "database")
         said = [record.reason for record in caplog.records if hasattr(record, "reason")]
         where = f"no Sentinel leads to a primary of evenkeel: 127.0.0.1:{cache.sentinel.port}"
-        assert said[0].startswith(f"{where}: it does not take the Sentinels' user and password"), said
+        assert any(one.startswith(f"{where}: it does not take the Sentinels' user and password") for one in said), said
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ only, as PgBouncer does in transaction mode, may stand between: no prepared stat
 settings in the startup packet but the application's name, which poolers know.
 """
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -114,7 +115,8 @@ class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is
         return await super().execute(query, *args, timeout=timeout)
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 (asyncpg's)
-        await super().close(timeout=CLOSE_TIMEOUT if timeout is None else min(timeout, CLOSE_TIMEOUT))
+        with contextlib.suppress(TimeoutError):  # then it has been cut
+            await super().close(timeout=CLOSE_TIMEOUT if timeout is None else min(timeout, CLOSE_TIMEOUT))
 
 
 _GONE = (
