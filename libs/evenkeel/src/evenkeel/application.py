@@ -23,6 +23,7 @@ from evenkeel import problems
 from evenkeel.body_limit import ContentTooLargeAnswers
 from evenkeel.draining import Draining
 from evenkeel.gateway_problems import OF_EVERY_ROUTE
+from evenkeel.heads import HeadAsGet
 from evenkeel.problems import NotReady
 from evenkeel.readiness import Readiness
 from evenkeel.repeated_fields import RepeatedFields
@@ -108,7 +109,7 @@ class _Application(FastAPI):
         answers: ASGIApp = RepeatedFields(ContentTooLargeAnswers(super().build_middleware_stack()))
         if self._ahead is not None:
             answers = self._ahead(answers)
-        return RequestContext(answers, replica=self._replica, registry=self._registry)
+        return RequestContext(HeadAsGet(answers), replica=self._replica, registry=self._registry)
 
 
 def _telemetry_of_the_environment() -> TelemetryConfig:

@@ -2,12 +2,31 @@
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from evenkeel.problems import InvalidInput
 
-_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,19}")
-_LIST = re.compile(rf"\s*{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*\s*\Z")
+# Elements may be empty (RFC 9110, 5.6.1).
+_ELEMENT = rf"[ \t]*(?:{_TAG.pattern}[ \t]*)?"
+_LIST = re.compile(rf"{_ELEMENT}(?:,{_ELEMENT})*\Z")
+
+
+class Tags(NamedTuple):
+    """What `If-Match` or `If-None-Match` names."""
+
+    every: bool
+    """`*`: whatever state there is."""
+
+    states: frozenset[str]
+
+    def cover(self, state: str | int | None) -> bool:
+        """Whether the resource is in one of the states; None: there is no such resource."""
+        return state is not None and (self.every or str(state) in self.states)
+
+    def __str__(self) -> str:
+        return "*" if self.every else ",".join(map(etag, sorted(self.states)))
 
 
 def etag(state: str | int) -> str:
@@ -21,9 +40,20 @@ def parse_if_match(header: str | None) -> frozenset[str] | None:
     Weak tags never match (RFC 9110, 8.8.3.2). A header that is no list of tags is an InvalidInput: to ignore it would
     be to write without the precondition that the caller asked for.
     """
-    if header is None or header.strip() == "*":
+    tags = parse_tags(header, "If-Match", weak=False)
+    return None if tags is None or tags.every else tags.states
+
+
+def parse_tags(header: str | None, name: str, *, weak: bool) -> Tags | None:
+    """The tags that the header field of this name has; None when it is absent. InvalidInput when it is no list.
+
+    `weak`: whether weak tags compare like strong ones (RFC 9110, 8.8.3.2), or never match.
+    """
+    if header is None:
         return None
-    return frozenset(tag[1:-1] for tag in _tags(header, "If-Match") if not tag.startswith("W/"))
+    if header.strip() == "*":
+        return Tags(every=True, states=frozenset())
+    return Tags(every=False, states=frozenset(_states(header, name, weak=weak)))
 
 
 def numbers(states: Iterable[str] | None) -> frozenset[int] | None:
@@ -35,17 +65,15 @@ def numbers(states: Iterable[str] | None) -> frozenset[int] | None:
 
 def none_match(header: str | None, current: str | int) -> bool:
     """Whether `If-None-Match` lets the full answer be sent; False means 304. Weak and strong tags compare alike."""
-    if header is None:
-        return True
-    if header.strip() == "*":
-        return False
-    return etag(current) not in {tag.removeprefix("W/") for tag in _tags(header, "If-None-Match")}
+    tags = parse_tags(header, "If-None-Match", weak=True)
+    return tags is None or not tags.cover(current)
 
 
-def _tags(header: str, name: str) -> list[str]:
-    if not _LIST.match(header):
+def _states(header: str, name: str, *, weak: bool) -> list[str]:
+    tags = _TAG.findall(header)
+    if not tags or not _LIST.match(header):
         raise InvalidInput(
             f'{name} must be * or a list of entity tags such as "7".',
             errors=[{"in": "header", "field": name, "detail": "not a list of entity tags"}],
         )
-    return _TAG.findall(header)
+    return [tag.removeprefix("W/")[1:-1] for tag in tags if weak or not tag.startswith("W/")]

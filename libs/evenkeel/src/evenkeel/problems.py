@@ -93,6 +93,12 @@ class ContentTooLarge(Problem):
     slug, title, status = "content-too-large", "The body is larger than this service takes", 413
 
 
+class UnsupportedMediaType(Problem):
+    """RFC 9110, 15.5.16: of another type, in another character set, or coded."""
+
+    slug, title, status = "unsupported-media-type", "The body is not of a type that is taken here", 415
+
+
 class ProblemDocument(BaseModel):
     """RFC 9457 problem details, as the OpenAPI documents show it."""
 
@@ -148,6 +154,16 @@ async def _answer_problem(_: Request, error: Exception) -> Response:
     return error.response()
 
 
+_MOST_LISTED = 20
+"""Errors that an answer lists: it must not be many times larger than what was asked. `more_errors` counts the others."""
+
+_MOST_TOLD = 3
+"""Errors that its sentence has."""
+
+_LONGEST_NAME = 100
+"""Characters of a field's name that an answer repeats; a name may be as long as the body."""
+
+
 async def _answer_validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this class only)
     failures = error.errors()
@@ -164,10 +180,13 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
             "field": _printable(".".join(str(part) for part in failure["loc"][1:])),
             "detail": failure["msg"].removeprefix("Value error, "),
         }
-        for failure in failures
+        for failure in failures[:_MOST_LISTED]
     ]
-    sentence = "; ".join(f"{' '.join(filter(None, [e['in'], e['field']]))}: {e['detail']}" for e in errors[:3])
-    return InvalidInput(f"{sentence}.", errors=errors).response()
+    sentence = "; ".join(f"{' '.join(filter(None, [e['in'], e['field']]))}: {e['detail']}" for e in errors[:_MOST_TOLD])
+    if (untold := len(failures) - _MOST_TOLD) > 0:
+        sentence += f"; and {untold} more"
+    unlisted = len(failures) - len(errors)
+    return InvalidInput(f"{sentence}.", errors=errors, **({"more_errors": unlisted} if unlisted else {})).response()
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
@@ -175,7 +194,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     headers = error.headers
     match error.status_code:
         case 400:  # raised by FastAPI alone, for a body that json.loads cannot even begin with
-            return MalformedJson("The body is not JSON in UTF-8, or is nested too deeply.").response()
+            return MalformedJson("The body is not JSON, or is nested too deeply.").response()
         case 404:
             return NotFound("There is nothing at this address.").response()
         case 405:
@@ -195,6 +214,8 @@ def _methods(request: Request) -> list[str]:
         route for route in iter_route_contexts(request.app.routes) if route.methods and route.path_regex.match(path)
     )
     methods = {method for route in routes for method in route.methods or ()}
+    if "GET" in methods:
+        methods.add("HEAD")
     return sorted(methods or {"GET", "HEAD"})  # mounted files have no route of their own
 
 
@@ -209,5 +230,7 @@ async def _answer_unexpected(_: Request, __: Exception) -> Response:
 
 
 def _printable(text: str) -> str:
-    """The text without control characters, which callers may put into names and terminals would obey."""
+    """The text without control characters, which callers may put into names and terminals would obey; not too long."""
+    if len(text) > _LONGEST_NAME:
+        text = f"{text[:_LONGEST_NAME]}…"
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from evenkeel.problems import InvalidInput
 
-_LISTS = frozenset({b"if-match", b"if-none-match", b"cache-control"})
+_LISTS = frozenset({b"if-match", b"if-none-match", b"cache-control", b"content-encoding"})
 _SINGLE = frozenset({b"idempotency-key", b"min-version", b"content-type"})
 
 

@@ -3,13 +3,14 @@
 from typing import Annotated, Literal
 from xml.sax.saxutils import escape
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from counter_api.problems import CounterOverflow, NotACounter
 from counter_api.routes import NO_STORE, Name, Service
 from counter_api.schemas import IncrementRequest
+from evenkeel.heads import is_head
 from evenkeel.problems import InvalidInput, NotFound, Unavailable, responses
 
 LONGEST_LABEL = 64
@@ -43,11 +44,10 @@ class BadgeQuery(BaseModel):
 
 
 router = APIRouter(tags=["counters"])
-_PATH = "/v1/counters/{name}/badge.svg"
 
 
 @router.get(
-    _PATH,
+    "/v1/counters/{name}/badge.svg",
     summary="A picture of the value, that may count its own visits",
     description="A counter that does not exist shows 0. Only `hit=true` counts, and only with GET.",
     response_class=Response,
@@ -56,8 +56,8 @@ _PATH = "/v1/counters/{name}/badge.svg"
         **responses(CounterOverflow, NotACounter, InvalidInput, Unavailable),
     },
 )
-async def badge(counters: Service, name: Name, query: Annotated[BadgeQuery, Query()]) -> Response:
-    if query.hit == "true":
+async def badge(request: Request, counters: Service, name: Name, query: Annotated[BadgeQuery, Query()]) -> Response:
+    if query.hit == "true" and not is_head(request):
         value = (await counters.increment(name, IncrementRequest(), None)).value
     else:
         try:
@@ -65,11 +65,6 @@ async def badge(counters: Service, name: Name, query: Annotated[BadgeQuery, Quer
         except NotFound:
             value = 0
     return Response(render(name if query.label is None else query.label, str(value)), headers=_HEADERS, media_type=SVG)
-
-
-@router.head(_PATH, include_in_schema=False)
-async def badge_head(counters: Service, name: Name, query: Annotated[BadgeQuery, Query()]) -> Response:
-    return await badge(counters, name, query.model_copy(update={"hit": "false"}))
 
 
 def render(label: str, value: str) -> str:

@@ -25,6 +25,7 @@ from counter_api.schemas import (
 from counter_api.series import rfc3339
 from counter_api.service import Counters
 from evenkeel.etags import etag, none_match
+from evenkeel.heads import is_head
 from evenkeel.problems import (
     ContentTooLarge,
     InvalidInput,
@@ -208,8 +209,9 @@ async def batch(counters: Service, body: BatchRequest, idempotency_key: Idempote
     response_model=Visits,
     responses=responses(CounterOverflow, NotACounter, Unavailable),
 )
-async def visit(counters: Service) -> Response:
-    return JSONResponse({"current_count": await counters.visit()}, headers=NO_STORE)
+async def visit(request: Request, counters: Service) -> Response:
+    count = await (counters.visits() if is_head(request) else counters.visit())
+    return JSONResponse({"current_count": count}, headers=NO_STORE)
 
 
 @router.get(

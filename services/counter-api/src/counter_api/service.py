@@ -22,7 +22,7 @@ from counter_api.schemas import BatchOperation, IncrementRequest
 from counter_api.series import UNITS, Bucket, Unit
 from counter_api.storage.protocol import Page, Requests, Store
 from evenkeel.etags import numbers, parse_if_match
-from evenkeel.problems import Problem
+from evenkeel.problems import NotFound, Problem
 
 
 class Counters:
@@ -65,6 +65,13 @@ class Counters:
     async def visit(self) -> int:
         """One more visit of GET /counter; returns how many there were."""
         return await self.increment_by_one(VISITS)
+
+    async def visits(self) -> int:
+        """How many there were."""
+        try:
+            return await self.value(VISITS)
+        except NotFound:
+            return 0
 
     async def _apply(self, operations: Sequence[Increment]) -> list[Outcome]:
         outcomes = await self._store.apply(operations)

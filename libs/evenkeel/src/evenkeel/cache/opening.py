@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from evenkeel.background import running
 from evenkeel.cache.aliases import Aliases
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.database_breaker import DatabaseBreaker
@@ -120,7 +121,7 @@ async def open_cache(
         )
         stack.push_async_callback(cache.close)
         # Whatever the tiers are: triggers log every change.
-        await stack.enter_async_context(_running(Pruner(changes, retention=log_retention).run()))
+        await stack.enter_async_context(running(Pruner(changes, retention=log_retention).run()))
 
         def begin_anew(before: Names | None, now: Names | None) -> None:
             if memory_tier is not None:
@@ -136,7 +137,7 @@ async def open_cache(
             if redis is not None:
                 relay = Relay(changes=changes, primary=redis.primary, current=current, metrics=own, distrust=distrust)
                 stack.push_async_callback(relay.release)
-                await stack.enter_async_context(_running(relay.run()))
+                await stack.enter_async_context(running(relay.run()))
                 await relay.passed.wait()
         async with _at_most(FIRST_TRUST):
             if memory_tier is not None:
@@ -152,7 +153,7 @@ async def open_cache(
                     )
                 else:
                     feed = LogTail(changes, memory_tier, cache.forget_loads, distrust)
-                await stack.enter_async_context(_running(feed.run()))
+                await stack.enter_async_context(running(feed.run()))
                 await memory_tier.first_trust.wait()
         yield cache
 
@@ -163,16 +164,3 @@ async def _at_most(seconds: float) -> AsyncIterator[None]:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             yield
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        # Again and again, because a driver that is cancelled in the middle of connecting may answer with an error of
-        # its own, which the work survives as it survives every error.
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=0.1)

@@ -1,0 +1,47 @@
+"""The preconditions of RFC 9110 (section 13) by entity tag. Those by date are ignored, as no resource has a date."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from evenkeel.etags import Tags, parse_tags
+from evenkeel.problems import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """Of one request, to be judged together with what it changes."""
+
+    match: Tags | None = None
+    """`If-Match`: only if the resource is in one of these states."""
+
+    none_match: Tags | None = None
+    """`If-None-Match`: only if it is in none of these."""
+
+    @classmethod
+    def parse(cls, if_match: str | None, if_none_match: str | None) -> "Preconditions":
+        """Those of the header fields; InvalidInput for what is neither `*` nor a list of entity tags."""
+        return cls(parse_tags(if_match, "If-Match", weak=False), parse_tags(if_none_match, "If-None-Match", weak=True))
+
+    def __bool__(self) -> bool:
+        return self.match is not None or self.none_match is not None
+
+    def hold(self, state: str | int | None) -> bool:
+        """Whether the request may be carried out on a resource in this state; None: there is no such resource."""
+        return (self.match is None or self.match.cover(state)) and not (
+            self.none_match is not None and self.none_match.cover(state)
+        )
+
+    def __str__(self) -> str:
+        """The same text for the same preconditions, however they were written."""
+        return f"{self.match or ''};{self.none_match or ''}"
+
+
+async def no_preconditions(request: Request) -> None:
+    """A dependency of routes whose resource has no entity tags: a precondition would be ignored, so it is refused."""
+    sent = [name for name in ("If-Match", "If-None-Match") if name in request.headers]
+    if sent:
+        raise InvalidInput(
+            "This resource has no entity tags, so no precondition on them can be judged.",
+            errors=[{"in": "header", "field": name, "detail": "not taken here"} for name in sent],
+        )
