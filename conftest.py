@@ -91,7 +91,7 @@ def _migrated_database(servers: Servers) -> str:
 @pytest.fixture
 def database_url(_migrated_database: str) -> str:
     """PostgreSQL with the current schema and no users."""
-    asyncio.run(_execute(_migrated_database, "TRUNCATE users RESTART IDENTITY"))
+    asyncio.run(_execute(_migrated_database, "TRUNCATE users, user_idempotency_records RESTART IDENTITY"))
     return _migrated_database
 
 

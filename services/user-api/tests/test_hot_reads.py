@@ -29,7 +29,11 @@ Request = tuple[str, str, Sequence[tuple[str, str]]]
 
 PLAIN: list[Request] = [
     ("GET", "/v1/users/1", []),
-    ("GET", "/v1/users/2", [("Accept", "text/html"), ("Range", "bytes=0-9"), ("If-Match", '"9"'), ("X-Other", "1")]),
+    (
+        "GET",
+        "/v1/users/2",
+        [("Accept", "text/html"), ("Range", "bytes=0-9"), ("X-Evenkeel-Subject", "a"), ("X-Other", "1")],
+    ),
     ("GET", "/v1/users/%32", []),
     ("GET", "/v1/users/999999999999999999", []),
     ("GET", "/v1/users?ids=1", [("Accept", "text/html")]),
@@ -37,8 +41,9 @@ PLAIN: list[Request] = [
     ("GET", f"/v1/users?ids={','.join(map(str, range(1, 101)))}", []),
 ]
 
+PLAIN += [("HEAD", path, headers) for _, path, headers in PLAIN]
+
 ORDINARY: list[Request] = [
-    ("HEAD", "/v1/users/1", []),
     ("OPTIONS", "/v1/users/1", []),
     ("PUT", "/v1/users/1", []),
     ("GET", "/v1/users/1/", []),
@@ -65,6 +70,11 @@ ORDINARY: list[Request] = [
     ("GET", "/v1/users/1", [("If-None-Match", f'"{TAG.hex}"')]),
     ("GET", "/v1/users/1", [("If-None-Match", '"7"'), ("If-None-Match", f'W/"{TAG.hex}"')]),
     ("GET", "/v1/users/1", [("If-None-Match", "1")]),
+    *(("GET", "/v1/users/1", [(name, tags)]) for name in ("If-Match", "If-None-Match") for tags in ("*", '"9"', "9")),
+    ("GET", "/v1/users/1", [("If-Match", f'"{TAG.hex}"')]),
+    ("GET", "/v1/users?ids=1", [("If-Match", "*")]),
+    ("GET", "/v1/users?ids=1", [("If-None-Match", "*")]),
+    ("HEAD", "/v1/users/1", [("If-None-Match", "*")]),
     ("GET", "/v1/users/1", [("Min-Version", "1")]),
     ("GET", "/v1/users/1", [("Min-Version", "2")]),
     ("GET", "/v1/users/1", [("Min-Version", "1"), ("Min-Version", "1")]),

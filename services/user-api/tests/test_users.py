@@ -27,6 +27,10 @@ class TestCreate:
         assert response.headers["X-Request-Id"] == "mine-1"
         assert response.headers["X-Served-By"] == "replica-a"
 
+    @pytest.mark.parametrize("name", ["J", " Ada ", "José", "李小龍", "שרה", "a\u200db", "👩‍🚀", "Ada\u200f", "_"])
+    async def test_names(self, client: httpx.AsyncClient, name: str) -> None:
+        assert (await create(client, name=name))["name"] == name
+
     async def test_email_taken_in_any_letter_case(self, client: httpx.AsyncClient) -> None:
         await create(client)
         response = await client.post("/v1/users", json=ADA | {"email": "ADA@Example.com"})
@@ -56,6 +60,15 @@ class TestCreate:
             ADA | {"name": "x" * 201},
             ADA | {"name": "Ada\x00"},
             ADA | {"name": "Ada\n"},
+            *(ADA | {"name": f"Ada{chr(code)}"} for code in (0x80, 0x85, 0x9F, 0x7F, 0x1B)),
+            *(ADA | {"name": f"{chr(code)}Ada"} for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),
+            *(
+                ADA | {"name": blank}
+                for blank in (" ", "   ", "\xa0", "\u3000", "\u2003 \u200b", "\ufeff", "\u2800", "\u3164")
+            ),
+            ADA | {"email": "a\u202eda@example.com"},
+            ADA | {"email": "a\x9fda@example.com"},
+            ADA | {"email": "  "},
             ADA | {"name": ["Ada"]},
             [],
             None,
@@ -82,8 +95,16 @@ class TestCreate:
     async def test_body_without_its_type(self, client: httpx.AsyncClient) -> None:
         for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
             response = await client.post("/v1/users", content=b'{"email":"a@example.com","name":"A"}', headers=headers)
-            assert problem(response) == (422, "malformed-json")
-            assert "Content-Type: application/json" in response.json()["detail"]
+            assert problem(response) == (415, "unsupported-media-type")
+            assert response.headers["Accept"] == "application/json"
+
+    async def test_preconditions_on_a_resource_without_tags(self, client: httpx.AsyncClient) -> None:
+        for name in ("If-Match", "If-None-Match"):
+            for tags in ("*", '"1"', '"1", , "2"', "nonsense"):
+                response = await client.post("/v1/users", json=ADA, headers={name: tags})
+                assert problem(response) == (422, "validation")
+                assert response.json()["errors"] == [{"in": "header", "field": name, "detail": "not taken here"}]
+        assert (await client.get("/v1/users")).json() == {"data": []}
 
     async def test_lone_surrogates_and_control_characters_are_not_echoed(self, client: httpx.AsyncClient) -> None:
         headers = {"Content-Type": "application/json"}
@@ -135,6 +156,52 @@ class TestRead:
             assert (await client.get("/v1/users/1", headers={"If-None-Match": header})).status_code == 200
         response = await client.get("/v1/users/1", headers={"If-None-Match": "1"})
         assert problem(response) == (422, "validation")
+
+    async def test_if_match(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        tag = await etag(client)
+        for path in ("/v1/users/1", "/v1/users?email=ada@example.com"):
+            for method in ("GET", "HEAD"):
+                for header in (tag, "*", f'"7", , {tag}'):
+                    response = await client.request(method, path, headers={"If-Match": header})
+                    assert (response.status_code, response.headers["ETag"]) == (200, tag)
+                for header in ('"7"', f"W/{tag}"):
+                    response = await client.request(method, path, headers={"If-Match": header})
+                    assert response.status_code == 412
+                both = {"If-Match": tag, "If-None-Match": tag}
+                assert (await client.request(method, path, headers=both)).status_code == 304
+            assert problem(await client.get(path, headers={"If-Match": '"7"', "If-None-Match": tag}))[0] == 412
+            assert problem(await client.get(path, headers={"If-Match": "7"})) == (422, "validation")
+        assert problem(await client.get("/v1/users/9", headers={"If-Match": '"7"'})) == (404, "user-not-found")
+
+    async def test_lists_take_no_preconditions(self, client: httpx.AsyncClient) -> None:
+        for path in ("/v1/users", "/v1/users?ids=1", "/v1/users?limit=1"):
+            for name in ("If-Match", "If-None-Match"):
+                assert problem(await client.get(path, headers={name: "*"})) == (422, "validation")
+
+    async def test_head(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        for path, status in (
+            ("/v1/users/1", 200),
+            ("/v1/users/9", 404),
+            ("/v1/users/x", 422),
+            ("/v1/users?ids=1,2", 200),
+            ("/v1/users?limit=1", 200),
+            ("/v1/users?email=ada@example.com", 200),
+            ("/v1/nothing", 404),
+            ("/livez", 200),
+            ("/openapi.json", 200),
+        ):
+            # Once before, for both to be answered by the same tier.
+            _, get, head = await client.get(path), await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (status, b"")
+            differing = {"date", "x-request-id", "cache-status"}
+            fields = [{name: each.headers[name] for name in each.headers.keys() - differing} for each in (get, head)]
+            assert fields[0].pop("content-length") == str(len(get.content))
+            if "source" not in get.text:  # of a tier with a name of its own length
+                assert fields[1]["content-length"] == str(len(get.content))
+            fields[1].pop("content-length")
+            assert fields[0] == fields[1]
 
     async def test_min_version(self, client: httpx.AsyncClient) -> None:
         await create(client)
@@ -240,6 +307,12 @@ class TestList:
             "limit=0",
             "limit=1001",
             "limit=1_0",
+            "limit=%2B10",
+            "limit=+10",
+            "limit=10%20",
+            "limit=%D9%A1",
+            "limit=1.0",
+            "after=1_0",
             "limit=",
             "after=x",
             "after=-1",
@@ -292,6 +365,33 @@ class TestPatch:
             assert (response.status_code, response.json()["version"]) == (200, version)
             assert response.headers["ETag"] != tag
             tag = response.headers["ETag"]
+
+    async def test_if_none_match(self, client: httpx.AsyncClient) -> None:
+        await create(client)
+        tag = await etag(client)
+        for header in ("*", tag, f"W/{tag}", f'"7", , {tag}'):
+            for method, body in (("PATCH", {"name": "B"}), ("PATCH", {}), ("DELETE", None)):
+                response = await client.request(method, "/v1/users/1", json=body, headers={"If-None-Match": header})
+                assert problem(response) == (412, "precondition-failed")
+                assert response.json()["current"] == 1
+            assert problem(await client.delete("/v1/users/9", headers={"If-None-Match": header}))[0] == 404
+        both = {"If-Match": tag, "If-None-Match": '"7"'}
+        assert (await client.patch("/v1/users/1", json={"name": "B"}, headers=both)).json()["version"] == 2
+        for malformed in ("7", ",", ""):
+            for name in ("If-Match", "If-None-Match"):
+                response = await client.delete("/v1/users/1", headers={name: malformed})
+                assert problem(response) == (422, "validation")
+        assert (await client.delete("/v1/users/1", headers={"If-None-Match": tag})).status_code == 204
+
+    async def test_order_of_refusals(self, client: httpx.AsyncClient) -> None:
+        """404, then 412, then 409."""
+        await create(client)
+        await create(client, email="b@example.com")
+        taken = {"email": "ada@example.com"}
+        for named in ({"If-Match": '"7"'}, {"If-None-Match": "*"}):
+            assert problem(await client.patch("/v1/users/9", json=taken, headers=named))[0] == 404
+            assert problem(await client.patch("/v1/users/2", json=taken, headers=named))[0] == 412
+        assert problem(await client.patch("/v1/users/2", json=taken, headers={"If-Match": "*"}))[0] == 409
 
     async def test_repeated_fields(self, client: httpx.AsyncClient) -> None:
         await create(client)
@@ -375,7 +475,11 @@ async def test_unknown_query_parameters(client: httpx.AsyncClient, query: str) -
 async def test_unknown_route_and_method(client: httpx.AsyncClient) -> None:
     for path in ("/v1/nothing", "/v1/users/", "/v1/users/1/"):
         assert problem(await client.get(path)) == (404, "not-found")
-    for path, allowed in (("/v1/users", "GET, POST"), ("/v1/users/1", "DELETE, GET, PATCH"), ("/livez", "GET")):
+    for path, allowed in (
+        ("/v1/users", "GET, HEAD, POST"),
+        ("/v1/users/1", "DELETE, GET, HEAD, PATCH"),
+        ("/livez", "GET, HEAD"),
+    ):
         response = await client.put(path, json=ADA)
         assert problem(response) == (405, "method-not-allowed")
         assert response.headers["Allow"] == allowed
@@ -390,10 +494,10 @@ async def test_openapi_declares_every_problem(client: httpx.AsyncClient) -> None
     }
     assert declared == {
         ("/v1/users", "get"): ["200", "304", "404", "412", "422", "503"],
-        ("/v1/users", "post"): ["201", "409", "413", "422", "503"],
+        ("/v1/users", "post"): ["201", "409", "413", "415", "422", "503"],
         ("/v1/users/{user_id}", "delete"): ["204", "404", "412", "422", "503"],
         ("/v1/users/{user_id}", "get"): ["200", "304", "404", "412", "422", "503"],
-        ("/v1/users/{user_id}", "patch"): ["200", "404", "409", "412", "413", "422", "503"],
+        ("/v1/users/{user_id}", "patch"): ["200", "404", "409", "412", "413", "415", "422", "503"],
     }
     assert "/docs/assets/swagger-ui-bundle.js" in (await client.get("/docs")).text
     assert (await client.get("/docs/assets/swagger-ui-bundle.js")).status_code == 200

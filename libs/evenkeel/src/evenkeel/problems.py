@@ -155,7 +155,7 @@ async def _answer_problem(_: Request, error: Exception) -> Response:
 
 
 _MOST_LISTED = 20
-"""Errors that an answer lists: it must not be many times larger than what was asked. `more_errors` counts the others."""
+"""Errors that an answer lists, so that it does not outgrow the request by far; `more_errors` counts the others."""
 
 _MOST_TOLD = 3
 """Errors that its sentence has."""

@@ -33,6 +33,7 @@ NOT_PLAIN = frozenset(
     {
         # what the route reads
         b"cache-control",
+        b"if-match",
         b"if-none-match",
         b"min-version",
         # what makes a body, which may be too large

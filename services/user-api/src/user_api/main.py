@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from evenkeel.application import create_application
+from evenkeel.background import running
 from evenkeel.cache import ChangeLog, DatabaseBreaker, Gate, KeyRing, Memory, Metrics, SharedRedis, open_cache
 from evenkeel.cache.forgetting import forget_cache
 from evenkeel.readiness import Readiness
@@ -25,6 +26,7 @@ from user_api.database import (
     probe,
 )
 from user_api.hot_reads import HotReads, ReadyUser, prepare
+from user_api.idempotency import Pruner
 from user_api.routes import router
 from user_api.service import SHAPE, UserService, loader
 from user_api.settings import Settings
@@ -78,7 +80,9 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
             stack.push_async_callback(probing.dispose)
             database = DatabaseBreaker(probe(probing))
             stack.push_async_callback(database.close)
-            storage = UserStorage(engine)
+            storage = UserStorage(engine, idempotency_ttl=settings.idempotency_ttl)
+            # With a connection for requests: a replica whose requests need them all can prune later.
+            await stack.enter_async_context(running(Pruner(engine).run()))
             shared = _shared_redis(settings, stack)
             if shared is not None and shared.reader is not None:
                 await stack.enter_async_context(following(shared.reader, shared.primary))

@@ -1,9 +1,9 @@
-"""The table, as SQLAlchemy sees it; migrations/ is what makes it."""
+"""The tables, as SQLAlchemy sees it; migrations/ is what makes them."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Identity, Text, Uuid, func
+from sqlalchemy import BigInteger, DateTime, Identity, LargeBinary, SmallInteger, Text, Uuid, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -21,3 +21,15 @@ class UserRow(Base):
     tag: Mapped[UUID] = mapped_column(Uuid, server_default=func.gen_random_uuid())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+
+
+class RecordRow(Base):
+    __tablename__ = "user_idempotency_records"
+
+    id: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    user_id: Mapped[int | None] = mapped_column(BigInteger)
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    tag: Mapped[UUID | None] = mapped_column(Uuid)
+    body: Mapped[str | None] = mapped_column(Text)

@@ -1,8 +1,10 @@
 """What can go wrong with users."""
 
+import json
 from typing import Any
 
 from evenkeel.cache.errors import Busy, LoadError
+from evenkeel.idempotency import REPLAYED
 from evenkeel.problems import NotFound, PreconditionFailed, Problem, Unavailable
 
 
@@ -35,12 +37,25 @@ class VersionMismatch(PreconditionFailed):
 
 
 class StateMismatch(PreconditionFailed):
-    """`If-Match` names other states than the user's; `current` is the version that it has."""
+    """`If-Match` or `If-None-Match` does not hold; `current` is the version that the user has."""
 
     def __init__(self, current: int) -> None:
         super().__init__(
-            f"The user is not in a state that If-Match names; it is at version {current} now.", current=current
+            f"The user is not in a state that the request asks for; it is at version {current} now.", current=current
         )
+
+
+class ReplayedRefusal(Problem):
+    """What was refused under an Idempotency-Key is refused again, in the same words."""
+
+    slug, title, status = "replayed", "A refusal that was given before", 409
+
+    def __init__(self, body: str) -> None:
+        self._document: dict[str, Any] = json.loads(body)
+        super().__init__(self._document["detail"], headers=REPLAYED)
+
+    def document(self) -> dict[str, Any]:
+        return self._document
 
 
 class DatabaseUnavailable(Unavailable):

@@ -5,15 +5,26 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
+from evenkeel.bodies import TAKES_MERGE_PATCH, StrictBody
 from evenkeel.cache import Answer, Entry, cache_status
-from evenkeel.etags import etag, none_match, parse_if_match
-from evenkeel.problems import ContentTooLarge, InvalidInput, MalformedJson, Unavailable, responses
+from evenkeel.etags import etag
+from evenkeel.idempotency import REPLAYED, Caller, IdempotencyKey, IdempotencyMismatch
+from evenkeel.preconditions import Preconditions, no_preconditions
+from evenkeel.problems import (
+    ContentTooLarge,
+    InvalidInput,
+    MalformedJson,
+    Unavailable,
+    UnsupportedMediaType,
+    responses,
+)
+from user_api.idempotency import Changed, Key
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
 from user_api.query_parameters import strict_query
 from user_api.schemas import ListQuery, NewUser, User, UserAnswer, UserBatch, UserId, UserPage, UserPatch, Version
 from user_api.service import UserService
 
-router = APIRouter(prefix="/v1/users", tags=["users"], dependencies=[Depends(strict_query)])
+router = APIRouter(prefix="/v1/users", tags=["users"], route_class=StrictBody, dependencies=[Depends(strict_query)])
 
 UserIdPath = Annotated[UserId, Path(description="The user's id")]
 IfMatch = Annotated[
@@ -22,7 +33,7 @@ IfMatch = Annotated[
 CacheControl = Annotated[str | None, Header(description="`no-cache`: answer from PostgreSQL")]
 MinVersion = Annotated[Version | None, Header(description="Nothing older than this version may answer")]
 IfNoneMatch = Annotated[
-    str | None, Header(description="304 if the user is in the state that one of these entity tags names")
+    str | None, Header(description="Only if the user is in no state that these entity tags name; else 304, or 412")
 ]
 
 _ETAG = {"ETag": {"description": "Names this state of this user, and no other; opaque", "schema": {"type": "string"}}}
@@ -37,21 +48,33 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
     summary="Create a user",
     status_code=201,
     response_model=User,
-    responses=responses(EmailTaken, ContentTooLarge, InvalidInput, MalformedJson, Unavailable)
+    responses=responses(
+        EmailTaken,
+        ContentTooLarge,
+        UnsupportedMediaType,
+        InvalidInput,
+        MalformedJson,
+        IdempotencyMismatch,
+        Unavailable,
+    )
     | {201: {"headers": _ETAG}},
+    dependencies=[Depends(no_preconditions)],
 )
-async def create_user(request: Request, new: NewUser) -> Response:
-    user, tag = await _users(request).create(new)
-    headers = {"Location": f"/v1/users/{user.id}", "ETag": etag(tag.hex())}
-    return _json(user.model_dump_json(), status=201, headers=headers)
+async def create_user(
+    request: Request, new: NewUser, caller: Caller, idempotency_key: IdempotencyKey = None
+) -> Response:
+    key = _key(request, idempotency_key, caller, router.prefix, new.model_dump_json())
+    created = await _users(request).create(new, key)
+    return _changed(created, {"Location": f"{router.prefix}/{created.user_id}"})
 
 
 @router.get(
     "",
     summary="List users in the order of their ids, read up to 100 by id, or one by e-mail address",
-    description="What the header fields ask for, they ask of a read by `email`; of the others nothing.",
+    description="`Cache-Control` and `Min-Version` are about a read by `email`. So are preconditions: lists have no "
+    "entity tags, and refuse them (422).",
     response_model=UserPage | UserBatch | UserAnswer,
-    responses=responses(UserNotFound, VersionMismatch, InvalidInput, Unavailable)
+    responses=responses(UserNotFound, VersionMismatch, StateMismatch, InvalidInput, Unavailable)
     | {304: {"description": "The user is in the state that you have", "headers": _CACHED}},
 )
 async def list_users(
@@ -59,13 +82,15 @@ async def list_users(
     query: Annotated[ListQuery, Query()],
     cache_control: CacheControl = None,
     min_version: MinVersion = None,
+    if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     if query.email is not None:
         answer = await _users(request).get_by_email(
             query.email, min_version=min_version or 0, from_database=_no_cache(cache_control)
         )
-        return _answered(answer, if_none_match)
+        return _answered(answer, Preconditions.parse(if_match, if_none_match))
+    await no_preconditions(request)
     if query.ids is not None:
         return _json(batch_body(query.ids, await _users(request).get_many(query.ids)))
     limit = query.limit or 100
@@ -78,7 +103,7 @@ async def list_users(
     "/{user_id}",
     summary="Read a user",
     response_model=UserAnswer,
-    responses=responses(UserNotFound, VersionMismatch, InvalidInput, Unavailable)
+    responses=responses(UserNotFound, VersionMismatch, StateMismatch, InvalidInput, Unavailable)
     | {200: {"headers": _CACHED}, 304: {"description": "The user is in the state that you have", "headers": _CACHED}},
 )
 async def get_user(
@@ -86,10 +111,12 @@ async def get_user(
     user_id: UserIdPath,
     cache_control: CacheControl = None,
     min_version: MinVersion = None,
+    if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
+    preconditions = Preconditions.parse(if_match, if_none_match)
     answer = await _users(request).get(user_id, min_version=min_version or 0, from_database=_no_cache(cache_control))
-    return _answered(answer, if_none_match)
+    return _answered(answer, preconditions)
 
 
 @router.patch(
@@ -97,23 +124,52 @@ async def get_user(
     summary="Change a user by a JSON merge patch",
     response_model=User,
     responses=responses(
-        UserNotFound, EmailTaken, StateMismatch, ContentTooLarge, InvalidInput, MalformedJson, Unavailable
+        UserNotFound,
+        EmailTaken,
+        StateMismatch,
+        ContentTooLarge,
+        UnsupportedMediaType,
+        InvalidInput,
+        MalformedJson,
+        IdempotencyMismatch,
+        Unavailable,
     )
     | {200: {"headers": _ETAG}},
+    openapi_extra=TAKES_MERGE_PATCH,
 )
-async def patch_user(request: Request, user_id: UserIdPath, patch: UserPatch, if_match: IfMatch = None) -> Response:
-    user, tag = await _users(request).update(user_id, patch, parse_if_match(if_match))
-    return _json(user.model_dump_json(), headers={"ETag": etag(tag.hex())})
+async def patch_user(
+    request: Request,
+    user_id: UserIdPath,
+    patch: UserPatch,
+    caller: Caller,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    preconditions = Preconditions.parse(if_match, if_none_match)
+    payload = f"{preconditions}{patch.model_dump_json(exclude_unset=True)}"
+    key = _key(request, idempotency_key, caller, f"{router.prefix}/{user_id}", payload)
+    return _changed(await _users(request).update(user_id, patch, preconditions, key))
 
 
 @router.delete(
     "/{user_id}",
     summary="Delete a user",
     status_code=204,
-    responses=responses(UserNotFound, StateMismatch, InvalidInput, Unavailable),
+    responses=responses(UserNotFound, StateMismatch, InvalidInput, IdempotencyMismatch, Unavailable),
 )
-async def delete_user(request: Request, user_id: UserIdPath, if_match: IfMatch = None) -> None:
-    await _users(request).delete(user_id, parse_if_match(if_match))
+async def delete_user(
+    request: Request,
+    user_id: UserIdPath,
+    caller: Caller,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    preconditions = Preconditions.parse(if_match, if_none_match)
+    key = _key(request, idempotency_key, caller, f"{router.prefix}/{user_id}", str(preconditions))
+    deleted = await _users(request).delete(user_id, preconditions, key)
+    return Response(status_code=204, headers=REPLAYED if deleted.replayed else None)
 
 
 def batch_body(ids: Sequence[int], found: Mapping[int, Entry]) -> bytes:
@@ -122,13 +178,29 @@ def batch_body(ids: Sequence[int], found: Mapping[int, Entry]) -> bytes:
     return b'{"data":[%b],"missing":%b}' % (data, str([user_id for user_id in ids if user_id not in found]).encode())
 
 
-def _answered(answer: Answer[Any], if_none_match: str | None) -> Response:
+def _answered(answer: Answer[Any], preconditions: Preconditions) -> Response:
     """The one user that was read."""
     user = answer.entry
-    headers = {"ETag": etag(user.tag.hex()), "Cache-Status": cache_status.render(answer.statuses)}
-    if not none_match(if_none_match, user.tag.hex()):
+    tag = user.tag.hex()
+    if preconditions.match is not None and not preconditions.match.cover(tag):
+        raise StateMismatch(user.version)
+    headers = {"ETag": etag(tag), "Cache-Status": cache_status.render(answer.statuses)}
+    if not preconditions.hold(tag):
         return Response(status_code=304, headers=headers | PRIVATE)
     return _json(f'{{"source":"{answer.source}","data":{user.payload.decode()}}}', headers=headers)
+
+
+def _changed(user: Changed, headers: Mapping[str, str] | None = None) -> Response:
+    """The user as the change has left it."""
+    assert user.tag is not None  # noqa: S101 (only what was deleted, or refused, has none)
+    fields = {"ETag": etag(user.tag.hex()), **(headers or {}), **(REPLAYED if user.replayed else {})}
+    return _json(user.body, status=user.status, headers=fields)
+
+
+def _key(request: Request, sent: str | None, caller: str, path: str, payload: str) -> Key | None:
+    if sent is None:
+        return None
+    return Key.of(sent, caller=caller, method=request.method, path=path, payload=payload)
 
 
 def _users(request: Request) -> UserService:

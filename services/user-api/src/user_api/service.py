@@ -4,15 +4,17 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from evenkeel.cache import Answer, DatabaseBreaker, Entry, LoadError, ReadThrough
 from evenkeel.cache.filling import Load
-from user_api.problems import EmailTaken, NobodyHasEmail, StateMismatch, UserNotFound, VersionMismatch, unavailable
+from evenkeel.preconditions import Preconditions
+from evenkeel.problems import Problem
+from user_api.idempotency import Changed, Key
+from user_api.problems import NobodyHasEmail, UserNotFound, VersionMismatch, unavailable
 from user_api.schemas import NewUser, User, UserPatch
 from user_api.storage import Tagged, UserStorage
-
-T = TypeVar("T")
 
 _KEY = re.compile("[1-9][0-9]{0,17}")
 """What may be followed of a hint in Redis, which anybody may have written."""
@@ -30,12 +32,12 @@ class UserService:
         self.peek = cache.peek
         """What this process may answer at once, by the id in decimal."""
 
-    async def create(self, new: NewUser) -> Tagged:
+    async def create(self, new: NewUser, key: Key | None = None) -> Changed:
         try:
-            created = await self._database.run(lambda: self._storage.create(new), repeatable=False)
+            created = await self._database.run(lambda: self._storage.create(new, key), repeatable=key is not None)
         except LoadError as error:
             raise unavailable(error, write=True) from error
-        await self._cache.invalidate([str(created.user.id)])  # that there is no such user may have been remembered
+        await self._cache.invalidate([str(created.user_id)])  # that there is no such user may have been remembered
         return created
 
     async def get(self, user_id: int, *, min_version: int, from_database: bool) -> Answer[Any]:
@@ -94,23 +96,29 @@ class UserService:
             raise unavailable(error) from error
         return users[:limit], len(users) > limit
 
-    async def update(self, user_id: int, patch: UserPatch, tags: frozenset[str] | None) -> Tagged:
+    async def update(
+        self, user_id: int, patch: UserPatch, preconditions: Preconditions, key: Key | None = None
+    ) -> Changed:
         changes = patch.model_dump(exclude_unset=True)
-        return await self._change(user_id, lambda: self._storage.update(user_id, changes, tags))
+        change = partial(self._storage.update, user_id, changes, preconditions, key)
+        return await self._change(user_id, change, repeatable=key is not None)
 
-    async def delete(self, user_id: int, tags: frozenset[str] | None) -> None:
-        await self._change(user_id, lambda: self._storage.delete(user_id, tags))
+    async def delete(self, user_id: int, preconditions: Preconditions, key: Key | None = None) -> Changed:
+        change = partial(self._storage.delete, user_id, preconditions, key)
+        return await self._change(user_id, change, repeatable=key is not None)
 
-    async def _change(self, user_id: int, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _change(
+        self, user_id: int, change: Callable[[], Coroutine[Any, Any, Changed]], *, repeatable: bool
+    ) -> Changed:
         """Change the user, and have it forgotten unless it is certain that nothing has changed."""
         async with self._forgotten(user_id):
-            return await self._database.run(change, repeatable=False)
+            return await self._database.run(change, repeatable=repeatable)
 
     @asynccontextmanager
     async def _forgotten(self, user_id: int) -> AsyncIterator[None]:
         try:
             yield
-        except (UserNotFound, StateMismatch, EmailTaken):
+        except Problem:  # a refusal
             raise
         except LoadError as error:
             if error.begun:  # a commit whose answer was lost may have taken effect

@@ -11,6 +11,9 @@ from evenkeel.redis.urls import Credentials, kind_of, sentinel_credentials
 from evenkeel.settings import ServiceSettings
 from user_api.database_url import DatabaseAddress, parse_database_url
 
+DAY = 86400
+"""Seconds."""
+
 TierName = Literal["memory", "redis"]
 
 
@@ -56,6 +59,7 @@ class Settings(MigrationSettings):
         3600, ge=0, le=31_536_000, description="seconds until which it is served while one reader refreshes it"
     )
     memory_max_entries: int = Field(10_000, ge=1, description="entries in process memory")
+    idempotency_ttl: int = Field(DAY, ge=1, le=365 * DAY, description="seconds for which an Idempotency-Key is kept")
     memory_ttl: float = Field(60, gt=0, le=3600, description="seconds that process memory keeps an entry")
 
     @field_validator("cache_tiers", mode="before")

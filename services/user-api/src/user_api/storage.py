@@ -3,8 +3,9 @@
 What keeps PostgreSQL from answering is raised as the cache's errors, because it is the cache that stands in for it.
 """
 
+import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -14,14 +15,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from evenkeel.cache.errors import Busy
+from evenkeel.preconditions import Preconditions
+from evenkeel.problems import Problem
 from user_api.database import failure
+from user_api.idempotency import Changed, Key, claim, record
 from user_api.models import UserRow
-from user_api.problems import EmailTaken, StateMismatch, UserNotFound
+from user_api.problems import EmailTaken, ReplayedRefusal, StateMismatch, UserNotFound
 from user_api.schemas import NewUser, User
 
 log = logging.getLogger(__name__)
 
 _EMAIL_INDEX = "users_email_key"
+_REFUSED = 400
+"""The lowest status of a refusal."""
 
 
 class Tagged(NamedTuple):
@@ -32,8 +38,10 @@ class Tagged(NamedTuple):
 
 
 class UserStorage:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, idempotency_ttl: float) -> None:
+        """`idempotency_ttl` in seconds: for how long an answer under an Idempotency-Key is remembered."""
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._idempotency_ttl = idempotency_ttl
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:
@@ -47,19 +55,22 @@ class UserStorage:
         except PoolTimeoutError:
             raise Busy("All database connections of this replica are busy.") from None
         except Exception as error:
-            if isinstance(error, IntegrityError) and _EMAIL_INDEX in str(error.orig):
+            if _is_email_taken(error):
                 raise EmailTaken from None
             if (its := failure(error, begun=begun)) is None:
                 raise
             log.warning("the database does not do its work", extra={"reason": str(error.__cause__ or error)})
             raise its from error
 
-    async def create(self, new: NewUser) -> Tagged:
+    async def create(self, new: NewUser, key: Key | None) -> Changed:
         """Insert; EmailTaken when the address is in use."""
-        async with self._transaction() as session:
+
+        async def insert_user(session: AsyncSession) -> Changed:
             row = await session.scalar(insert(UserRow).values(email=new.email, name=new.name).returning(UserRow))
             assert row is not None  # noqa: S101 (an INSERT without conflict clause returns its row)
-            return _tagged(row)
+            return _answer(201, row)
+
+        return await self._change(insert_user, key)
 
     async def read(self, ids: Sequence[int]) -> list[Tagged]:
         """Those of the users that exist, in no particular order."""
@@ -79,15 +90,18 @@ class UserStorage:
             rows = await session.scalars(select(UserRow).where(UserRow.id > after).order_by(UserRow.id).limit(limit))
             return [_tagged(row).user for row in rows]
 
-    async def update(self, user_id: int, changes: dict[str, str], tags: frozenset[str] | None) -> Tagged:
-        """Apply the changes if the user's tag is one of `tags` (None: any); the database makes the new version and tag.
+    async def update(
+        self, user_id: int, changes: dict[str, str], preconditions: Preconditions, key: Key | None
+    ) -> Changed:
+        """Apply the changes if the preconditions hold; the database makes the new version and tag.
 
         UserNotFound, StateMismatch and EmailTaken leave everything as it was.
         """
-        async with self._transaction() as session:
-            current = await self._lock(session, user_id, tags)
+
+        async def update_user(session: AsyncSession) -> Changed:
+            current = await self._lock(session, user_id, preconditions)
             if not changes:
-                return _tagged(current)
+                return _answer(200, current)
             row = await session.scalar(
                 update(UserRow)
                 .where(UserRow.id == user_id)
@@ -96,22 +110,73 @@ class UserStorage:
                 .execution_options(populate_existing=True)
             )
             assert row is not None  # noqa: S101 (the row is locked by this transaction)
-            return _tagged(row)
+            return _answer(200, row)
 
-    async def delete(self, user_id: int, tags: frozenset[str] | None) -> None:
-        """Delete the user if its tag is one of `tags` (None: any); UserNotFound, StateMismatch otherwise."""
-        async with self._transaction() as session:
-            await self._lock(session, user_id, tags)
+        return await self._change(update_user, key)
+
+    async def delete(self, user_id: int, preconditions: Preconditions, key: Key | None) -> Changed:
+        """Delete the user if the preconditions hold; UserNotFound, StateMismatch otherwise."""
+
+        async def delete_user(session: AsyncSession) -> Changed:
+            await self._lock(session, user_id, preconditions)
             await session.execute(delete(UserRow).where(UserRow.id == user_id))
+            return Changed(204, "")
+
+        return await self._change(delete_user, key)
+
+    async def _change(self, change: Callable[[AsyncSession], Awaitable[Changed]], key: Key | None) -> Changed:
+        """Change something in one transaction; under a key once, and whatever it led to is remembered with it.
+
+        IdempotencyMismatch, and ReplayedRefusal for what was refused before.
+        """
+        if key is None:
+            async with self._transaction() as session:
+                return await change(session)
+        refusal: Problem | None = None
+        async with self._transaction() as session:
+            answer = await claim(session, key, self._idempotency_ttl)
+            if answer is None:
+                try:
+                    answer = await self._attempt(session, change)
+                except (UserNotFound, StateMismatch, EmailTaken) as problem:
+                    refusal = problem
+                    answer = Changed(problem.status, json.dumps(problem.document(), separators=(",", ":")))
+                await record(session, key, answer)
+        # Now it is committed.
+        if refusal is not None:
+            raise refusal
+        if answer.status >= _REFUSED:
+            raise ReplayedRefusal(answer.body)
+        return answer
 
     @staticmethod
-    async def _lock(session: AsyncSession, user_id: int, tags: frozenset[str] | None) -> UserRow:
+    async def _attempt(session: AsyncSession, change: Callable[[AsyncSession], Awaitable[Changed]]) -> Changed:
+        """What is refused leaves nothing behind, and the transaction can go on."""
+        try:
+            async with session.begin_nested():
+                return await change(session)
+        except IntegrityError as error:
+            if _is_email_taken(error):
+                raise EmailTaken from None
+            raise
+
+    @staticmethod
+    async def _lock(session: AsyncSession, user_id: int, preconditions: Preconditions) -> UserRow:
         row = await session.scalar(select(UserRow).where(UserRow.id == user_id).with_for_update())
         if row is None:
             raise UserNotFound(user_id)
-        if tags is not None and row.tag.hex not in tags:
+        if not preconditions.hold(row.tag.hex):
             raise StateMismatch(row.version)
         return row
+
+
+def _is_email_taken(error: Exception) -> bool:
+    return isinstance(error, IntegrityError) and _EMAIL_INDEX in str(error.orig)
+
+
+def _answer(status: int, row: UserRow) -> Changed:
+    user, tag = _tagged(row)
+    return Changed(status, user.model_dump_json(), user.id, tag)
 
 
 def _tagged(row: UserRow) -> Tagged:

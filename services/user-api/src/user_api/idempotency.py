@@ -1,0 +1,156 @@
+"""What was answered under an Idempotency-Key, kept in PostgreSQL and committed together with what it answers.
+
+A record holds hashes of the key and of the payload, never the key. The payload's is keyed by the Idempotency-Key, so
+that nobody who reads the table can try out payloads. The answer itself is the user's data, and is deleted with the
+user by triggers of the table; refusals, and the answer to the deletion, hold none.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple, Self
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from evenkeel.cache.errors import LoadError
+from evenkeel.idempotency import IdempotencyMismatch
+from user_api.models import RecordRow
+
+log = logging.getLogger(__name__)
+
+PRUNE_INTERVAL = 60.0
+"""Seconds between two prunings by one replica, on average: those of several do not meet."""
+
+PRUNE_BATCH = 1000
+"""Records that one transaction deletes."""
+
+PRUNE_BATCHES = 100
+"""Transactions of one pruning at most."""
+
+_ATTEMPTS = 5
+"""To claim a key whose record is deleted at that very moment."""
+
+
+class Changed(NamedTuple):
+    """To a change, or its refusal."""
+
+    status: int
+    body: str
+    """JSON; empty if there is none."""
+
+    user_id: int | None = None
+    """Whose data it holds."""
+
+    tag: bytes | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Under which an answer is remembered, and what it answers."""
+
+    id: bytes
+    payload: bytes
+
+    @classmethod
+    def of(cls, key: str, *, caller: str, method: str, path: str, payload: str) -> Self:
+        """Of a request; the key belongs to the caller, the method and the path."""
+        whose = json.dumps([caller, method, path, key]).encode()
+        return cls(hashlib.sha256(whose).digest(), hmac.digest(whose, payload.encode(), hashlib.sha256))
+
+
+async def claim(session: AsyncSession, key: Key, ttl: float) -> Changed | None:
+    """The answer that was given under the key, or None: then this transaction has to `record` one.
+
+    Waits for another transaction that has claimed the key. IdempotencyMismatch if the payload was another one.
+    """
+    new = insert(RecordRow).values(
+        id=key.id, payload=key.payload, expires_at=func.clock_timestamp() + timedelta(seconds=ttl)
+    )
+    known = select(
+        RecordRow.payload,
+        RecordRow.status,
+        RecordRow.body,
+        RecordRow.user_id,
+        RecordRow.tag,
+        (RecordRow.expires_at <= func.clock_timestamp()).label("expired"),
+    ).where(RecordRow.id == key.id)
+    for _ in range(_ATTEMPTS):
+        # Not DO UPDATE, which would lock the record: see the migration.
+        if await session.scalar(new.on_conflict_do_nothing().returning(RecordRow.id)) is not None:
+            return None
+        row = (await session.execute(known)).one_or_none()
+        if row is None:
+            continue
+        if row.expired:
+            await session.execute(
+                delete(RecordRow).where(RecordRow.id == key.id, RecordRow.expires_at <= func.clock_timestamp())
+            )
+            continue
+        if not hmac.compare_digest(row.payload, key.payload):
+            raise IdempotencyMismatch
+        return Changed(row.status, row.body, row.user_id, row.tag and row.tag.bytes, replayed=True)
+    raise LoadError("The record of this Idempotency-Key cannot be had now.")
+
+
+async def record(session: AsyncSession, key: Key, answer: Changed) -> None:
+    """Remember the answer under the key, which this transaction has claimed."""
+    await session.execute(
+        update(RecordRow)
+        .where(RecordRow.id == key.id)
+        .values(
+            status=answer.status,
+            body=answer.body,
+            user_id=answer.user_id,
+            tag=answer.tag and UUID(bytes=answer.tag),
+        )
+    )
+
+
+class Pruner:
+    """Deletes records that have expired, a bounded number at a time."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        failing = False
+        while True:
+            await asyncio.sleep(PRUNE_INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+            try:
+                pruned = await self.prune()
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next time may succeed)
+                if not failing:
+                    log.warning("idempotency records cannot be pruned", extra={"reason": repr(error)})
+                failing = True
+            else:
+                failing = False
+                log.debug("idempotency records pruned", extra={"rows": pruned})
+
+    async def prune(self) -> int:
+        """How many records were deleted."""
+        # Those that are locked are being deleted already.
+        expired = (
+            select(RecordRow.id)
+            .where(RecordRow.expires_at <= func.clock_timestamp())
+            .order_by(RecordRow.expires_at)
+            .limit(PRUNE_BATCH)
+            .with_for_update(skip_locked=True)
+        )
+        total = 0
+        for _ in range(PRUNE_BATCHES):
+            async with self._engine.begin() as connection:
+                deleted = (await connection.execute(delete(RecordRow).where(RecordRow.id.in_(expired)))).rowcount
+            total += deleted
+            if deleted < PRUNE_BATCH:
+                break
+        return total
