@@ -39,7 +39,7 @@ def streams() -> Streams:
 
 class _App(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
-        return HeadAsGet(super().build_middleware_stack())  # type: ignore[return-value]  # awaitable, as it is called
+        return HeadAsGet(super().build_middleware_stack())
 
 
 @pytest.fixture

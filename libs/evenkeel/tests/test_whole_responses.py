@@ -1,8 +1,11 @@
 import asyncio
+import socket
+import struct
 from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from tests.serving import serving
@@ -49,6 +52,32 @@ async def test_head_and_body_leave_in_one_write(path: str) -> None:
     assert transport.log[0].endswith(b"\r\n\r\nbody")
     assert transport.log[1:] == (["close"] if path == "/close" else [])
     protocol.connection_lost(None)
+
+
+async def test_clients_that_pipeline_and_leave_raise_nothing() -> None:
+    """On the event loop that serves: asyncio's own says nothing about writes into what is closed."""
+    raised = await asyncio.to_thread(uvloop.run, _pipelined_and_left())
+    assert raised == []
+
+
+async def _pipelined_and_left() -> list[Any]:
+    raised: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    application = FastAPI()
+
+    @application.get("/")
+    async def answer() -> Response:
+        return Response(b"body")
+
+    async with serving(application) as client:
+        for requests in range(2, 102):
+            left = socket.create_connection(("127.0.0.1", client.base_url.port))
+            left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # with a reset
+            left.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+            await asyncio.sleep(requests % 4 / 1000)
+            left.close()
+        assert (await client.get("/")).text == "body"
+    return raised
 
 
 async def test_streams_and_large_bodies_arrive_complete() -> None:

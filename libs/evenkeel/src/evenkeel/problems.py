@@ -185,8 +185,10 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
     sentence = "; ".join(f"{' '.join(filter(None, [e['in'], e['field']]))}: {e['detail']}" for e in errors[:_MOST_TOLD])
     if (untold := len(failures) - _MOST_TOLD) > 0:
         sentence += f"; and {untold} more"
-    unlisted = len(failures) - len(errors)
-    return InvalidInput(f"{sentence}.", errors=errors, **({"more_errors": unlisted} if unlisted else {})).response()
+    members: dict[str, Any] = {"errors": errors}
+    if unlisted := len(failures) - len(errors):
+        members["more_errors"] = unlisted
+    return InvalidInput(f"{sentence}.", **members).response()
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

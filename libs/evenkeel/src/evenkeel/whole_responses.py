@@ -51,8 +51,11 @@ class _Gathering:
 
     def _flush(self) -> None:
         if self._written:
-            self._transport.write(b"".join(self._written))
+            written = b"".join(self._written)
             self._written.clear()
+            # The client may have left since; uvloop raises then.
+            if not self._transport.is_closing():
+                self._transport.write(written)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
