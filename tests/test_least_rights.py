@@ -138,6 +138,7 @@ async def count(url: str, servers: list[CountersServer]) -> None:
         await until_ready(client)
         once = {"Idempotency-Key": "k"}
         path = "/v1/counters/a"
+        ndjson = {"Content-Type": "application/x-ndjson"}
         operations = [{"name": name, "by": 1, "series": ["day"]} for name in ("a", "b", "c")]
         for answer in (
             await client.post(f"{path}/increment"),
@@ -149,7 +150,7 @@ async def count(url: str, servers: list[CountersServer]) -> None:
             await client.put(path, json={"value": 7}, headers={"If-Match": '"3"'}),
             await client.get("/v1/counters?prefix=a"),
             await client.get("/v1/counters:export"),
-            await client.post("/v1/counters:import", content='{"name":"d","value":1}\n', headers=once),
+            await client.post("/v1/counters:import", content='{"name":"d","value":1}\n', headers=once | ndjson),
             await client.post("/v1/uniques/u", json={"member": "m"}),
             await client.get("/v1/uniques/u"),
             await client.delete("/v1/uniques/u"),

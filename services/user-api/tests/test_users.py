@@ -90,7 +90,7 @@ class TestCreate:
         response = await client.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
         status, slug = problem(response)
         assert status == 422
-        assert slug == ("validation" if content == b"" else "malformed-json")
+        assert slug == ("validation" if content in {b"", b"9" * 5000} else "malformed-json")
 
     async def test_body_without_its_type(self, client: httpx.AsyncClient) -> None:
         for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
