@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from tests.serving import serving
 
 from evenkeel import problems
-from evenkeel.bodies import TAKES_MERGE_PATCH, StrictBody
+from evenkeel.bodies import StrictBody, takes_merge_patch
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     async def put(number: Number) -> Number:
         return number
 
-    @router.patch("/number", openapi_extra=TAKES_MERGE_PATCH)
+    @router.patch("/number", openapi_extra=takes_merge_patch(Number))
     async def patch(number: Number) -> Number:
         return number
 
@@ -192,3 +192,10 @@ async def test_answers_are_not_much_larger_than_what_was_asked(client: httpx.Asy
     response = await client.put("/v1/number", json={"x" * 60_000: 1})
     assert told(response) == (422, "validation")
     assert len(response.content) < 1000
+
+
+async def test_document_says_what_is_taken(client: httpx.AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    content = paths["/v1/number"]["patch"]["requestBody"]["content"]
+    assert content == dict.fromkeys((JSON, "application/merge-patch+json"), content[JSON])
+    assert list(paths["/v1/lines"]["post"]["requestBody"]["content"]) == [NDJSON]

@@ -12,7 +12,9 @@ from tests.problems import problem
 from tests.serving import Serve
 from tests.users import ADA, count, create, etag
 
+from evenkeel.cache.errors import Disconnected
 from user_api.idempotency import PRUNE_BATCH, Pruner
+from user_api.storage import UserStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -188,6 +190,25 @@ async def test_record_and_row_are_one_transaction(client: httpx.AsyncClient, sql
         await sql.execute("DROP TRIGGER refuse ON users; DROP FUNCTION refuse()")
     response = await client.post("/v1/users", json=ADA, headers=KEY)
     assert (response.status_code, REPLAYED in response.headers) == (201, False)
+
+
+@pytest.mark.parametrize("headers", [KEY, {}], ids=["key", "none"])
+async def test_a_commit_whose_answer_is_lost_is_asked_for_again(
+    client: httpx.AsyncClient, database_url: str, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """By the replica itself, where a key makes that safe."""
+    commit, lost = UserStorage.create, iter([True])
+
+    async def commit_and_lose(*arguments: Any) -> Any:
+        changed = await commit(*arguments)
+        if next(lost, False):
+            raise Disconnected("The database does not answer.", begun=True)
+        return changed
+
+    monkeypatch.setattr(UserStorage, "create", commit_and_lose)
+    response = await client.post("/v1/users", json=ADA, headers=headers)
+    assert response.status_code == (201 if headers else 503)
+    assert await count(database_url) == 1
 
 
 @pytest.mark.parametrize("how", ["DELETE FROM users", "TRUNCATE users RESTART IDENTITY", None])

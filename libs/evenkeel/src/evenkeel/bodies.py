@@ -7,14 +7,18 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from evenkeel.problems import UnsupportedMediaType
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
-TAKES_MERGE_PATCH: dict[str, Any] = {"requestBody": {"content": {MERGE_PATCH: {}}}}
-"""The `openapi_extra=` of a route that takes a JSON merge patch (RFC 7396) under either name."""
+
+def takes_merge_patch(model: type[BaseModel]) -> dict[str, Any]:
+    """The `openapi_extra=` of a route that takes a JSON merge patch (RFC 7396) of this form under either name."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"content": {MERGE_PATCH: {"schema": schema}}}}
 
 
 class StrictBody(APIRoute):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from evenkeel.bodies import TAKES_MERGE_PATCH, StrictBody
+from evenkeel.bodies import StrictBody, takes_merge_patch
 from evenkeel.cache import Answer, Entry, cache_status
 from evenkeel.etags import etag
 from evenkeel.idempotency import REPLAYED, Caller, IdempotencyKey, IdempotencyMismatch
@@ -135,7 +135,7 @@ async def get_user(
         Unavailable,
     )
     | {200: {"headers": _ETAG}},
-    openapi_extra=TAKES_MERGE_PATCH,
+    openapi_extra=takes_merge_patch(UserPatch),
 )
 async def patch_user(
     request: Request,
