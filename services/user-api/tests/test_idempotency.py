@@ -228,6 +228,18 @@ async def test_records_are_deleted_with_their_user(client: httpx.AsyncClient, sq
         assert (await client.post("/v1/users", json=ADA, headers=KEY)).status_code == 201
 
 
+async def test_a_deletion_does_not_wait_for_records_that_are_being_deleted(client: httpx.AsyncClient, sql: Any) -> None:
+    """Whoever deletes them may wait for the user."""
+    await client.post("/v1/users", json=ADA, headers=KEY)
+    await client.patch("/v1/users/1", json={"name": "B"}, headers=KEY)
+    transaction = sql.transaction()
+    await transaction.start()
+    await sql.execute("DELETE FROM user_idempotency_records WHERE status = 201")
+    assert (await client.delete("/v1/users/1", headers=KEY)).status_code == 204
+    await transaction.commit()
+    assert await sql.fetchval("SELECT array_agg(status) FROM user_idempotency_records") == [204]
+
+
 async def test_who_deletes_users_needs_no_right_to_the_records(client: httpx.AsyncClient, sql: Any) -> None:
     await client.post("/v1/users", json=ADA, headers=KEY)
     transaction = sql.transaction()
