@@ -60,6 +60,7 @@ async def assert_refused(replica: str, method: str, user_id: int, body: bytes = 
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
 
 
+@pytest.mark.slow
 async def test_stopped_and_started_again(serve: Serve, server: tuple[Child, str]) -> None:
     child, url = server
     async with fleet(

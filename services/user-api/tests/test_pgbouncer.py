@@ -155,6 +155,7 @@ async def test_changes_by_hand_reach_every_replica_in_time(serve: Serve, databas
         assert set(witness.seen) <= {"memory", "redis", "database"}
 
 
+@pytest.mark.slow
 async def test_pgbouncer_killed_and_started_again(
     serve: Serve, pool: PgBouncer, database_url: str, pooled_url: str
 ) -> None:
@@ -191,6 +192,7 @@ async def test_pgbouncer_killed_and_started_again(
         assert statuses.keys() <= {200, 503}
 
 
+@pytest.mark.slow
 async def test_without_postgresql_behind_it_requests_get_503_until_it_is_back(
     serve: Serve, servers: Servers, database_url: str
 ) -> None:

@@ -217,7 +217,8 @@ class Prober:
             tally.errors[f"{'read' if method == 'GET' else method} {type(error).__name__}"] += 1
             return None
         if method == "GET":
-            tally.read_took(self._clock() - asked, f"{path} from {target.name}")
+            reference = bool(headers and "cache-control" in headers)
+            tally.read_took(self._clock() - asked, f"{path} from {target.name}", reference=reference)
         return reply
 
     def _acknowledged(self, row: Row, user: dict[str, Any], tally: Tally) -> Position | None:
