@@ -261,9 +261,9 @@ async def relay_at_work(replicas: Iterable[str]) -> str:
             await asyncio.sleep(0.02)
 
 
-async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it holds."""
+async def eventually(check: Callable[[], Awaitable[bool]], seen: Callable[[], str] | None = None) -> None:
+    """Wait until it holds; what is `seen` instead is told where it never does."""
     deadline = time.monotonic() + PATIENCE
     while not await check():
-        assert time.monotonic() < deadline, f"{check} never held"
+        assert time.monotonic() < deadline, seen() if seen is not None else f"{check} never held"
         await asyncio.sleep(0.02)

@@ -28,6 +28,7 @@ from evenkeel.cache.redis import RedisTier
 from evenkeel.cache.relay import Relay
 from evenkeel.cache.sealing import Sealing
 from evenkeel.cache.tracking import Tracking
+from evenkeel.ending import end
 
 R = TypeVar("R")
 
@@ -171,8 +172,4 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        # Again and again, because a driver that is cancelled in the middle of connecting may answer with an error of
-        # its own, which the work survives as it survives every error.
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=0.1)
+        await end(task)
