@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from stack.verify.address_book import AddressBook
 from stack.verify.connection import Credentials, Pool, Reply
 from stack.verify.rows import ForeignAnswer, Row, Rows
 from stack.verify.staleness import Position, deleted
@@ -138,6 +139,28 @@ class Prober:
             return
         for user_id, user in users.items():
             self._judge_user(reply, wanted[user_id], user, "batch", asked, tally)
+
+    async def read_by_email(self, target: Target, book: AddressBook, address: str, tally: Tally) -> None:
+        """Whoever has that address, or nobody."""
+        asked = self._clock()
+        reply = await self._ask(target, tally, "GET", f"/v1/users?email={address}")
+        if reply is None:
+            return
+        if reply.status not in {200, 404}:
+            tally.errors[f"read by e-mail {reply.status}"] += 1
+            return
+        document: dict[str, Any] = {"source": "missing", "data": {"id": None}}
+        if reply.status == 200:
+            document = reply.json()
+        user, status = document["data"], reply.headers.get("cache-status", "")
+        what = f"{target.name} answered {address} with user {user['id']} ({document['source']}: {status})"
+        staleness = book.staleness(address, user["id"], asked)
+        if staleness is None or user.get("email", address) != address:
+            tally.breach("foreign", f"{what}, who had another address: {user}")
+        elif is_marked_stale(status):
+            tally.marked += 1
+        else:
+            tally.fresh(document["source"], staleness, what)
 
     async def _judged(
         self, target: Target, row: Row, tally: Tally, headers: dict[str, str], *, refused: int | None = None
