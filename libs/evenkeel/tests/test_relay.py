@@ -20,6 +20,7 @@ from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from evenkeel.cache.redis import script
 from evenkeel.cache.relay import Relay
+from evenkeel.ending import end
 
 pytestmark = pytest.mark.anyio
 
@@ -87,12 +88,16 @@ class Replica:
     async def running(self) -> AsyncIterator["Replica"]:
         task = asyncio.create_task(self.relay.run())
         try:
-            await self.relay.passed.wait()
+            await eventually(lambda: _true(self.relay.passed.is_set()), self.seen)
             yield self
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            await end(task)
             await self.relay.release()
+
+    def seen(self) -> str:
+        """What there is to see of it, for a wait that has been in vain."""
+        names, log = self.current.now, self.log
+        return f"{names and (names.identity, names.epoch)} after {log.number} of {len(log.asked)} looks, {log.error!r}"
 
     async def alive(self) -> str | None:
         value = await self.redis.get(self.names.alive)
@@ -156,10 +161,10 @@ async def test_an_epoch_begins_only_where_it_was_to(replica: Replica, redis: Red
     names = replica.names
     begin = script(redis, "new_epoch")
     keys = [names.owner, names.alive, b"test:state", names.everything]
-    assert await begin(keys, ["me", 100, "", "", "a", "s1", 0]) == 1
-    assert await begin(keys, ["me", 100, "", "", "b", "s1", 0]) == 0
-    assert await begin(keys, ["me", 100, "a", "s0", "b", "s2", 0]) == 0
-    assert await begin(keys, ["me", 100, "a", "s1", "b", "s2", 0]) == 1
+    assert await begin(keys, ["me", 100, "", "", "a", "s1", 0, ""]) == 1
+    assert await begin(keys, ["me", 100, "", "", "b", "s1", 0, ""]) == 0
+    assert await begin(keys, ["me", 100, "a", "s0", "b", "s2", 0, ""]) == 0
+    assert await begin(keys, ["me", 100, "a", "s1", "b", "s2", 0, ""]) == 1
     assert await cast("Awaitable[Any]", redis.hgetall("test:state")) == {b"epoch": b"b", b"state": b"s2"}
 
 
@@ -198,6 +203,35 @@ async def test_nothing_is_trusted_while_the_database_is_in_doubt(
         assert None not in replica.log.asked[1:]
 
 
+async def test_a_relay_that_does_not_know_of_a_doubt_gives_no_trust(redis: Redis) -> None:
+    """Another one has noted it since this one asked, and its own look came when the doubt was over."""
+    replica, other = Replica(Log(), redis), Replica(Log(), redis)
+    for each in (replica, other):
+        await each.relay._pass()
+        await each.relay.release()
+    names, looked = replica.names, replica.log.look
+    other.log.distrust = "it has a child"
+
+    async def look(since: str | None) -> Look:
+        await redis.delete(names.owner)
+        await other.relay._pass()
+        return await looked(since)
+
+    for changes, ranges in (({}, []), ({}, [(1, 2)]), (None, [])):
+        await cast("Awaitable[Any]", redis.hdel(names.state, "distrust"))
+        replica.log.look = look  # type: ignore[method-assign]
+        replica.log.changes, replica.log.ranges = changes, ranges
+        await replica.relay._pass()
+        assert await replica.alive() is None
+        assert await replica.held("distrust") == "it has a child"
+        assert await replica.held("epoch") == names.epoch
+        await other.relay.release()
+        replica.log.look = looked  # type: ignore[method-assign]
+    await replica.relay._pass()
+    assert await replica.alive() == replica.names.epoch != names.epoch
+    assert await replica.held("distrust") is None
+
+
 async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica, redis: Redis) -> None:
     """By the same relay: for others it would take as long."""
     state, owner = await replica.held("state"), await redis.get(replica.names.owner)
@@ -224,24 +258,76 @@ async def test_many_changes_move_the_state_in_chunks(
 
 
 async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each chunk renews it; the last one lets it end before trust does."""
-    claims: list[int] = []
+    """Each chunk renews it, until trust ends; the last one lets it end before."""
+    claims: list[float] = []
     monkeypatch.setattr(relays, "CHUNK", 10)
 
-    def rest(_: object, least: float) -> int:
-        claims.append(int(least * 1000))
+    def rest(_: object, lifetime: float) -> int:
+        claims.append(lifetime)
         return 5000
 
     monkeypatch.setattr(relays._Claimed, "rest", rest)
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(lambda: _true(len(claims) >= 10))
-    assert claims == [300] * 9 + [50]
+    assert claims == [relays.ALIVE] * 9 + [relays.CLAIM]
 
     async def renewed() -> bool:
         return await redis.pttl(replica.names.owner) > 1000
 
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(renewed)
+
+
+async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these relays loses its claim after its first chunk to the next one, as where chunks take too long.
+
+    Were each of them to begin anew, none would come to the end, and nothing would be trusted for as long as it lasts.
+    """
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    replicas = [Replica(Log(), redis) for _ in range(5)]
+    first = replicas[0]
+    await first.relay._pass()
+    before = first.names
+    others = iter(replicas[1:])
+
+    def losing_its_claim(relay: Relay) -> Callable[[list[bytes], list[Any]], Awaitable[Any]]:
+        applied = relay._relay
+
+        async def apply(keys: list[bytes], arguments: list[Any]) -> Any:
+            moved = await applied(keys, arguments)
+            if moved and (other := next(others, None)) is not None:
+                await redis.delete(before.owner)
+                await other.relay._pass()
+            return moved
+
+        return apply
+
+    for replica in replicas:
+        replica.log.changes = dict.fromkeys(map(str, range(95)))
+        monkeypatch.setattr(replica.relay, "_relay", losing_its_claim(replica.relay))
+    await redis.delete(before.alive)
+    await first.relay._pass()
+    assert [len(replica.log.asked) for replica in replicas] == [2, 1, 0, 0, 0]
+    second = replicas[1]
+    assert second.names.epoch != before.epoch
+    assert await second.alive() == second.names.epoch
+
+
+async def test_few_changes_left_unfinished_are_made_again(redis: Redis) -> None:
+    """They cost less than everything."""
+    replica = Replica(Log(), redis)
+    await replica.relay._pass()
+    names, state = replica.names, await replica.held("state")
+    await redis.set(names.entry("1"), b"x")
+    await cast("Awaitable[Any]", redis.hset(names.state, "state", f"{state}{relays._UNFINISHED}0000.1"))
+    replica.log.changes = {"1": None}
+    await replica.relay._pass()
+    assert replica.log.asked == [None, state]
+    assert await redis.exists(names.entry("1")) == 0
+    assert replica.names.epoch == names.epoch
+    assert await replica.held("state") == "state 2"
 
 
 async def test_a_range_is_forgotten_beside_single_keys(
