@@ -241,6 +241,7 @@ async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica,
     await eventually(lambda: _true(len(replica.log.asked) > looks + 3))
     assert await redis.get(replica.names.owner) == owner
     assert set(replica.log.asked[looks + 2 :]) == {await replica.held("state")} != {None}
+    assert await replica.relay._after(TimeoutError()) == 0 < await replica.relay._after(OSError())
     replica.log.error = OSError()
     await eventually(lambda: _gone(redis, replica.names.owner))
     assert state is not None
