@@ -18,7 +18,7 @@ from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.forgetting import forget_cache
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics, Metrics
-from evenkeel.cache.redis import script
+from evenkeel.cache.redis import ScriptName, script
 from evenkeel.cache.relay import Relay
 from evenkeel.ending import end
 
@@ -156,6 +156,26 @@ async def test_a_sweep_that_was_interrupted_is_made_again(redis: Redis) -> None:
         await eventually(lambda: _gone(redis, old.entry("1")))
 
 
+async def test_a_sweep_begins_with_the_names_of_the_present_epoch(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With those of the epoch before it would remove what readers have just stored."""
+    replica = Replica(Log(), redis)
+    begun: list[str] = []
+    monkeypatch.setattr(replica.relay._sweep, "begin", lambda names: begun.append(names.epoch))
+    await replica.relay._pass()
+    first = replica.names.epoch
+    assert begun == []
+    await replica.relay._pass()
+    assert begun == [first]
+    replica.log.changes = None
+    await replica.relay._pass()
+    assert begun == [first]
+    await replica.relay._pass()
+    assert begun == [first, replica.names.epoch]
+    assert replica.names.epoch != first
+
+
 async def test_an_epoch_begins_only_where_it_was_to(replica: Replica, redis: Redis) -> None:
     """Two relays that find the same do not forget twice."""
     names = replica.names
@@ -277,6 +297,30 @@ async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, mo
 
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(renewed)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "after"),
+    [
+        ("relay", "me", b"me"),
+        ("relay", None, b"me"),  # it has run out a moment ago
+        ("relay", "other", b"other"),
+        ("new_epoch", "me", b"me"),
+        ("new_epoch", "other", b"other"),
+    ],
+)
+async def test_scripts_renew_a_claim_that_is_the_callers(
+    redis: Redis, name: ScriptName, owner: str | None, after: bytes
+) -> None:
+    names = Names("user", HERE, new_epoch())
+    await cast("Awaitable[Any]", redis.hset(names.state, mapping={"epoch": names.epoch, "state": "s1"}))
+    if owner is not None:
+        await redis.set(names.owner, owner, px=30_000)
+    more: list[str | int] = ["s2", 0] if name == "relay" else [new_epoch(), "s2", 0, ""]
+    keys = [names.owner, names.alive, names.state]
+    assert await script(redis, name)(keys, ["me", 90_000, names.epoch, "s1", *more]) == 1
+    assert await redis.get(names.owner) == after
+    assert (await redis.pttl(names.owner) > 30_000) is (after == b"me")
 
 
 async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
