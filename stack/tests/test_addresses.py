@@ -110,6 +110,7 @@ def _said(user_id: int | None, email: str, cache_status: str = "memory; hit") ->
         (_said(3, ADDRESS), 25.0, "foreign"),
         (_said(2, "other@example.com"), 25.0, "foreign"),
         (_said(1, ADDRESS, "memory; hit; stale"), 25.0, None),
+        (fake_http.Answer(200, ["no user"]), 25.0, "foreign"),
     ],
 )
 async def test_an_answer_is_judged(answer: fake_http.Answer, asked: float, breach: str | None) -> None:

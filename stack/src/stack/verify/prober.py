@@ -149,18 +149,24 @@ class Prober:
         if reply.status not in {200, 404}:
             tally.errors[f"read by e-mail {reply.status}"] += 1
             return
-        document: dict[str, Any] = {"source": "missing", "data": {"id": None}}
+        source: str = "missing"
+        user: dict[str, Any] = {"id": None, "email": address}
         if reply.status == 200:
-            document = reply.json()
-        user, status = document["data"], reply.headers.get("cache-status", "")
-        what = f"{target.name} answered {address} with user {user['id']} ({document['source']}: {status})"
+            try:
+                document = reply.json()
+                source, user = document["source"], {name: document["data"][name] for name in ("id", "email")}
+            except (ValueError, KeyError, TypeError):
+                tally.breach("foreign", f"{target.name} answered {address} with {reply.body[:100]!r}")
+                return
+        status = reply.headers.get("cache-status", "")
+        what = f"{target.name} answered {address} with user {user['id']} ({source}: {status})"
         staleness = book.staleness(address, user["id"], asked)
-        if staleness is None or user.get("email", address) != address:
+        if staleness is None or user["email"] != address:
             tally.breach("foreign", f"{what}, who had another address: {user}")
         elif is_marked_stale(status):
             tally.marked += 1
         else:
-            tally.fresh(document["source"], staleness, what)
+            tally.fresh(source, staleness, what)
 
     async def _judged(
         self, target: Target, row: Row, tally: Tally, headers: dict[str, str], *, refused: int | None = None
