@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import functools
 import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import pytest
 from redis import Redis
 from tests import chromium, pgbouncer
@@ -15,6 +17,9 @@ from tests.servers import Servers, backend, docker_answers
 
 from user_api.migrate import migrate
 from user_api.settings import MigrationSettings
+
+# httpx reads all certificates of this machine's authorities for each client, 30 ms, for http:// too.
+httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]  # noqa: SLF001
 
 CACHE_KEY = base64.b64encode(b"k" * 32).decode()
 
@@ -35,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     share_out_ports()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """`-n auto`: more than cores, since tests wait most of the time."""
     return len(os.sched_getaffinity(0)) + MORE_WORKERS_THAN_CORES

@@ -111,6 +111,7 @@ EPOCH = Bounds(transactions=1, fills=1, state_losses=True, writers=False)
             Bounds(fills=1, failovers=1, writers=False),
             12,
             id="compare-and-set of the state",
+            marks=pytest.mark.slow,
         ),
         pytest.param(Protocol(scripts="state first"), ONE_FILL, 7, id="the state is moved last"),
         pytest.param(Protocol(scripts="unchained"), FAILOVER, 10, id="the chain of a pass's scripts"),

@@ -28,20 +28,26 @@ def violations(bounds: Bounds) -> Exploration[State]:
 REDIS = Bounds(memory=False)
 TWO_RELAYS = Bounds(memory=False, relays=2, failovers=1)
 MEMORY = Bounds()
+QUICK = Bounds(coarse=True)
+DOUBT = Bounds(memory=False, doubts=("triggers", "child"), coarse=True)
+TWO_DOUBTS = Bounds(memory=False, relays=2, doubts=("child",), coarse=True)
 
 
 @pytest.mark.parametrize(
     "bounds",
     [
         pytest.param(TWO_RELAYS, id="Redis: two relays, failover", marks=pytest.mark.slow),
-        pytest.param(MEMORY, id="memory"),
+        pytest.param(MEMORY, id="memory", marks=pytest.mark.slow),
+        pytest.param(QUICK, id="memory, by half seconds"),
+        pytest.param(DOUBT, id="Redis: a table in doubt"),
+        pytest.param(TWO_DOUBTS, id="Redis: a table in doubt, two relays"),
     ],
 )
 def test_nothing_old_is_served_for_longer_than_alive_lives(bounds: Bounds) -> None:
     exploration = violations(bounds)
     exploration.show()
     assert exploration.found is None
-    assert exploration.states > 100_000
+    assert exploration.states > 1_000
 
 
 def test_that_bound_is_reached() -> None:
@@ -56,8 +62,12 @@ def test_that_bound_is_reached() -> None:
         pytest.param(
             Protocol(moved_only=False), TWO_RELAYS, id="prolonging only with the state", marks=pytest.mark.slow
         ),
+        pytest.param(Protocol(doubt_distrusts=False), DOUBT, id="distrust while the table is in doubt"),
+        pytest.param(Protocol(doubt_is_noted=False), DOUBT, id="a note that it was"),
+        pytest.param(Protocol(fingerprint=False), DOUBT, id="the fingerprint"),
+        pytest.param(Protocol(doubt_is_compared=False), TWO_DOUBTS, id="comparing the note"),
         pytest.param(Protocol(trust_from="answer"), MEMORY, id="counting from the question", marks=pytest.mark.slow),
-        pytest.param(Protocol(within_alive=False), MEMORY, id="ending with alive"),
+        pytest.param(Protocol(within_alive=False), MEMORY, id="ending with alive", marks=pytest.mark.slow),
         pytest.param(Protocol(answers_in_order=False), MEMORY, id="answers after the pushes", marks=pytest.mark.slow),
     ],
 )
@@ -67,3 +77,19 @@ def test_the_promise_is_broken_without(without: Protocol, bounds: Bounds) -> Non
     exploration.show()
     assert exploration.found is not None
     assert violations(bounds).found is None
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        pytest.param(Protocol(trust_from="answer"), id="counting from the question"),
+        pytest.param(Protocol(within_alive=False), id="ending with alive"),
+        pytest.param(Protocol(answers_in_order=False), id="answers after the pushes"),
+    ],
+)
+def test_memory_outlives_alive_without(without: Protocol) -> None:
+    model = Model(without, QUICK)
+    exploration = explore(initial(), model.steps, lambda state: model.stale_for(state, ALIVE))
+    exploration.show()
+    assert exploration.found is not None
+    assert violations(QUICK).found is None

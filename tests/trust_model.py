@@ -3,9 +3,12 @@
 One row changes once, and its writer dies before it invalidates. What remains is the relay, and trust that runs out: of
 Redis by `alive`, of memory by the answers to the process's questions. Every command and answer may take any time (its
 sender, its receiver or Redis frozen), so no step has to happen before another one or before the clock ticks.
+
+The table may be in doubt for a while, in which changes are not logged: its triggers are off, which the fingerprint in
+the relay's state tells afterwards as well, or it has a child, which it need not tell.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -37,6 +40,14 @@ class Protocol:
     """From when an answer lets memory be trusted."""
     within_alive: bool = True
     """Memory is trusted no longer than `alive` has left by the answer."""
+    doubt_distrusts: bool = True
+    """A look that finds the table in doubt takes trust away, and gives none."""
+    doubt_is_noted: bool = True
+    """Beside the state: the first look after it forgets everything, whatever the fingerprint says."""
+    doubt_is_compared: bool = True
+    """A relay that finds a note which it did not know of gives no trust, and leaves the note."""
+    fingerprint: bool = True
+    """A look that finds another fingerprint than the state has forgets everything."""
     answers_in_order: bool = True
     """Questions go by the connection that pushes come by, so that an answer proves that earlier pushes were read."""
 
@@ -46,6 +57,10 @@ class Bounds:
     relays: int = 1
     failovers: int = 0
     memory: bool = True
+    doubts: Sequence[Literal["triggers", "child"]] = ()
+    """How the table may come to be in doubt, once. A child is not dropped before a look has seen it."""
+    coarse: bool = False
+    """Two ticks at a time. What lasts a tick longer than it should may not be found then."""
 
 
 class Server(NamedTuple):
@@ -55,6 +70,20 @@ class Server(NamedTuple):
     """Ticks until `alive` expires."""
     relayed: bool
     """The relay's state includes the change, and the old entry is gone."""
+    fingerprint: int = 0
+    """In the relay's state."""
+    doubt: bool = False
+    """It is noted that the table was in doubt."""
+
+
+class Table(NamedTuple):
+    doubt: Literal["", "triggers", "child"] = ""
+    doubted: bool = False
+    seen: bool = False
+    """A look has found the doubt."""
+    fingerprint: int = 0
+    logged: bool = False
+    """Whether the change was made with its triggers on."""
 
 
 class Pass(NamedTuple):
@@ -62,11 +91,13 @@ class Pass(NamedTuple):
 
     age: int
     """Ticks since the time from which its trust counts."""
-    known: bool
-    """Whether the state that it began from included the change."""
+    known: Server
+    """What it began from."""
     looked: bool
-    sees: bool
-    """Whether the log had the change when it looked."""
+    committed: bool
+    """Whether the row had been changed when it looked."""
+    table: Table
+    """As it was when it looked."""
 
 
 class State(NamedTuple):
@@ -85,6 +116,7 @@ class State(NamedTuple):
     """Memory has the old value."""
     trust: int
     """Ticks until memory is not trusted any more."""
+    table: Table = Table()
 
 
 def initial() -> State:
@@ -101,9 +133,10 @@ class Model:
 
     def steps(self, state: State) -> Iterator[tuple[str, State]]:
         if state.age < PROMISED:
-            yield "the clock ticks", _ticked(state)
+            yield "the clock ticks", _ticked(_ticked(state)) if self.bounds.coarse else _ticked(state)
         if state.age == NEVER:
-            yield "the row is changed", state._replace(age=0)
+            yield "the row is changed", state._replace(age=0, table=state.table._replace(logged=not state.table.doubt))
+        yield from self._doubts(state)
         yield from self._relays(state)
         yield from self._replication(state)
         if self.bounds.memory:
@@ -122,32 +155,61 @@ class Model:
         servers = [state.redis] if state.replica is None else [state.redis, state.replica]
         return any(server.alive > 0 and not server.relayed for server in servers) or (state.old and state.trust > 0)
 
+    # The table.
+
+    def _doubts(self, state: State) -> Iterator[tuple[str, State]]:
+        table = state.table
+        if not table.doubted:
+            for doubt in self.bounds.doubts:
+                what = "the triggers are switched off" if doubt == "triggers" else "the table gets a child"
+                yield what, state._replace(table=table._replace(doubt=doubt, doubted=True))
+        elif table.doubt == "triggers":
+            again = table._replace(doubt="", fingerprint=table.fingerprint + 1)
+            yield "the triggers are switched on again", state._replace(table=again)
+        elif table.doubt == "child" and table.seen:
+            yield "the child is dropped", state._replace(table=table._replace(doubt=""))
+
     # The relay.
 
     def _relays(self, state: State) -> Iterator[tuple[str, State]]:
         if len(state.passes) < self.bounds.relays:
-            claim = Pass(0, state.redis.relayed, looked=False, sees=False)
+            claim = Pass(0, state.redis._replace(alive=0), looked=False, committed=False, table=Table())
             yield "a relay reads the state and the time from Redis", _with_passes(state, (*state.passes, claim))
         for place, relay in enumerate(state.passes):
             others = (*state.passes[:place], *state.passes[place + 1 :])
             if not relay.looked:
-                looked = relay._replace(looked=True, sees=state.age != NEVER)
-                name = f"it looks at the log, {'which has' if looked.sees else 'without'} the change"
+                looked = relay._replace(looked=True, committed=state.age != NEVER, table=state.table)
+                has = "which has" if looked.committed and looked.table.logged else "without"
+                name = f"it looks at the log, {has} the change"
                 yield name, _with_passes(state, (*others, looked))
             else:
                 yield "its script runs", self._applied(_with_passes(state, others), relay)
             yield "a relay dies", _with_passes(state, others)
 
     def _applied(self, state: State, relay: Pass) -> State:
-        redis = state.redis
-        news = relay.sees and not relay.known
+        redis, known, table = state.redis, relay.known, relay.table
+        if table.doubt and self.protocol.doubt_distrusts:
+            redis = redis._replace(alive=0, doubt=self.protocol.doubt_is_noted)
+            return state._replace(redis=redis, table=state.table._replace(seen=True))
+        moved = (redis.relayed, redis.fingerprint) == (known.relayed, known.fingerprint)
+        if self.protocol.doubt_is_compared:
+            moved = moved and redis.doubt == known.doubt
+        altered = self.protocol.fingerprint and table.fingerprint != known.fingerprint
+        if known.doubt or altered:
+            # Another epoch: nothing of the one before is served any more.
+            news = moved
+            if moved:
+                redis = redis._replace(relayed=relay.committed, fingerprint=table.fingerprint, doubt=False)
+        else:
+            sees = known.relayed or (relay.committed and table.logged)
+            news = sees and not known.relayed
+            if moved:
+                redis = redis._replace(relayed=sees, fingerprint=table.fingerprint)
+            elif news:
+                redis = redis._replace(relayed=True)
         arriving = state.arriving
-        if news:
-            redis = redis._replace(relayed=True)
-            arriving = arriving if arriving[-1:] == (NEVER,) else (*arriving, NEVER)
-        moved = state.redis.relayed == relay.known
-        if moved:
-            redis = redis._replace(relayed=relay.sees)
+        if news and arriving[-1:] != (NEVER,):
+            arriving = (*arriving, NEVER)
         if moved or not self.protocol.moved_only:
             left = ALIVE - (0 if self.protocol.alive_from == "the script" else relay.age)
             redis = redis._replace(alive=left) if left > 0 else redis

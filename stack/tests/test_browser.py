@@ -116,7 +116,7 @@ async def _scene(directory: Path, settings: dict[str, str], pages: int) -> Async
 
 
 # To 127.0.0.1 the one is another site, and the other is another origin of the same site.
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("host", [pytest.param("localhost", marks=pytest.mark.slow), "127.0.0.1"])
 async def test_a_foreign_page_changes_nothing(scene: Scene, host: str) -> None:
     page = await scene.page(host)
     for attack in ATTACKS:

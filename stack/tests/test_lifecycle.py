@@ -120,6 +120,7 @@ def test_down_leaves_no_process_and_keeps_the_data(running: Stack) -> None:
     assert (running.directory / "data" / "postgres" / "PG_VERSION").read_text() == "18\n"
 
 
+@pytest.mark.slow
 def test_down_after_a_killed_supervisor_leaves_no_process(running: Stack) -> None:
     running.up()
     pids = running.pids().values()

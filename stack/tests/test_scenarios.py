@@ -67,13 +67,22 @@ def test_all_users_may_be_aside() -> None:
 
 def test_slow_reads_are_counted_only_where_nothing_is_down() -> None:
     tally = Tally("rotate-keys", strict=False)
-    tally.read_took(9.0, "before")
+    tally.read_took(9.0, "before", reference=False)
     with tally.patient(2.0):
-        tally.read_took(1.9, "within")
-        tally.read_took(4.15, "GET /v1/users/1 from user-api-1")
-    tally.read_took(9.0, "after")
+        tally.read_took(0.1, "the database", reference=True)
+        tally.read_took(2.0, "within", reference=False)
+        tally.read_took(4.15, "GET /v1/users/1 from user-api-1", reference=False)
+    tally.read_took(9.0, "after", reference=False)
     assert tally.breaches == {"slow": 1}
     assert tally.examples == ["slow: GET /v1/users/1 from user-api-1 took 4.150 s"]
+
+
+def test_a_machine_that_is_slow_for_the_database_too_makes_no_read_slow() -> None:
+    tally = Tally("rotate-keys", strict=False)
+    with tally.patient(2.0):
+        tally.read_took(4.1, "GET /v1/users/1 from user-api-1", reference=False)
+        tally.read_took(2.2, "the database", reference=True)
+    assert not tally.breaches
 
 
 async def test_replicas_taken_in_are_asked_until_they_are_left_out(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Every overlay, with every component, is valid Kubernetes that any cluster takes, in one restricted namespace."""
 
+import functools
+import json
 from typing import Any
 
+import pytest
 import yaml
 from tests.deploy.manifests import (
     BUILT_IN,
@@ -19,13 +22,21 @@ from tests.deploy.manifests import (
     without_hash,
 )
 
+pytestmark = pytest.mark.xdist_group("kubernetes")
+
 CUSTOM = {"HTTPRoute", "BackendTLSPolicy", "ServiceMonitor", "PrometheusRule", "ScaledObject"}
 
 
 def validate(manifest: Object, version: str) -> None:
+    """Once for each object: most are the same in all overlays."""
+    _validate(json.dumps(manifest, sort_keys=True), version)
+
+
+@functools.cache
+def _validate(manifest: str, version: str) -> None:
     import kubernetes_validate  # noqa: PLC0415 (seconds, for every worker of pytest-xdist if it were at the top)
 
-    kubernetes_validate.validate(manifest, version, strict=True)
+    kubernetes_validate.validate(json.loads(manifest), version, strict=True)
 
 
 def test_every_object_is_valid(manifests: Manifests) -> None:

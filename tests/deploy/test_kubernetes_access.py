@@ -7,10 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import certifi
+import pytest
 import yaml
 from tests.deploy.manifests import Manifests, Object, main_container, pod
 
 from stack.browsers import VARIABLES
+
+pytestmark = pytest.mark.xdist_group("kubernetes")
 
 GATEWAY = Path(__file__).parents[2] / "gateway"
 EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"

@@ -10,6 +10,8 @@ from tests.deploy.manifests import UNITS, Manifests, Object, arguments, containe
 from user_api.database import connections, create_engine
 from user_api.settings import Settings
 
+pytestmark = pytest.mark.xdist_group("kubernetes")
+
 MIGRATION = 2
 """Connections: the one that holds the lock, and the one that migrates."""
 

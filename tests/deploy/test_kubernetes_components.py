@@ -14,6 +14,8 @@ from evenkeel.request_context import RequestContext
 from user_api.database import create_engine, observe_pool
 from user_api.settings import Settings
 
+pytestmark = pytest.mark.xdist_group("kubernetes")
+
 METRIC = re.compile(r"\b(?P<name>(?:http|cache|counter|database)_\w+)(?:\{(?P<matchers>[^}]*)\})?")
 SERIES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 FROM_PROMETHEUS = {"job", "namespace", "pod", "instance", "le"}

@@ -19,6 +19,8 @@ from tests.deploy.manifests import (
     sources,
 )
 
+pytestmark = pytest.mark.xdist_group("kubernetes")
+
 SOCKET = Path("/run/cache-sidecar/redis.sock")
 
 

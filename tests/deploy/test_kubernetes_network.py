@@ -1,6 +1,9 @@
 """Nothing talks to anything but along these edges."""
 
+import pytest
 from tests.deploy.manifests import Manifests, overlay, pod_name, selects
+
+pytestmark = pytest.mark.xdist_group("kubernetes")
 
 BETWEEN_SERVICES = {("gateway", "user-api", 8000), ("gateway", "counter-api", 8000)}
 Edges = set[tuple[str, str, int]]

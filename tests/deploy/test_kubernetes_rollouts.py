@@ -1,5 +1,6 @@
 """Pods start, are replaced, scaled and drained without a request noticing it."""
 
+import pytest
 from tests.deploy.manifests import (
     SETTINGS,
     Manifests,
@@ -12,6 +13,8 @@ from tests.deploy.manifests import (
 )
 
 from evenkeel.server import GRACEFUL_SHUTDOWN
+
+pytestmark = pytest.mark.xdist_group("kubernetes")
 
 OURS = {*SETTINGS, "gateway"}
 

@@ -65,9 +65,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The stack costs seconds to start: pytest runs all tests without sidecars first, then those with."""
     if "sidecars" in metafunc.fixturenames:
         module = metafunc.module.__name__.rpartition(".")[2]
-        ways = (
-            ["plain", "sidecars"] if module in WITH_SIDECARS_TOO and not metafunc.config.option.gateway else ["plain"]
-        )
+        ways: list[Any] = ["plain"]
+        if module in WITH_SIDECARS_TOO and not metafunc.config.option.gateway:
+            ways.append(pytest.param("sidecars", marks=pytest.mark.slow))
         metafunc.parametrize("sidecars", ways, indirect=True, scope="session")
 
 

@@ -28,7 +28,7 @@ async def steady(gateway: str, client: httpx.AsyncClient, email: str, name: str)
     return SteadyLoad(gateway, (await create(client, email=email))["id"], name, unkeyed=True)
 
 
-@pytest.mark.parametrize("service", ["user-api", "counter-api"])
+@pytest.mark.parametrize("service", [pytest.param("user-api", marks=pytest.mark.slow), "counter-api"])
 async def test_replica_killed_under_load_no_failed_read_and_exact_counters(
     stack: "Stack", load: SteadyLoad, service: str
 ) -> None:

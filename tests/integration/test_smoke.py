@@ -57,6 +57,7 @@ async def test_counter_counts_its_visits(client: httpx.AsyncClient) -> None:
     assert counts == list(range(counts[0], counts[0] + 20))
 
 
+@pytest.mark.slow
 async def test_twenty_thousand_increments_by_64_clients_are_1_to_20000(gateway: str, name: str) -> None:
     values: list[int] = []
     remaining = iter(range(INCREMENTS))

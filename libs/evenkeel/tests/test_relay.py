@@ -18,8 +18,9 @@ from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.forgetting import forget_cache
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics, Metrics
-from evenkeel.cache.redis import script
+from evenkeel.cache.redis import ScriptName, script
 from evenkeel.cache.relay import Relay
+from evenkeel.ending import end
 
 pytestmark = pytest.mark.anyio
 
@@ -87,12 +88,16 @@ class Replica:
     async def running(self) -> AsyncIterator["Replica"]:
         task = asyncio.create_task(self.relay.run())
         try:
-            await self.relay.passed.wait()
+            await eventually(lambda: _true(self.relay.passed.is_set()), self.seen)
             yield self
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            await end(task)
             await self.relay.release()
+
+    def seen(self) -> str:
+        """What there is to see of it, for a wait that has been in vain."""
+        names, log = self.current.now, self.log
+        return f"{names and (names.identity, names.epoch)} after {log.number} of {len(log.asked)} looks, {log.error!r}"
 
     async def alive(self) -> str | None:
         value = await self.redis.get(self.names.alive)
@@ -151,15 +156,35 @@ async def test_a_sweep_that_was_interrupted_is_made_again(redis: Redis) -> None:
         await eventually(lambda: _gone(redis, old.entry("1")))
 
 
+async def test_a_sweep_begins_with_the_names_of_the_present_epoch(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With those of the epoch before it would remove what readers have just stored."""
+    replica = Replica(Log(), redis)
+    begun: list[str] = []
+    monkeypatch.setattr(replica.relay._sweep, "begin", lambda names: begun.append(names.epoch))
+    await replica.relay._pass()
+    first = replica.names.epoch
+    assert begun == []
+    await replica.relay._pass()
+    assert begun == [first]
+    replica.log.changes = None
+    await replica.relay._pass()
+    assert begun == [first]
+    await replica.relay._pass()
+    assert begun == [first, replica.names.epoch]
+    assert replica.names.epoch != first
+
+
 async def test_an_epoch_begins_only_where_it_was_to(replica: Replica, redis: Redis) -> None:
     """Two relays that find the same do not forget twice."""
     names = replica.names
     begin = script(redis, "new_epoch")
     keys = [names.owner, names.alive, b"test:state", names.everything]
-    assert await begin(keys, ["me", 100, "", "", "a", "s1", 0]) == 1
-    assert await begin(keys, ["me", 100, "", "", "b", "s1", 0]) == 0
-    assert await begin(keys, ["me", 100, "a", "s0", "b", "s2", 0]) == 0
-    assert await begin(keys, ["me", 100, "a", "s1", "b", "s2", 0]) == 1
+    assert await begin(keys, ["me", 100, "", "", "a", "s1", 0, ""]) == 1
+    assert await begin(keys, ["me", 100, "", "", "b", "s1", 0, ""]) == 0
+    assert await begin(keys, ["me", 100, "a", "s0", "b", "s2", 0, ""]) == 0
+    assert await begin(keys, ["me", 100, "a", "s1", "b", "s2", 0, ""]) == 1
     assert await cast("Awaitable[Any]", redis.hgetall("test:state")) == {b"epoch": b"b", b"state": b"s2"}
 
 
@@ -198,6 +223,35 @@ async def test_nothing_is_trusted_while_the_database_is_in_doubt(
         assert None not in replica.log.asked[1:]
 
 
+async def test_a_relay_that_does_not_know_of_a_doubt_gives_no_trust(redis: Redis) -> None:
+    """Another one has noted it since this one asked, and its own look came when the doubt was over."""
+    replica, other = Replica(Log(), redis), Replica(Log(), redis)
+    for each in (replica, other):
+        await each.relay._pass()
+        await each.relay.release()
+    names, looked = replica.names, replica.log.look
+    other.log.distrust = "it has a child"
+
+    async def look(since: str | None) -> Look:
+        await redis.delete(names.owner)
+        await other.relay._pass()
+        return await looked(since)
+
+    for changes, ranges in (({}, []), ({}, [(1, 2)]), (None, [])):
+        await cast("Awaitable[Any]", redis.hdel(names.state, "distrust"))
+        replica.log.look = look  # type: ignore[method-assign]
+        replica.log.changes, replica.log.ranges = changes, ranges
+        await replica.relay._pass()
+        assert await replica.alive() is None
+        assert await replica.held("distrust") == "it has a child"
+        assert await replica.held("epoch") == names.epoch
+        await other.relay.release()
+        replica.log.look = looked  # type: ignore[method-assign]
+    await replica.relay._pass()
+    assert await replica.alive() == replica.names.epoch != names.epoch
+    assert await replica.held("distrust") is None
+
+
 async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica, redis: Redis) -> None:
     """By the same relay: for others it would take as long."""
     state, owner = await replica.held("state"), await redis.get(replica.names.owner)
@@ -207,6 +261,7 @@ async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica,
     await eventually(lambda: _true(len(replica.log.asked) > looks + 3))
     assert await redis.get(replica.names.owner) == owner
     assert set(replica.log.asked[looks + 2 :]) == {await replica.held("state")} != {None}
+    assert await replica.relay._after(TimeoutError()) == 0 < await replica.relay._after(OSError())
     replica.log.error = OSError()
     await eventually(lambda: _gone(redis, replica.names.owner))
     assert state is not None
@@ -224,24 +279,100 @@ async def test_many_changes_move_the_state_in_chunks(
 
 
 async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each chunk renews it; the last one lets it end before trust does."""
-    claims: list[int] = []
+    """Each chunk renews it, until trust ends; the last one lets it end before."""
+    claims: list[float] = []
     monkeypatch.setattr(relays, "CHUNK", 10)
 
-    def rest(_: object, least: float) -> int:
-        claims.append(int(least * 1000))
+    def rest(_: object, lifetime: float) -> int:
+        claims.append(lifetime)
         return 5000
 
     monkeypatch.setattr(relays._Claimed, "rest", rest)
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(lambda: _true(len(claims) >= 10))
-    assert claims == [300] * 9 + [50]
+    assert claims == [relays.ALIVE] * 9 + [relays.CLAIM]
 
     async def renewed() -> bool:
         return await redis.pttl(replica.names.owner) > 1000
 
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(renewed)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "after"),
+    [
+        ("relay", "me", b"me"),
+        ("relay", None, b"me"),  # it has run out a moment ago
+        ("relay", "other", b"other"),
+        ("new_epoch", "me", b"me"),
+        ("new_epoch", "other", b"other"),
+    ],
+)
+async def test_scripts_renew_a_claim_that_is_the_callers(
+    redis: Redis, name: ScriptName, owner: str | None, after: bytes
+) -> None:
+    names = Names("user", HERE, new_epoch())
+    await cast("Awaitable[Any]", redis.hset(names.state, mapping={"epoch": names.epoch, "state": "s1"}))
+    if owner is not None:
+        await redis.set(names.owner, owner, px=30_000)
+    more: list[str | int] = ["s2", 0] if name == "relay" else [new_epoch(), "s2", 0, ""]
+    keys = [names.owner, names.alive, names.state]
+    assert await script(redis, name)(keys, ["me", 90_000, names.epoch, "s1", *more]) == 1
+    assert await redis.get(names.owner) == after
+    assert (await redis.pttl(names.owner) > 30_000) is (after == b"me")
+
+
+async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these relays loses its claim after its first chunk to the next one, as where chunks take too long.
+
+    Were each of them to begin anew, none would come to the end, and nothing would be trusted for as long as it lasts.
+    """
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    replicas = [Replica(Log(), redis) for _ in range(5)]
+    first = replicas[0]
+    await first.relay._pass()
+    before = first.names
+    others = iter(replicas[1:])
+
+    def losing_its_claim(relay: Relay) -> Callable[[list[bytes], list[Any]], Awaitable[Any]]:
+        applied = relay._relay
+
+        async def apply(keys: list[bytes], arguments: list[Any]) -> Any:
+            moved = await applied(keys, arguments)
+            if moved and (other := next(others, None)) is not None:
+                await redis.delete(before.owner)
+                await other.relay._pass()
+            return moved
+
+        return apply
+
+    for replica in replicas:
+        replica.log.changes = dict.fromkeys(map(str, range(95)))
+        monkeypatch.setattr(replica.relay, "_relay", losing_its_claim(replica.relay))
+    await redis.delete(before.alive)
+    await first.relay._pass()
+    assert [len(replica.log.asked) for replica in replicas] == [2, 1, 0, 0, 0]
+    second = replicas[1]
+    assert second.names.epoch != before.epoch
+    assert await second.alive() == second.names.epoch
+
+
+async def test_few_changes_left_unfinished_are_made_again(redis: Redis) -> None:
+    """They cost less than everything."""
+    replica = Replica(Log(), redis)
+    await replica.relay._pass()
+    names, state = replica.names, await replica.held("state")
+    await redis.set(names.entry("1"), b"x")
+    await cast("Awaitable[Any]", redis.hset(names.state, "state", f"{state}{relays._UNFINISHED}0000.1"))
+    replica.log.changes = {"1": None}
+    await replica.relay._pass()
+    assert replica.log.asked == [None, state]
+    assert await redis.exists(names.entry("1")) == 0
+    assert replica.names.epoch == names.epoch
+    assert await replica.held("state") == "state 2"
 
 
 async def test_a_range_is_forgotten_beside_single_keys(

@@ -90,7 +90,7 @@ def test_memory_store_refuses_to_be_one_of_several_workers() -> None:
     assert "Application startup complete" not in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"]])
+@pytest.mark.parametrize("arguments", [pytest.param([], marks=pytest.mark.slow), ["serve"]])
 def test_serves_until_sigterm(arguments: list[str]) -> None:
     port = free_port()
     settings = {"COUNTER_API_STORE": "memory", "COUNTER_API_PORT": str(port), "WEB_CONCURRENCY": "1"}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -156,7 +157,8 @@ class Stores(RuleBasedStateMachine):
         return [replace(operation, name=f"{self._run}-{operation.name}") for operation in operations]
 
 
-def test_stores_do_what_the_model_does(make_settings: Callable[..., Settings]) -> None:
+@pytest.mark.parametrize("examples", [25, pytest.param(100, marks=pytest.mark.slow)])
+def test_stores_do_what_the_model_does(make_settings: Callable[..., Settings], examples: int) -> None:
     class OnThese(Stores):
         def __init__(self) -> None:
             super().__init__(make_settings)
@@ -164,6 +166,6 @@ def test_stores_do_what_the_model_does(make_settings: Callable[..., Settings]) -
     run_state_machine_as_test(
         OnThese,
         settings=settings(
-            max_examples=60, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -66,6 +66,7 @@ def visits(clients: Sequence[httpx.Client]) -> list[int]:
     return [client.get("/counter").json()["current_count"] for _ in range(5) for client in clients]
 
 
+@pytest.mark.slow
 def test_global_variable_miscounts_in_two_processes() -> None:
     with processes(2, {"COUNTER_API_STORE": "memory"}) as clients:
         # Ten visits, and nobody knows of more than five.

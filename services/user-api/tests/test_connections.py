@@ -8,9 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.goodbye import say_goodbye
+from tests.proxy import proxied
 from tests.serving import Serve
 from tests.users import ADA, create
 
+from stack.layout import free_port
 from user_api.database import PROBE_CONNECTIONS, connections, create_engine
 from user_api.settings import Settings
 
@@ -116,3 +118,19 @@ async def test_connection_that_has_been_told_goodbye_and_is_still_open_is_replac
         assert (await connection.get_raw_connection()).driver_connection is not driver
         assert await connection.scalar(text("SELECT 1")) == 1
     await engine.dispose()
+
+
+async def test_a_connection_that_says_nothing_at_its_end_is_cut_without_an_error(
+    make_settings: Callable[..., Settings], database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asyncpg raises TimeoutError then, and the pool logs whatever it is."""
+    async with proxied(database_url, free_port()) as proxy:
+        await proxy.open()
+        engine = create_engine(make_settings(database_url=proxy.url), connections=1)
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        proxy.hold()
+        await engine.dispose()
+        assert driver.is_closed()
+    assert [record.getMessage() for record in caplog.records] == []

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import ssl
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,11 +15,11 @@ from tests.serving import Serve, until_ready
 from tests.users import create
 
 from evenkeel.first_to_end import first_to_end
+from user_api.cli import main
 from user_api.database import CONNECT_TIMEOUT, connect_arguments
 from user_api.database_url import parse_database_url
 from user_api.settings import MigrationSettings
 
-COMMAND = str(Path(sys.executable).with_name("user-api"))
 URL = "postgresql://u:secret@127.0.0.1:1/users"
 MODES = "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full"
 NOT_SUPPORTED = "after its ?, which is not supported; supported are sslmode, ssl, "
@@ -71,15 +70,18 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "forget-cache"])
-def test_refusal_is_one_line_and_status_2(command: str) -> None:
-    environment = {
-        "USER_API_DATABASE_URL": f"{URL}?sslmode=require&channel_binding=require",
-        "USER_API_CACHE_TIERS": "memory",
-    }
-    ended = subprocess.run([COMMAND, command], env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert ended.stderr.startswith(f"USER_API_ settings: USER_API_DATABASE_URL: has channel_binding {NOT_SUPPORTED}")
-    assert "secret" not in ended.stderr
+def test_refusal_is_one_line_and_status_2(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("USER_API_DATABASE_URL", f"{URL}?sslmode=require&channel_binding=require")
+    monkeypatch.setenv("USER_API_CACHE_TIERS", "memory")
+    monkeypatch.setattr(sys, "argv", ["user-api", command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    written = capsys.readouterr()
+    assert (ended.value.code, written.out, written.err.count("\n")) == (2, "", 1)
+    assert written.err.startswith(f"USER_API_ settings: USER_API_DATABASE_URL: has channel_binding {NOT_SUPPORTED}")
+    assert "secret" not in written.err
 
 
 def test_what_asyncpg_is_given(tmp_path: Path) -> None:

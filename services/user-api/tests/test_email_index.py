@@ -112,6 +112,7 @@ async def test_writers_go_on_while_the_index_is_built_and_is_named(url: str, tur
     assert await turkish.fetchval("SELECT count(*) FROM users") == 2
 
 
+@pytest.mark.slow
 async def test_who_reads_for_long_is_not_made_to_hold_writers_back(url: str, turkish: Any) -> None:
     async with turkish.transaction():
         await turkish.execute("SELECT FROM users")

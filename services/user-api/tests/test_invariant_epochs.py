@@ -86,6 +86,7 @@ async def test_counters_in_the_same_database_of_redis_stay(serve: Serve, databas
             assert (await counters.get(f"/v1/counters/c{number}")).json()["value"] == number
 
 
+@pytest.mark.slow
 async def test_by_hand(serve: Serve, database_url: str, cache_url: str, cache_key: str) -> None:
     """After a change that the log does not have."""
     environment = {

@@ -71,7 +71,9 @@ async def delete_many(witness: Witness, few: list[int]) -> None:
         witness.changed(user_id, None)
 
 
-@pytest.mark.parametrize("tiers", ["memory,redis", "redis", "memory"])
+@pytest.mark.parametrize(
+    "tiers", ["memory,redis", *(pytest.param(one, marks=pytest.mark.slow) for one in ("redis", "memory"))]
+)
 async def test_others_stay_cached(serve: Serve, database_url: str, tiers: str) -> None:
     """Nobody who reads them is answered by PostgreSQL."""
     own = {"cache_tiers": tiers}

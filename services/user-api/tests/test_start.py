@@ -17,6 +17,7 @@ from tests.proxy import proxied
 from tests.serving import Serve, until_ready
 
 from stack.layout import free_port
+from user_api.main import create_app
 from user_api.migrate import alembic_config, migrate
 from user_api.schema_version import REVISIONS
 from user_api.settings import MigrationSettings
@@ -62,14 +63,27 @@ GOOD = {
         ("REPLICA_NAME", "a\nb", "USER_API_REPLICA_NAME: String should match pattern"),
     ],
 )
-def test_wrong_setting_is_one_line_and_status_2(name: str, value: str | None, says: str) -> None:
-    settings = {**GOOD, f"USER_API_{name}": value}
-    environment = {"PATH": os.environ["PATH"]} | {key: given for key, given in settings.items() if given is not None}
+def test_wrong_settings(
+    name: str, value: str | None, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, given in {**GOOD, f"USER_API_{name}": value}.items():
+        if given is not None:
+            monkeypatch.setenv(key, given)
+    with pytest.raises(SystemExit) as ended:
+        create_app()
+    assert ended.value.code == 2
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1
+    assert says in written
+    assert "secret" not in written
+
+
+def test_a_wrong_setting_is_one_line_and_status_2() -> None:
+    environment = {"PATH": os.environ["PATH"], **GOOD, "USER_API_CACHE_TTL": "soon"}
     ended = subprocess.run([COMMAND, "serve"], env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (ended.returncode, ended.stdout) == (2, "")
+    assert "USER_API_CACHE_TTL: Input should be a valid number" in ended.stderr
     assert ended.stderr.count("\n") == 1
-    assert says in ended.stderr
-    assert "secret" not in ended.stderr
 
 
 def test_unknown_command_is_refused() -> None:

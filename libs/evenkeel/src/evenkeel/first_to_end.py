@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Coroutine
 
+from evenkeel.ending import end
+
 
 async def first_to_end(*coroutines: Coroutine[None, None, None]) -> None:
     """Run all until one returns or raises, cancel the others, and raise what it raised."""
@@ -10,8 +12,6 @@ async def first_to_end(*coroutines: Coroutine[None, None, None]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
     for task in done:
         task.result()

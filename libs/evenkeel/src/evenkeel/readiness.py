@@ -1,11 +1,11 @@
 """Whether a replica can do its work now, asked by load balancers; liveness is another question and touches nothing."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
+from evenkeel.ending import end
 from evenkeel.first_line import first_line
 from evenkeel.problems import NotReady
 
@@ -50,9 +50,9 @@ class Readiness:
         try:
             yield
         finally:
-            waiting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await waiting
+            await end(waiting)
+            if not waiting.cancelled():
+                waiting.result()
 
     async def wait(self, *, first: float = 0.1, longest: float = 5.0) -> None:
         """Return when ready, trying again after `first` seconds, doubling up to `longest`, logging why not."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from stack.verify.address_book import AddressBook
 from stack.verify.connection import Credentials, Pool, Reply
 from stack.verify.rows import ForeignAnswer, Row, Rows
 from stack.verify.staleness import Position, deleted
@@ -139,6 +140,34 @@ class Prober:
         for user_id, user in users.items():
             self._judge_user(reply, wanted[user_id], user, "batch", asked, tally)
 
+    async def read_by_email(self, target: Target, book: AddressBook, address: str, tally: Tally) -> None:
+        """Whoever has that address, or nobody."""
+        asked = self._clock()
+        reply = await self._ask(target, tally, "GET", f"/v1/users?email={address}")
+        if reply is None:
+            return
+        if reply.status not in {200, 404}:
+            tally.errors[f"read by e-mail {reply.status}"] += 1
+            return
+        source: str = "missing"
+        user: dict[str, Any] = {"id": None, "email": address}
+        if reply.status == 200:
+            try:
+                document = reply.json()
+                source, user = document["source"], {name: document["data"][name] for name in ("id", "email")}
+            except (ValueError, KeyError, TypeError):
+                tally.breach("foreign", f"{target.name} answered {address} with {reply.body[:100]!r}")
+                return
+        status = reply.headers.get("cache-status", "")
+        what = f"{target.name} answered {address} with user {user['id']} ({source}: {status})"
+        staleness = book.staleness(address, user["id"], asked)
+        if staleness is None or user["email"] != address:
+            tally.breach("foreign", f"{what}, who had another address: {user}")
+        elif is_marked_stale(status):
+            tally.marked += 1
+        else:
+            tally.fresh(source, staleness, what)
+
     async def _judged(
         self, target: Target, row: Row, tally: Tally, headers: dict[str, str], *, refused: int | None = None
     ) -> "_Answer | None":
@@ -217,7 +246,8 @@ class Prober:
             tally.errors[f"{'read' if method == 'GET' else method} {type(error).__name__}"] += 1
             return None
         if method == "GET":
-            tally.read_took(self._clock() - asked, f"{path} from {target.name}")
+            reference = bool(headers and "cache-control" in headers)
+            tally.read_took(self._clock() - asked, f"{path} from {target.name}", reference=reference)
         return reply
 
     def _acknowledged(self, row: Row, user: dict[str, Any], tally: Tally) -> Position | None:

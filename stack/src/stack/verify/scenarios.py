@@ -1,6 +1,6 @@
 """What may be done to a service that is not broken: large work, other tables, neighbours, new keys, a new primary."""
 
-from stack.verify import failover, neighbours, rotation, table, transactions
+from stack.verify import addresses, failover, neighbours, rotation, table, transactions
 from stack.verify.deployment import USERS, Local
 from stack.verify.scene import Scenario
 
@@ -8,6 +8,7 @@ SCENARIOS = {
     "bulk": Scenario("postgres", transactions.bulk),
     "open-transaction": Scenario("postgres", transactions.stay_open),
     "ddl": Scenario("postgres", table.change),
+    "addresses": Scenario("postgres", addresses.change_hands),
     "two-databases": Scenario("redis-cache", neighbours.move_in),
     "rotate-keys": Scenario(USERS, rotation.rotate),
     "sentinel-failover": Scenario(USERS, failover.fail_over),

@@ -26,6 +26,23 @@ BREACHES = {
 
 
 @dataclass
+class Waits:
+    """How long answers took: of the caches, and of the database, which says how busy the machine was."""
+
+    cached: list[tuple[float, str]] = field(default_factory=list)
+    database: float = 0.0
+
+    def add(self, seconds: float, what: str, *, reference: bool) -> None:
+        if reference:
+            self.database = max(self.database, seconds)
+        else:
+            self.cached.append((seconds, what))
+
+    def too_long(self, patience: float) -> list[tuple[float, str]]:
+        return [(seconds, what) for seconds, what in self.cached if seconds > self.database + patience]
+
+
+@dataclass
 class Tally:
     """`strict`: nothing is broken on purpose, so that whoever writes must read it through the same replica at once."""
 
@@ -43,8 +60,8 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     breaches: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
-    patience: float | None = None
-    """Seconds that a read may take; None where something may be down."""
+    waits: "Waits | None" = None
+    """How long answers took; None where something may be down."""
     failure: str | None = None
     """Why the fault could not be injected."""
 
@@ -63,16 +80,19 @@ class Tally:
 
     @contextlib.contextmanager
     def patient(self, seconds: float) -> Iterator[None]:
-        """Reads that are answered in this block may take so long and no longer."""
-        self.patience = seconds
+        """A read that is answered in this block may take so much longer than the slowest from the database itself."""
+        self.waits = Waits()
         try:
             yield
         finally:
-            self.patience = None
+            for took, what in self.waits.too_long(seconds):
+                self.breach("slow", f"{what} took {took:.3f} s")
+            self.waits = None
 
-    def read_took(self, seconds: float, what: str) -> None:
-        if self.patience is not None and seconds > self.patience:
-            self.breach("slow", f"{what} took {seconds:.3f} s")
+    def read_took(self, seconds: float, what: str, *, reference: bool) -> None:
+        """`reference`: no cache was asked, so that it shows how busy this machine is."""
+        if self.waits is not None:
+            self.waits.add(seconds, what, reference=reference)
 
     def breach(self, kind: str, what: str) -> None:
         self.breaches[kind] += 1

@@ -5,6 +5,7 @@ async with open_cache("book", load=load_books, changes=ChangeLog(...), …) as b
     await books.invalidate(["42"])   # after every commit that changed it
 """
 
+from evenkeel.cache.answer import Answer
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.database_breaker import DatabaseBreaker
 from evenkeel.cache.entry import Entry
@@ -13,7 +14,7 @@ from evenkeel.cache.gate import Gate
 from evenkeel.cache.keyring import KeyRing
 from evenkeel.cache.metrics import Metrics
 from evenkeel.cache.opening import Memory, SharedRedis, open_cache
-from evenkeel.cache.read_through import Answer, ReadThrough
+from evenkeel.cache.read_through import ReadThrough
 
 __all__ = [
     "Answer",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from evenkeel.cache.entry import TierUnavailable
+from evenkeel.ending import end
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,7 @@ class CircuitBreaker:
     async def close(self) -> None:
         """End the probe."""
         if (probing := self._probing) is not None:
-            probing.cancel()
-            await asyncio.wait({probing})
+            await end(probing)
 
     async def _probe_until_answered(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from evenkeel.cache.errors import Busy, Disconnected, NotAnswering
+from evenkeel.ending import end
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +117,7 @@ class DatabaseBreaker:
     async def close(self) -> None:
         """End the probe, and what has been given up, if it ends soon."""
         if self._prober is not None:
-            self._prober.cancel()
-            await asyncio.wait({self._prober})
+            await end(self._prober)
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=CLOSING)
 

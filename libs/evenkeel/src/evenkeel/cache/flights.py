@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from evenkeel.ending import end
+
 T = TypeVar("T")
 
 JOINABLE = 1.0
@@ -62,9 +64,7 @@ class Flights(Generic[T]):
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     def _landed(self, keys: Iterable[str], flight: _Flight[T]) -> None:
         self._tasks.discard(flight.task)

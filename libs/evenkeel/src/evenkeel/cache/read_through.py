@@ -7,21 +7,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from evenkeel.cache.aliases import Aliases
+from evenkeel.cache.answer import Answer, Read
 from evenkeel.cache.cache_status import TierStatus
 from evenkeel.cache.database_breaker import PATIENCE
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.entry import Entry, Hit, TierUnavailable
 from evenkeel.cache.errors import LoadError, NotAnswering
-from evenkeel.cache.filling import Filled, Filler, Source
+from evenkeel.cache.filling import Filled, Filler
 from evenkeel.cache.flights import Flights
 from evenkeel.cache.memory import MemoryHit, MemoryTier, Reservation
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.own_writes import OwnWrites
 from evenkeel.cache.redis import Lookup, RedisTier
+from evenkeel.cache.standing_in import StandIn
+from evenkeel.cache.telling import Telling
 
 log = logging.getLogger(__name__)
 
@@ -30,37 +32,6 @@ R = TypeVar("R")
 
 STAND_IN_AFTER = 1.0
 """Seconds that a reader waits for the database, if something stale is at hand; the load goes on for later readers."""
-
-INVALIDATION_LIMIT = 0.5
-"""Seconds that a writer waits for Redis. An invalidation that takes longer goes on, and is the relay's business too."""
-
-
-@dataclass(slots=True)
-class Answer(Generic[R]):
-    """What was found for one key, where, and what each tier did."""
-
-    entry: Entry
-    source: Source
-    statuses: list[TierStatus]
-    ready: R | None = None
-    """What was prepared from the entry, if it came from memory."""
-
-
-@dataclass(slots=True)
-class _Read:
-    """One read on its way through the tiers."""
-
-    key: str
-    min_version: int
-    statuses: list[TierStatus] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-    known: Hit | None = None
-    """What Redis had, whether it may be served or not."""
-
-    @property
-    def deadline(self) -> float:
-        """Until when the reader waits for a database that does not answer."""
-        return self.began + PATIENCE
 
 
 class ReadThrough(Generic[R]):
@@ -86,7 +57,8 @@ class ReadThrough(Generic[R]):
         self._refreshes: Flights[Filled] = Flights()
         # Keys written a moment ago, and whether Redis has been told.
         self._written = OwnWrites()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling = Telling(redis) if redis is not None else None
+        self._stand_in = StandIn(memory, metrics)
         self._distrust = distrust
 
     @property
@@ -104,7 +76,7 @@ class ReadThrough(Generic[R]):
         Raises a LoadError where the database fails, there is no room to wait for it, or it does not answer, and no tier
         has anything that could stand in; and whatever else `load` raises.
         """
-        read = _Read(key, min_version)
+        read = Read(key, min_version)
         if from_database:
             read.statuses = [TierStatus(tier.name, forwarded="request") for tier in (self._memory, self._redis) if tier]
             return await self._ask_database(read)
@@ -118,7 +90,7 @@ class ReadThrough(Generic[R]):
                 return await self._fill(read)
             return await self._ask_redis(self._redis, read)
         except LoadError as error:
-            answer = self._stale_answer(read)
+            answer = self._stand_in.answer(read)
             if answer is None:
                 raise
             log.debug("the database fails, a stale entry is served", extra={"reason": repr(error)})
@@ -147,33 +119,14 @@ class ReadThrough(Generic[R]):
         """
         keys = list(keys)
         self._forget(keys)
-        if self._redis is None:
+        if self._telling is None:
             return
-        told = await self._tell(self._redis, keys)
+        told = await self._telling.tell(keys)
         for key in keys:
             self._written.note(key, told=told)
         self._metrics.invalidate("write", len(keys))
         # A read in between may have found, and put into memory, what Redis had until then.
         self._forget(keys)
-
-    async def _tell(self, redis: RedisTier, keys: list[str]) -> bool:
-        """Whether Redis has forgotten the keys within the time that a writer can wait."""
-        telling = asyncio.create_task(redis.invalidate(keys))
-        self._telling.add(telling)
-        telling.add_done_callback(self._told)
-        await asyncio.wait({telling}, timeout=INVALIDATION_LIMIT)
-        if not telling.done():
-            return False
-        try:
-            telling.result()
-        except TierUnavailable:
-            return False
-        return True
-
-    def _told(self, telling: "asyncio.Task[None]") -> None:
-        self._telling.discard(telling)
-        if not telling.cancelled() and (error := telling.exception()) is not None:
-            log.warning("an invalidation is left to the relay", extra={"reason": repr(error)})
 
     def forget_loads(self, key: str | None) -> None:
         """The key (None: any) has changed: who reads it from now on joins no load that began before."""
@@ -183,8 +136,8 @@ class ReadThrough(Generic[R]):
         """Give up the loads under way; invalidations are finished."""
         await self._flights.close()
         await self._refreshes.close()
-        if self._telling:
-            await asyncio.wait(self._telling)
+        if self._telling is not None:
+            await self._telling.close()
 
     def _forget(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -201,7 +154,7 @@ class ReadThrough(Generic[R]):
         self._metrics.memory_distrusted()
         return TierStatus("memory", forwarded="bypass", detail="distrusted")
 
-    async def _ask_redis(self, redis: RedisTier, read: _Read) -> Answer[R]:
+    async def _ask_redis(self, redis: RedisTier, read: Read) -> Answer[R]:
         status = TierStatus("redis")
         read.statuses.append(status)
         told = self._written.told(read.key)
@@ -227,7 +180,7 @@ class ReadThrough(Generic[R]):
             return answer
         return await self._fill(read, past_redis=not lookup.trusted, unreadable=lookup.unreadable)
 
-    def _judge(self, lookup: Lookup, read: _Read, status: TierStatus) -> Hit | None:
+    def _judge(self, lookup: Lookup, read: Read, status: TierStatus) -> Hit | None:
         """The hit, if it may answer; the status tells what became of it."""
         hit = lookup.hits.get(read.key)
         if not lookup.trusted:
@@ -248,7 +201,7 @@ class ReadThrough(Generic[R]):
             status.detail = "revalidating"
         return hit
 
-    def _redis_answer(self, read: _Read, hit: Hit, reservations: Mapping[str, Reservation]) -> Answer[R]:
+    def _redis_answer(self, read: Read, hit: Hit, reservations: Mapping[str, Reservation]) -> Answer[R]:
         if not hit.fresh:
             self._refresh([read.key])
         elif self._filler.remember(read.key, hit.entry, hit.ttl, reservations):
@@ -283,27 +236,27 @@ class ReadThrough(Generic[R]):
             found |= await self._fill_many(missing, unreadable=lookup.unreadable)
         return found
 
-    async def _ask_database(self, read: _Read) -> Answer[R]:
+    async def _ask_database(self, read: Read) -> Answer[R]:
         """Past all tiers, leaving nothing in them."""
         rows = await self._filler.query([read.key], deadline=read.deadline)
         return Answer(rows[read.key], "database", read.statuses)
 
     async def _fill(
-        self, read: _Read, *, past_redis: bool = False, unreadable: frozenset[str] = frozenset()
+        self, read: Read, *, past_redis: bool = False, unreadable: frozenset[str] = frozenset()
     ) -> Answer[R]:
         """Load the key, or share the load of somebody who asked before."""
         database = self._filler.database
-        if database.is_open and (answer := self._stale_answer(read)) is not None:
+        if database.is_open and (answer := self._stand_in.answer(read)) is not None:
             return answer
         flights = self._flights.join(
             [read.key],
             lambda keys: self._filler.fill(keys, past_redis=past_redis, unreadable=unreadable, deadline=read.deadline),
         )
         load, collapsed = flights[read.key]
-        if self._stand_in(read) is not None:
+        if self._stand_in.find(read) is not None:
             await database.wait(load, STAND_IN_AFTER)
             # What would have stood in may have been invalidated meanwhile.
-            if not load.done() and (answer := self._stale_answer(read)) is not None:
+            if not load.done() and (answer := self._stand_in.answer(read)) is not None:
                 return answer
         try:
             filled = (await asyncio.shield(load))[read.key]
@@ -346,25 +299,3 @@ class ReadThrough(Generic[R]):
         keys = [key for key in keys if key not in self._refreshes]
         if keys:
             self._refreshes.join(keys, self._filler.refresh)
-
-    def _stand_in(self, read: _Read) -> tuple[Source, Entry, float] | None:
-        """What could be served for the database, stale or not: its source, itself, and the seconds that it is fresh."""
-        candidates: list[tuple[Source, Entry, float]] = []
-        if read.known is not None:
-            candidates.append(("redis", read.known.entry, read.known.ttl))
-        if self._memory is not None and (held := self._memory.last_known(read.key)) is not None:
-            candidates.append(("memory", held.entry, held.ttl))
-        fitting = [c for c in candidates if c[1].exists and c[1].version >= read.min_version]
-        return max(fitting, key=lambda candidate: candidate[1].version, default=None)
-
-    def _stale_answer(self, read: _Read) -> Answer[R] | None:
-        """What stands in for the database, marked as stale."""
-        stand_in = self._stand_in(read)
-        if stand_in is None:
-            return None
-        source, entry, ttl = stand_in
-        self._metrics.stale_if_error(source)
-        for status in read.statuses:
-            if status.tier == source:
-                status.hit(ttl, stale=True)
-        return Answer(entry, source, read.statuses)

@@ -41,8 +41,8 @@ IDENTITY_INTERVAL = 1.0
 CLAIM = 1.0
 """Seconds that a claim holds without being renewed. It outlives a look (LOOK_LIMIT), and ends before trust does."""
 
-CHUNK_CLAIM = 0.3
-"""Seconds that it holds after a chunk, if that is more than is left of it."""
+LEAST_CLAIM = 0.05
+"""Seconds that it holds at least after a script has renewed it."""
 
 ALIVE = 1.5
 """Seconds after a look at the change log within which the cache is trusted."""
@@ -81,9 +81,9 @@ class _Claimed:
         """
         return 0 if look.more else self.server_time + int(ALIVE * 1000)
 
-    def rest(self, least: float) -> int:
-        """Milliseconds that the claim is to hold from now on, so that it ends before trust, but `least` seconds."""
-        return int(max(least, self.asked + CLAIM - time.monotonic()) * 1000)
+    def rest(self, lifetime: float) -> int:
+        """Milliseconds from now on until the claim has held for `lifetime` seconds, but LEAST_CLAIM."""
+        return int(max(LEAST_CLAIM, self.asked + lifetime - time.monotonic()) * 1000)
 
 
 class Relay:
@@ -246,7 +246,11 @@ class Relay:
         names = claimed.names
         begun = await self._new_epoch(
             [names.owner, names.alive, names.state, *signals],
-            [self._id, claimed.rest(0.05), names.epoch, known, epoch, look.state, claimed.trusted_after(look)],
+            [
+                *(self._id, claimed.rest(CLAIM)),
+                *(names.epoch, known, epoch, look.state, claimed.trusted_after(look)),
+                claimed.distrust,
+            ],
         )
         if begun:
             self._current.adopt(epoch, names)
@@ -256,7 +260,14 @@ class Relay:
 
         Were only the last one to move it, a failover in between to a replica that lacks the others would find the
         state as the last one expects it.
+
+        Chunks that somebody has left unfinished are not begun anew: their relay has died, or it takes longer for a
+        chunk than its claim holds. The next one would lose its claim as well, and so on, and trust would not return.
         """
+        if len(changes) > CHUNK and _UNFINISHED.encode() in claimed.state:
+            reason = f"{len(changes)} changes were left unfinished"
+            await self._forget_everything(claimed, claimed.state, look, reason)
+            return
         names = claimed.names
         known: str | bytes = claimed.state
         begun = f"{_base(claimed.state)}{_UNFINISHED}{secrets.token_hex(8)}."
@@ -274,8 +285,9 @@ class Relay:
                 versions.append("" if comparable is None else comparable)
             last = not left and not look.ranges
             target, until = (look.state, claimed.trusted_after(look)) if last else (f"{begun}{len(left)}", 0)
-            # One chunk alone needs no longer than the look has left of the claim.
-            claim = claimed.rest(CHUNK_CLAIM if left else 0.05) if len(changes) > CHUNK else 0
+            # One chunk alone needs no longer than the look has left of the claim. While more are to follow, the claim
+            # ends when they could give no trust any more: who takes over earlier takes this one's work away.
+            claim = claimed.rest(ALIVE if left else CLAIM) if len(changes) > CHUNK else 0
             moved = await self._relay(keys, [self._id, claim, names.epoch, known, target, until, *versions])
             self._metrics.invalidate("relay", len(chunk))
             if not moved:

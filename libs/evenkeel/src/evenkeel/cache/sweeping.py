@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from evenkeel.cache.keys import Names
 from evenkeel.cache.redis import script
+from evenkeel.ending import end
 
 STEP = 500
 """Names that one SCAN looks at; Redis answers nobody else meanwhile."""
@@ -37,8 +38,7 @@ class Sweep:
     async def end(self) -> None:
         """Give up what is under way."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
             self._task = None
 
     async def _run(self, names: Names) -> None:

@@ -3,6 +3,7 @@
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.maint_notifications import MaintNotificationsConfig
 
 CONNECT_TIMEOUT = 2.0
@@ -13,6 +14,9 @@ COMMAND_TIMEOUT = 2.0
 
 NO_MAINTENANCE = MaintNotificationsConfig(enabled=False)
 """Else redis-py moves connections when a managed server announces maintenance, and no longer checks idle ones."""
+
+DRIVER = DriverInfo()
+"""Else redis-py reads the version of its distribution from the disk for each connection, for milliseconds."""
 
 
 def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMAND_TIMEOUT) -> Redis:
@@ -33,6 +37,7 @@ def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMA
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
         maint_notifications_config=NO_MAINTENANCE,
+        driver_info=DRIVER,
         protocol=3,
         decode_responses=False,
         **options,

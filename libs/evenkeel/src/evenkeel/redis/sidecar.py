@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from evenkeel.ending import end
 from evenkeel.first_line import first_line
 from evenkeel.redis.primary import Way, way_of
 from evenkeel.redis.urls import host_and_port, joined
@@ -37,8 +38,7 @@ async def following(sidecar: Redis, primary: Redis) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await end(task)
 
 
 async def _follow(sidecar: Redis, way: Way) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from evenkeel.ending import end
 from evenkeel.problems import Unavailable
 
 LARGEST = 6000
@@ -116,9 +117,7 @@ class Feed:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     async def _close_after(self, closing: asyncio.Event) -> None:
         await closing.wait()

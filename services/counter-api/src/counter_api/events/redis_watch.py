@@ -5,6 +5,7 @@ import asyncio
 from counter_api.events import server_watch
 from counter_api.events.feed import Topic
 from counter_api.events.server_watch import ServerWatch, Watched
+from evenkeel.ending import end
 from evenkeel.problems import Unavailable
 from evenkeel.redis.topology import Topology
 
@@ -41,9 +42,7 @@ class RedisWatch:
         try:
             await asyncio.Event().wait()
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(*self._tasks)
 
     def _ask(self, watched: Watched) -> None:
         """Have it read on the server that has it now."""

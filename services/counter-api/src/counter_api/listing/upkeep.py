@@ -19,6 +19,7 @@ from counter_api.listing.pages import names_call, names_of
 from counter_api.listing.scripts import FORGET, LACKING, MARK, UNLIST
 from counter_api.listing.shards import ALL, READ_FOR, STAMPED_FOR, Shard, shard_of
 from counter_api.storage.pipeline import Call, RedisPipeline
+from evenkeel.ending import end
 from evenkeel.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -56,13 +57,11 @@ class Upkeep:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def close(self) -> None:
         if self._completion is not None:
-            self._completion.cancel()
-            await asyncio.gather(self._completion, return_exceptions=True)
+            await end(self._completion)
 
     async def complete(self, *, within: float | None = None) -> bool:
         """See to it that the index gets complete; whether it is, or is after `within` seconds."""

@@ -10,6 +10,7 @@ from counter_api.storage.calls import Call
 from counter_api.storage.pipeline import RedisPipeline
 from counter_api.storage.request_tally import REQUESTS
 from counter_api.storage.scripts import load
+from evenkeel.ending import end
 from evenkeel.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,7 @@ class Presence:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def note(self) -> bool:
         """That this replica is there; whether that succeeded."""

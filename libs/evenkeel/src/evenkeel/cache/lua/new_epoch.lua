@@ -2,10 +2,13 @@
 -- KEYS: owner, alive, state; then, if everything is forgotten, the signal that anything may have changed.
 -- ARGV: the caller's id, how long its claim holds from now on (ms); the epoch and the state that the caller has seen ('' for none);
 --       the new epoch, the state from which the log will be followed, the server's time until which the cache is then to
---       be trusted (ms since 1970; 0 if more changes follow).
+--       be trusted (ms since 1970; 0 if more changes follow); what the caller knows to speak against trust ('' for none).
 -- Reply: 1 if the epoch has begun, 0 if not: another relay or a failover has come between.
-if (redis.call('HGET', KEYS[3], 'epoch') or '') ~= ARGV[3] or (redis.call('HGET', KEYS[3], 'state') or '') ~= ARGV[4] then
-  return 0
+local held = redis.call('HMGET', KEYS[3], 'epoch', 'state', 'distrust')
+for i = 1, 3 do
+  if (held[i] or '') ~= ARGV[({3, 4, 8})[i]] then
+    return 0
+  end
 end
 redis.call('HSET', KEYS[3], 'epoch', ARGV[5], 'state', ARGV[6])
 redis.call('HDEL', KEYS[3], 'distrust')

@@ -1,10 +1,12 @@
 -- Apply what the change log says has changed.
 -- KEYS: owner, alive, state; then for each changed key its entry, its lease and its signal (which ends in the version).
--- ARGV: the caller's id, how long its claim holds from now on (ms; 0 leaves it as it is); the epoch that the names have; the state that the
---       changes were read from, the state that they lead to, the server's time until which the cache is then to be
---       trusted (ms since 1970; 0 if more changes follow); then for each key the version it has now, '' if it was deleted.
--- Reply: 1 if the state has moved, 0 if not: it was another one, which a second relay or a failover explains.
-local held = redis.call('HMGET', KEYS[3], 'epoch', 'state')
+-- ARGV: the caller's id, how long its claim holds from now on, if nobody else has it (ms; 0 leaves it as it is); the
+--       epoch that the names have; the state that the changes were read from, the state that they lead to, the server's
+--       time until which the cache is then to be trusted (ms since 1970; 0 if more changes follow); then for each key
+--       the version it has now, '' if it was deleted.
+-- Reply: 1 if the state has moved, 0 if not: it was another one, or something speaks against trust that the caller did
+--        not know of, which a second relay or a failover explains.
+local held = redis.call('HMGET', KEYS[3], 'epoch', 'state', 'distrust')
 if held[1] ~= ARGV[3] then
   return 0
 end
@@ -29,12 +31,16 @@ for i = 1, (#KEYS - 3) / 3 do
   redis.call('SET', signal, '')
   redis.call('DEL', signal)
 end
-if held[2] ~= ARGV[4] then
+if held[2] ~= ARGV[4] or held[3] then
   return 0
 end
 redis.call('HSET', KEYS[3], 'state', ARGV[5])
-if ARGV[2] ~= '0' and redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if ARGV[2] ~= '0' then
+  -- Also a claim that has just run out, as long as nobody else has it: who takes over would begin from this state.
+  local owner = redis.call('GET', KEYS[1])
+  if not owner or owner == ARGV[1] then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  end
 end
 if ARGV[6] ~= '0' then
   -- The server may have been frozen since the log was read; trust counts from then, not from now.

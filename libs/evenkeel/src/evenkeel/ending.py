@@ -1,0 +1,24 @@
+"""Ending tasks that run until they are cancelled."""
+
+import asyncio
+from typing import Any
+
+AGAIN = 0.5
+"""Seconds after which a task that has not ended is cancelled again."""
+
+
+async def end(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel the tasks, and return when they are done; what they raise is left to those who await them.
+
+    Once is not enough. `asyncio.wait_for` of Python 3.11, which redis-py sends every command with, drops a cancellation
+    that comes in the same turn of the event loop as the end of what it waits for. And a driver that is cancelled while
+    it connects may answer with an error of its own, which a loop survives as it survives every error.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=AGAIN)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # else asyncio would log that nobody has looked at it

@@ -1,0 +1,64 @@
+"""Who has had which e-mail address, and until when."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+NOBODY: Final = None
+"""Instead of a user's id: the address is free."""
+
+Holder = int | None
+
+
+@dataclass(slots=True)
+class _Tenure:
+    holder: Holder
+    lost: float = math.inf
+    """When it was known to be over."""
+
+
+class AddressBook:
+    """Told by the only one who changes them. Holders overlap while a change is being committed: either may be read."""
+
+    def __init__(self, addresses: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        """All are free at first."""
+        self._clock = clock
+        self._tenures = {address: [_Tenure(NOBODY)] for address in addresses}
+
+    @property
+    def addresses(self) -> list[str]:
+        return list(self._tenures)
+
+    def holder(self, address: str) -> Holder:
+        """As far as is known to be committed."""
+        return next(tenure.holder for tenure in self._tenures[address] if tenure.lost == math.inf)
+
+    def free(self) -> list[str]:
+        return [address for address in self._tenures if self.holder(address) is NOBODY]
+
+    def taken(self) -> dict[int, str]:
+        """The addresses by their holders."""
+        holders = ((self.holder(address), address) for address in self._tenures)
+        return {holder: address for holder, address in holders if holder is not NOBODY}
+
+    def begun(self, holders: Mapping[str, Holder]) -> None:
+        """From now on these may be the addresses' holders; call it before COMMIT."""
+        for address, holder in holders.items():
+            self._tenures[address].append(_Tenure(holder))
+
+    def committed(self, holders: Mapping[str, Holder]) -> None:
+        """They are, and nobody else; call it right after COMMIT."""
+        now = self._clock()
+        for address in holders:
+            for tenure in self._tenures[address][:-1]:
+                tenure.lost = min(tenure.lost, now)
+
+    def staleness(self, address: str, holder: Holder, asked: float) -> float | None:
+        """For how many seconds it had been over, when somebody asked, that this one held the address.
+
+        0 if it was not over; None for who has never held it.
+        """
+        lost = max((tenure.lost for tenure in self._tenures[address] if tenure.holder == holder), default=None)
+        return None if lost is None else max(0.0, asked - lost)
