@@ -1,3 +1,4 @@
+import base64
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,7 +42,7 @@ def serve(make_settings: Callable[..., Settings]) -> Serve:
 @pytest.fixture(params=["redis", "memory"])
 async def client(serve: Serve, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
     """One replica, on each store in turn: the contract is the same."""
-    async with serve(store=request.param) as client:
+    async with serve(store=request.param, uniques_key=base64.b64encode(b"u" * 32).decode()) as client:
         yield client
 
 

@@ -10,10 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from tests.lossy_proxy import LossyProxy
+from tests.once import asking, once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
-from counter_api.operations import INT64_MAX, Applied, Condition, Delete, Increment, Operation, Outcome, Put, once
+from counter_api.operations import INT64_MAX, Applied, Delete, Increment, Operation, Outcome, Put, is_replay
 from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, OutcomeUnknown
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Requests
@@ -81,6 +82,9 @@ async def test_every_operation_survives_a_lost_reply(store: RedisStore, proxy: L
         (Increment(name="a", by=-1, once=once("k", 1)), Applied(INT64_MAX - 1)),
         (Increment(name="a", by=-1, once=once("k", 1)), Applied(INT64_MAX - 1, replayed=True)),
         (Delete(name="a"), Applied(0)),
+        (Put(name="a", value=0, asked=asking(none_match="*")), Applied(0, created=True)),
+        (Increment(name="a", asked=asking(frozenset({0}))), Applied(1)),
+        (Delete(name="a", asked=asking("*")), Applied(0)),
         (Increment(name="a", ttl=100, series=("minute",)), Applied(1)),
     ]
     for operation, expected in operations:
@@ -89,6 +93,12 @@ async def test_every_operation_survives_a_lost_reply(store: RedisStore, proxy: L
         assert (type(outcome) if isinstance(outcome, Problem) else outcome) == expected, operation
     proxy.lose_next()
     assert [bucket.value for bucket in await store.series("a", "minute", 2)] in ([0, 1], [1, 0])
+    refused = Increment(name="a", maximum=1, once=once("r", 1))
+    for replayed in (False, True):
+        proxy.lose_next(2)
+        outcome = await apply(store, refused)
+        # The copy that comes second is no repetition of the caller's.
+        assert (type(outcome), is_replay(outcome)) == (CounterBound, replayed)
 
 
 async def test_under_load_with_every_fifth_reply_lost(store: RedisStore, proxy: LossyProxy) -> None:
@@ -248,7 +258,7 @@ async def test_a_compare_and_set_whose_reply_is_lost_is_not_refused_by_itself(
 ) -> None:
     await add(store, 7)
     proxy.lose_next(2)
-    swap = Put(name="a", value=8, condition=Condition(frozenset({7})))
+    swap = Put(name="a", value=8, asked=asking(frozenset({7})))
     assert await apply(store, swap) == Applied(8)
     assert isinstance(await apply(store, swap), PreconditionFailed)
 

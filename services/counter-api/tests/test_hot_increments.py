@@ -30,7 +30,7 @@ A = "/v1/counters/a/increment"
 
 PLAIN: list[Request] = [
     post(A),
-    post("/v1/counters/%61/increment", ("Accept", "text/html"), ("If-Match", '"9"'), ("X-Other", "1")),
+    post("/v1/counters/%61/increment", ("Accept", "text/html"), ("If-Modified-Since", "x"), ("X-Other", "1")),
     post(f"/v1/counters/{'Z' * 128}/increment"),
     post("/v1/counters/0.b_c:d-e/increment"),
     post("/v1/counters/increment/increment"),
@@ -68,6 +68,9 @@ ORDINARY: list[Request] = [
     post(A, ("Idempotency-Key", "0")),
     post(A, ("Idempotency-Key", "0")),
     post(A, ("Idempotency-Key", "1"), ("Idempotency-Key", "2")),
+    post(A, ("If-Match", '"9"')),
+    post(A, ("If-Match", '"8"'), ("If-Match", "*")),
+    post(A, ("If-None-Match", "*")),
     post("/v1/counters:batch"),
     post("/counter"),
 ]
@@ -185,7 +188,7 @@ async def test_no_field_that_the_route_reads_is_overlooked(serve: Serve) -> None
         document = (await client.get("/openapi.json")).json()
     operation = document["paths"]["/v1/counters/{name}/increment"]["post"]
     fields = {parameter["name"].encode() for parameter in operation["parameters"] if parameter["in"] == "header"}
-    assert fields == {b"idempotency-key"}
+    assert fields == {b"idempotency-key", b"if-match", b"if-none-match"}
     assert fields <= NOT_PLAIN
 
 

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from tests.once import once
 
-from counter_api.operations import Applied, Increment, once
+from counter_api.operations import Applied, Increment
 from counter_api.series import Unit
 from counter_api.storage.expiring import ExpiringDict
 from counter_api.storage.memory_store import MemoryStore

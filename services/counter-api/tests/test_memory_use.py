@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.once import once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
-from counter_api.operations import Increment, once
+from counter_api.operations import Increment
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Store
 

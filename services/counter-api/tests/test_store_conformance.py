@@ -5,9 +5,11 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.once import asking, once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
@@ -16,18 +18,18 @@ from counter_api.operations import (
     INT64_MIN,
     VISITS,
     Applied,
-    Condition,
     Delete,
     Increment,
     Operation,
     Outcome,
     Put,
-    once,
+    is_replay,
 )
-from counter_api.problems import CounterBound, CounterOverflow, IdempotencyMismatch
+from counter_api.problems import CounterBound, CounterOverflow
 from counter_api.series import STEPS, UNITS
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Page, Requests, Store
+from evenkeel.idempotency import IdempotencyMismatch
 from evenkeel.problems import NotFound, PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio
@@ -165,19 +167,19 @@ async def test_one_batch_may_go_all_the_way(store: Store) -> None:
 
 async def test_any_operations_are_judged_in_order(store: Store) -> None:
     def changed(value: int) -> Put:
-        return Put(name="a", value=value, condition=Condition(frozenset({value - 1})))
+        return Put(name="a", value=value, asked=asking(frozenset({value - 1})))
 
     operations: list[Operation] = [
         Increment(name="a", by=4),
         changed(5),
         changed(5),
         Increment(name="b"),
-        Delete(name="a", condition=Condition(frozenset({4}))),
+        Delete(name="a", asked=asking(frozenset({4}))),
         Delete(name="a"),
         Delete(name="a"),
         changed(1),
         Increment(name="a", by=7, ttl=1),
-        Put(name="a", value=9, condition=Condition(None)),
+        Put(name="a", value=9, asked=asking("*")),
         Increment(name="b"),
         Put(name="c", value=1),
         Delete(name="c"),
@@ -282,24 +284,99 @@ async def test_a_deleted_counter_leaves_its_time_to_live_behind(store: Store) ->
 
 
 async def test_put_compares_and_sets(store: Store) -> None:
-    assert await one(store, Put(name="a", value=INT64_MIN)) == Applied(INT64_MIN)
-    assert await one(store, Put(name="a", value=3, condition=Condition(frozenset({1, INT64_MIN})))) == Applied(3)
-    assert await one(store, Put(name="a", value=4, condition=Condition(None))) == Applied(4)
+    assert await one(store, Put(name="a", value=INT64_MIN)) == Applied(INT64_MIN, created=True)
+    assert await one(store, Put(name="a", value=3, asked=asking(frozenset({1, INT64_MIN})))) == Applied(3)
+    assert await one(store, Put(name="a", value=4, asked=asking("*"))) == Applied(4)
     with pytest.raises(PreconditionFailed) as changed:
-        await one(store, Put(name="a", value=5, condition=Condition(frozenset({3}))))
+        await one(store, Put(name="a", value=5, asked=asking(frozenset({3}))))
     assert changed.value.members == {"current": 4}
     with pytest.raises(PreconditionFailed):
-        await one(store, Put(name="a", value=5, condition=Condition(frozenset())))
-    for condition in (Condition(None), Condition(frozenset({0}))):
+        await one(store, Put(name="a", value=5, asked=asking(frozenset())))
+    for condition in (asking("*"), asking(frozenset({0}))):
         with pytest.raises(PreconditionFailed) as absent:
-            await one(store, Put(name="b", value=5, condition=condition))
+            await one(store, Put(name="b", value=5, asked=condition))
         assert absent.value.members == {"current": None}
     assert (await store.value("a"), await store.value("b")) == (4, None)
 
 
+CONDITIONS: list[tuple[Preconditions, bool, bool]] = [
+    # whether it holds where the value is 4, and where there is no counter
+    (asking("*"), True, False),
+    (asking(frozenset({4})), True, False),
+    (asking(frozenset({3, 5})), False, False),
+    (asking(frozenset({3, 4, 10**19})), True, False),
+    (asking(frozenset()), False, False),
+    (asking(none_match="*"), False, True),
+    (asking(none_match=frozenset({4})), False, True),
+    (asking(none_match=frozenset({3, 5})), True, True),
+    (asking(none_match=frozenset()), True, True),
+    (asking(frozenset({4}), frozenset({5})), True, False),
+    (asking(frozenset({4}), frozenset({4})), False, False),
+    (asking("*", "*"), False, False),
+]
+
+
+async def test_a_condition_is_judged_with_every_change(store: Store) -> None:
+    """RFC 9110, 13.1.1 and 13.1.2; also beside conditions, times to live and bounds that would refuse it too."""
+    for condition, there, absent in CONDITIONS:
+        for change, refused_where_absent in (
+            (Increment(name="a", asked=condition), PreconditionFailed),
+            (Increment(name="a", maximum=5, minimum=-5, ttl=1000, asked=condition), PreconditionFailed),
+            (Increment(name="a", series=UNITS, asked=condition), PreconditionFailed),
+            (Put(name="a", value=7, asked=condition), PreconditionFailed),
+            (Delete(name="a", asked=condition), NotFound),
+        ):
+            await store.apply([Delete(name="a"), Put(name="a", value=4)])
+            [outcome] = await store.apply([change])
+            assert isinstance(outcome, Applied if there else PreconditionFailed), (change, outcome)
+            if isinstance(outcome, Problem):
+                assert (outcome.members, await store.value("a")) == ({"current": 4}, 4)
+            await store.apply([Delete(name="a")])
+            [outcome] = await store.apply([change])
+            if absent and not isinstance(change, Delete):
+                assert isinstance(outcome, Applied), (change, outcome)
+            else:
+                assert isinstance(outcome, refused_where_absent), (change, outcome)
+                assert await store.value("a") is None
+
+
+async def test_a_condition_is_judged_before_bounds(store: Store) -> None:
+    await add(store, "a", 4)
+    for by, maximum in ((1, 4), (INT64_MAX, None)):
+        asked = Increment(name="a", by=by, maximum=maximum, asked=asking(frozenset({5})))
+        assert told(await store.apply([asked])) == [PreconditionFailed]
+        held = replace(asked, asked=asking(frozenset({4})))
+        assert told(await store.apply([held])) == [CounterOverflow if maximum is None else CounterBound]
+
+
+async def test_conditions_are_judged_in_the_order_of_the_callers(store: Store) -> None:
+    """Those who travel together too: each meets the value that the one before him has left."""
+    steps: list[Operation] = [Increment(name="a"), Increment(name="a")]
+    for value in range(2, 12):
+        steps += [
+            Increment(name="a", asked=asking(frozenset({value}))),
+            Increment(name="a", asked=asking(frozenset({value}))),
+            Put(name="a", value=0, asked=asking(none_match="*")),
+        ]
+    outcomes = await asyncio.gather(*(store.apply([step]) for step in steps))
+    expected: list[object] = [1, 2]
+    for value in range(3, 13):
+        expected += [value, PreconditionFailed, PreconditionFailed]
+    assert [each for outcome in outcomes for each in told(outcome)] == expected
+
+
+async def test_of_many_who_create_one_does(store: Store) -> None:
+    puts = [Put(name="a", value=n, asked=asking(none_match="*")) for n in range(30)]
+    outcomes = [outcome for [outcome] in await asyncio.gather(*(store.apply([put]) for put in puts))]
+    [made] = [outcome for outcome in outcomes if isinstance(outcome, Applied)]
+    assert made.created
+    assert await store.value("a") == made.value
+    assert {outcome.members["current"] for outcome in outcomes if isinstance(outcome, Problem)} == {made.value}
+
+
 async def test_of_concurrent_compare_and_sets_one_wins(store: Store) -> None:
     await add(store, "a", 0)
-    puts = [Put(name="a", value=n, condition=Condition(frozenset({0}))) for n in range(1, 51)]
+    puts = [Put(name="a", value=n, asked=asking(frozenset({0}))) for n in range(1, 51)]
     outcomes = await asyncio.gather(*(one(store, put) for put in puts), return_exceptions=True)
     assert sorted(type(o).__name__ for o in outcomes) == ["Applied"] + ["PreconditionFailed"] * 49
 
@@ -309,12 +386,12 @@ async def test_delete(store: Store) -> None:
         await one(store, Delete(name="a"))
     # As RFC 9110 13.2.1 has it, a condition is not looked at where the answer is 404 anyway.
     with pytest.raises(NotFound):
-        await one(store, Delete(name="a", condition=Condition(None)))
+        await one(store, Delete(name="a", asked=asking("*")))
     await add(store, "a", 4)
     with pytest.raises(PreconditionFailed):
-        await one(store, Delete(name="a", condition=Condition(frozenset({5}))))
+        await one(store, Delete(name="a", asked=asking(frozenset({5}))))
     assert await store.value("a") == 4
-    await one(store, Delete(name="a", condition=Condition(frozenset({4}))))
+    await one(store, Delete(name="a", asked=asking(frozenset({4}))))
     assert await store.value("a") is None
 
 
@@ -323,7 +400,7 @@ async def test_an_operation_with_a_key_is_applied_once(store: Store) -> None:
     assert await store.apply([increment, increment]) == [Applied(5), Applied(5, replayed=True)]
     await add(store, "a")
     assert await store.apply([increment]) == [Applied(5, replayed=True)]
-    put = Put(name="a", value=9, condition=Condition(frozenset({6})), once=once("p", "put", 9))
+    put = Put(name="a", value=9, asked=asking(frozenset({6})), once=once("p", "put", 9))
     assert [await one(store, put), await one(store, put)] == [Applied(9), Applied(9, replayed=True)]
     delete = Delete(name="a", once=once("d", "delete"))
     assert [await one(store, delete), await one(store, delete)] == [Applied(0), Applied(0, replayed=True)]
@@ -343,11 +420,61 @@ async def test_a_key_belongs_to_one_payload_of_one_counter(store: Store) -> None
     assert told(await store.apply([Increment(name="b", by=6, once=other)])) == [6]
 
 
-async def test_a_refused_operation_leaves_its_key_free(store: Store) -> None:
-    refused = Increment(name="a", by=5, maximum=4, once=once("k", "increment", 5))
-    assert told(await store.apply([refused])) == [CounterBound]
-    await add(store, "a", -1)
-    assert await store.apply([refused]) == [Applied(4)]
+REFUSALS: list[tuple[Operation, type[Problem]]] = [
+    (Increment(name="a", by=5, maximum=4), CounterBound),
+    (Increment(name="a", by=INT64_MAX), CounterOverflow),
+    (Increment(name="a", by=2, series=("minute", "hour")), CounterOverflow),
+    (Increment(name="a", asked=asking(frozenset({9}))), PreconditionFailed),
+    (Put(name="a", value=7, asked=asking(none_match="*")), PreconditionFailed),
+    (Put(name="b", value=7, asked=asking("*")), PreconditionFailed),
+    (Delete(name="a", asked=asking(none_match=frozenset({1}))), PreconditionFailed),
+    (Delete(name="b"), NotFound),
+]
+
+
+async def test_a_refusal_is_remembered(store: Store) -> None:
+    """Whatever has become of the counter since: the same problem, to the letter."""
+    hours = await one(store, Increment(name="a", by=INT64_MAX, series=("hour",)))
+    assert hours == Applied(INT64_MAX)
+    await one(store, Put(name="a", value=1))
+    tried = [replace(operation, once=once(str(n), n)) for n, (operation, _) in enumerate(REFUSALS)]
+    first = await store.apply(tried)
+    assert told(first) == [problem for _, problem in REFUSALS]
+    await store.apply([Delete(name="a"), Put(name="b", value=5)])
+    # One by one, each twice, and in another company than before.
+    for operation, before in zip(tried, first, strict=True):
+        company = Increment(name=operation.name, by=0, series=("day",))
+        _, *again = await store.apply([company, operation, operation])
+        assert isinstance(before, Problem)
+        assert not is_replay(before)
+        for problem in again:
+            assert isinstance(problem, Problem)
+            assert (problem.document(), is_replay(problem)) == (before.document(), True)
+    assert (await store.value("a"), await store.value("b")) == (0, 5)
+
+
+async def test_a_refusal_is_told_to_all_who_ask_at_once(store: Store) -> None:
+    refused = Increment(name="a", by=5, maximum=4, once=once("k", 5))
+    outcomes = await asyncio.gather(*(store.apply([refused]) for _ in range(20)))
+    assert [told(outcome) for outcome in outcomes] == [[CounterBound]] * 20
+    assert [is_replay(outcome) for [outcome] in outcomes] == [False] + [True] * 19
+    other = replace(refused, once=once("k", 6))
+    assert told(await store.apply([other])) == [IdempotencyMismatch]
+
+
+async def test_a_put_says_whether_it_made_the_counter(store: Store) -> None:
+    put, keyed = Put(name="a", value=1), Put(name="a", value=2, once=once("k", 2))
+    operations: list[Operation] = [put, put, Delete(name="a"), keyed, put, keyed]
+    outcomes = await store.apply(operations)
+    made, replaced = Applied(1, created=True), Applied(1)
+    assert outcomes == [
+        made,
+        replaced,
+        Applied(0),
+        Applied(2, created=True),
+        replaced,
+        Applied(2, created=True, replayed=True),
+    ]
 
 
 async def test_a_key_is_forgotten_after_its_time(store: Store) -> None:

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from prometheus_client import CollectorRegistry
+from tests.once import asking, once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
-from counter_api.operations import Condition, Delete, Increment, Operation, Outcome, Put, once
+from counter_api.operations import Delete, Increment, Operation, Outcome, Put, is_replay
 from counter_api.series import UNITS, Unit
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Store
@@ -28,20 +29,33 @@ VALUES = st.one_of(
     st.integers(-(2**63), 2**63 - 1),
 )
 NAMES = st.sampled_from(["a", "b"])
-CONDITIONS = st.one_of(
-    st.none(), st.just(Condition(None)), st.builds(Condition, st.frozensets(st.one_of(VALUES, st.just(10**19))))
-)
+STATES = st.one_of(st.none(), st.just("*"), st.frozensets(st.one_of(VALUES, st.just(10**19))))
+CONDITIONS = st.one_of(st.none(), st.builds(Condition, STATES, STATES))
 KEYS = st.one_of(st.none(), st.builds(once, st.sampled_from("xyz"), st.integers(0, 1)))
 LIMITS = st.one_of(st.none(), VALUES)
 SERIES = st.lists(st.sampled_from(UNITS), unique=True).map(tuple)
 
 PLAIN = st.builds(Increment, name=NAMES, by=VALUES)
 INCREMENTS = st.builds(
-    Increment, name=NAMES, by=VALUES, minimum=LIMITS, maximum=LIMITS, series=SERIES, once=KEYS, ttl=st.just(1000)
+    Increment,
+    name=NAMES,
+    by=VALUES,
+    minimum=LIMITS,
+    maximum=LIMITS,
+    series=SERIES,
+    condition=CONDITIONS,
+    once=KEYS,
+    ttl=st.just(1000),
 )
 PUTS = st.builds(Put, name=NAMES, value=VALUES, condition=CONDITIONS, once=KEYS)
 DELETES = st.builds(Delete, name=NAMES, condition=CONDITIONS, once=KEYS)
 OPERATIONS = st.one_of(PLAIN, st.builds(Increment, name=NAMES, series=SERIES), INCREMENTS, PUTS, DELETES)
+
+
+def holds(condition: Condition, current: int | None) -> bool:
+    tags = set() if current is None else {"*", current}
+    match, none_match = ({each} if each == "*" else each for each in (condition.match, condition.none_match))
+    return (match is None or bool(tags & match)) and not (none_match and tags & none_match)
 
 
 class Model:
@@ -50,19 +64,25 @@ class Model:
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
         self.series: dict[tuple[str, Unit], int] = {}
-        self._records: dict[tuple[str, str], tuple[str, int]] = {}
+        self._records: dict[tuple[str, str], tuple[str, object]] = {}
 
     def apply(self, operation: Operation) -> object:
-        if operation.once and (record := self._records.get((operation.name, operation.once.record))):
-            fingerprint, value = record
-            return ("replayed", value) if fingerprint == operation.once.fingerprint else "idempotency-mismatch"
+        if operation.once is None:
+            return self._judge(operation)
+        place = operation.name, operation.once.record
+        if place in self._records:
+            fingerprint, result = self._records[place]
+            return ("replayed", result) if fingerprint == operation.once.fingerprint else "idempotency-mismatch"
         result = self._judge(operation)
-        if isinstance(result, tuple) and operation.once:
-            self._records[operation.name, operation.once.record] = (operation.once.fingerprint, result[1])
+        self._records[place] = operation.once.fingerprint, result
         return result
 
     def _judge(self, operation: Operation) -> object:  # noqa: PLR0911 (one for each rule)
         name, current = operation.name, self.values.get(operation.name)
+        if isinstance(operation, Delete) and current is None:
+            return "not-found"
+        if operation.condition is not None and not holds(operation.condition, current):
+            return "precondition-failed", current
         if isinstance(operation, Increment):
             value = (current or 0) + operation.by
             sums = {unit: self.series.get((name, unit), 0) + operation.by for unit in operation.series}
@@ -77,24 +97,25 @@ class Model:
             self.values[name] = value
             self.series |= {(name, unit): total for unit, total in sums.items()}
             return "applied", value
-        if isinstance(operation, Delete) and current is None:
-            return "not-found"
-        if operation.condition is not None:
-            accepted = operation.condition.accepted
-            if current is None or (accepted is not None and current not in accepted):
-                return "precondition-failed"
         if isinstance(operation, Put):
             self.values[name] = operation.value
-            return "applied", operation.value
+            return "created" if current is None else "applied", operation.value
         del self.values[name]
         self.series = {place: total for place, total in self.series.items() if place[0] != name}
         return "applied", 0
 
 
 def plain(outcome: Outcome) -> object:
+    if is_replay(outcome):
+        return "replayed", _plain(outcome)
+    return _plain(outcome)
+
+
+def _plain(outcome: Outcome) -> object:
     if isinstance(outcome, Problem):
-        return outcome.slug
-    return "replayed" if outcome.replayed else "applied", outcome.value
+        slug = outcome.slug
+        return (slug, outcome.members["current"]) if slug == "precondition-failed" else slug
+    return "created" if outcome.created else "applied", outcome.value
 
 
 class Stores(RuleBasedStateMachine):

@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,6 @@ from stack.layout import free_port
 pytestmark = pytest.mark.anyio
 
 KEY = base64.b64encode(b"u" * 32).decode()
-
-
-@pytest.fixture(params=["redis", "memory"])
-async def client(serve: Serve, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    async with serve(store=request.param, uniques_key=KEY) as client:
-        yield client
 
 
 async def add(client: httpx.AsyncClient, name: str, member: str) -> dict[str, Any]:
@@ -81,8 +75,8 @@ async def test_delete(client: httpx.AsyncClient) -> None:
 async def test_uniques_and_counters_of_one_name_are_apart(client: httpx.AsyncClient) -> None:
     await add(client, "a", "x")
     assert problem(await client.get("/v1/counters/a")) == (404, "not-found")
-    assert (await client.put("/v1/counters/a", json={"value": 7})).status_code == 200
-    assert (await client.put("/v1/counters/a:uniques", json={"value": 8})).status_code == 200
+    assert (await client.put("/v1/counters/a", json={"value": 7})).status_code == 201
+    assert (await client.put("/v1/counters/a:uniques", json={"value": 8})).status_code == 201
     assert (await client.get("/v1/uniques/a")).json()["value"] == 1
     listing = await client.get("/v1/counters")
     assert [counter["name"] for counter in listing.json()["data"]] == ["a", "a:uniques"]

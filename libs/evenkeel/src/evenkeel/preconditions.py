@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from evenkeel.etags import Tags, parse_tags
-from evenkeel.problems import InvalidInput
+from evenkeel.problems import InvalidInput, PreconditionFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +45,17 @@ async def no_preconditions(request: Request) -> None:
             "This resource has no entity tags, so no precondition on them can be judged.",
             errors=[{"in": "header", "field": name, "detail": "not taken here"} for name in sent],
         )
+
+
+async def untagged(request: Request) -> None:
+    """A dependency of routes whose resource has no entity tags, as above for what changes something.
+
+    A read is judged: `If-Match` names no tag that there is, unless it is `*`; `If-None-Match` excludes none, and has no
+    effect.
+    """
+    if request.method not in {"GET", "HEAD"}:
+        await no_preconditions(request)
+        return
+    sent = Preconditions.parse(request.headers.get("if-match"), request.headers.get("if-none-match"))
+    if sent.match is not None and not sent.match.every:
+        raise PreconditionFailed("This resource has no entity tags, so it has none of those in If-Match.")

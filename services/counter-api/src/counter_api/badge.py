@@ -3,15 +3,17 @@
 from typing import Annotated, Literal
 from xml.sax.saxutils import escape
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from counter_api.parameters import NO_STORE, Name, strict_query
 from counter_api.problems import CounterOverflow, NotACounter
-from counter_api.routes import NO_STORE, Name, Service
+from counter_api.routes import Service
 from counter_api.schemas import IncrementRequest
 from evenkeel.heads import is_head
-from evenkeel.problems import InvalidInput, NotFound, Unavailable, responses
+from evenkeel.preconditions import untagged
+from evenkeel.problems import InvalidInput, NotFound, PreconditionFailed, Unavailable, responses
 
 LONGEST_LABEL = 64
 """Characters."""
@@ -43,7 +45,7 @@ class BadgeQuery(BaseModel):
     v: str | None = Field(None, description="ignored: another value makes another address, which no cache knows yet")
 
 
-router = APIRouter(tags=["counters"])
+router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depends(untagged)])
 
 
 @router.get(
@@ -53,12 +55,12 @@ router = APIRouter(tags=["counters"])
     response_class=Response,
     responses={
         200: {"description": "the badge", "content": {SVG: {"schema": {"type": "string"}}}},
-        **responses(CounterOverflow, NotACounter, InvalidInput, Unavailable),
+        **responses(CounterOverflow, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
     },
 )
 async def badge(request: Request, counters: Service, name: Name, query: Annotated[BadgeQuery, Query()]) -> Response:
     if query.hit == "true" and not is_head(request):
-        value = (await counters.increment(name, IncrementRequest(), None)).value
+        value = (await counters.increment(name, IncrementRequest())).value
     else:
         try:
             value = await counters.value(name)

@@ -38,7 +38,7 @@ class Features(TypedDict):
 
 @contextlib.asynccontextmanager
 async def open_features(store: Store, settings: Settings) -> AsyncIterator[Features]:
-    watch, uniques_store, transfer_store = _on(store)
+    watch, uniques_store, transfer_store = _on(store, settings.idempotency_ttl)
     feed, closing = Feed(watch), asyncio.Event()
     async with feed.running(closing), _background(store):
         yield Features(
@@ -50,14 +50,19 @@ async def open_features(store: Store, settings: Settings) -> AsyncIterator[Featu
         )
 
 
-def _on(store: Store) -> tuple[Watch, UniquesStore, TransferStore]:
+def _on(store: Store, idempotency_ttl: int) -> tuple[Watch, UniquesStore, TransferStore]:
     match store:
         case RedisStore():
             pipeline = store.pipeline
             transfer = ClusterTransfer if isinstance(pipeline.topology, Cluster) else RedisTransfer
-            return RedisWatch(pipeline.topology), RedisUniques(pipeline), transfer(pipeline, store.listing)
+            uniques = RedisUniques(pipeline, idempotency_ttl=idempotency_ttl)
+            return RedisWatch(pipeline.topology), uniques, transfer(pipeline, store.listing)
         case MemoryStore():
-            return MemoryWatch(store), MemoryUniques(), MemoryTransfer(store.counters, time.monotonic)
+            return (
+                MemoryWatch(store),
+                MemoryUniques(idempotency_ttl=idempotency_ttl),
+                MemoryTransfer(store.counters, time.monotonic),
+            )
     raise AssertionError(f"no features on {store!r}")
 
 

@@ -1,8 +1,8 @@
 """`POST /v1/counters/{name}/increment` without a body, answered ahead of FastAPI, which costs more than the increment.
 
-Only the plain case, in which there is nothing to validate but the name: a body, an Idempotency-Key or a query goes the
-ordinary way, and so does everything but POST. What is answered here is answered with the very bytes of the ordinary
-way; the tests run with and without this layer and compare.
+Only the plain case, in which there is nothing to validate but the name: a body, an Idempotency-Key, a precondition or a
+query goes the ordinary way, and so does everything but POST. What is answered here is answered with the very bytes of
+the ordinary way; the tests run with and without this layer and compare.
 """
 
 import re
@@ -22,6 +22,8 @@ NOT_PLAIN = frozenset(
     {
         # what the route reads
         b"idempotency-key",
+        b"if-match",
+        b"if-none-match",
         # what announces a body, or asks whether to send it
         b"content-length",
         b"transfer-encoding",

@@ -4,14 +4,13 @@ The arithmetic is done here, in Python, on integers of any size: a store only ha
 value with the interval computed here. Redis' own numbers in scripts are doubles, exact up to 2^53 only.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counter_api.problems import CounterBound, CounterOverflow
 from counter_api.series import Unit
-from evenkeel.etags import etag
-from evenkeel.problems import NotFound, PreconditionFailed, Problem
+from evenkeel.idempotency import REPLAYED, RequestKey, fingerprint, replayed
+from evenkeel.preconditions import Preconditions
+from evenkeel.problems import NotFound, Problem
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -27,20 +26,17 @@ class Once:
     fingerprint: str
 
 
-def once(key: str, *payload: object) -> Once:
-    """Digest both: a key may be a secret of the caller's, and any key has the same length."""
-    return Once(record=_digest(key), fingerprint=_digest(json.dumps(payload)))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def once(key: RequestKey, *payload: object, part: int | None = None) -> Once:
+    """`part` tells apart what one request asks for."""
+    return Once(record=key.digest(*([] if part is None else [part])), fingerprint=fingerprint(*payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Increment:
     """Add `by` if the sum lies in [minimum, maximum]; `ttl` is in seconds and counts from the counter's creation.
 
-    What is added to the counter is added to its `series` too, or to none of them.
+    What is added to the counter is added to its `series` too, or to none of them. What is `asked` of it, of a Put and
+    of a Delete must hold as well.
     """
 
     name: str
@@ -49,12 +45,19 @@ class Increment:
     maximum: int | None = None
     ttl: int | None = None
     series: tuple[Unit, ...] = ()
+    asked: Preconditions | None = None
     once: Once | None = None
 
     @property
     def unconditional(self) -> bool:
         """Whether it can be added together with others like it."""
-        return self.once is None and self.minimum is None and self.maximum is None and self.ttl is None
+        return (
+            self.once is None
+            and self.asked is None
+            and self.minimum is None
+            and self.maximum is None
+            and self.ttl is None
+        )
 
     @property
     def plain(self) -> bool:
@@ -97,35 +100,20 @@ class Increment:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """`If-Match`: the counter exists, and its value is one of `accepted` (None: whatever it is)."""
-
-    accepted: frozenset[int] | None
-
-    def unmet(self, current: int | None) -> PreconditionFailed:
-        if current is None:
-            return PreconditionFailed("If-Match names a counter that does not exist.", current=None)
-        return PreconditionFailed(f"If-Match does not name the current value, {etag(current)}.", current=current)
-
-    def holds(self, current: int | None) -> bool:
-        return current is not None and (self.accepted is None or current in self.accepted)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
     """Set the value; a time to live goes on."""
 
     name: str
     value: int
-    condition: Condition | None = None
+    asked: Preconditions | None = None
     once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
     name: str
-    condition: Condition | None = None
+    asked: Preconditions | None = None
     once: Once | None = None
 
 
@@ -135,10 +123,21 @@ class Applied:
 
     value: int
     replayed: bool = False
+    created: bool = False
+    """By a Put: there was no such counter."""
 
 
 Operation = Increment | Put | Delete
 Outcome = Applied | Problem
+
+
+def replay(outcome: Outcome) -> Outcome:
+    """The same outcome, told to somebody who sends its key again."""
+    return replace(outcome, replayed=True) if isinstance(outcome, Applied) else replayed(outcome)
+
+
+def is_replay(outcome: Outcome) -> bool:
+    return outcome.replayed if isinstance(outcome, Applied) else outcome.headers.items() >= REPLAYED.items()
 
 
 def no_such_counter(name: str) -> NotFound:

@@ -24,13 +24,6 @@ class NotACounter(Problem):
         super().__init__("The counter's key holds data that is not a signed 64-bit integer; nothing was changed.")
 
 
-class IdempotencyMismatch(Problem):
-    slug, title, status = "idempotency-mismatch", "The Idempotency-Key belongs to another request", 422
-
-    def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used with another payload; nothing was changed. Use a new key.")
-
-
 class NothingApplied(Unavailable):
     """Redis did not take the command; that is known, so a retry is safe even without a key."""
 

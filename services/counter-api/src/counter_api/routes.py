@@ -3,13 +3,14 @@
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from counter_api.operations import Applied
-from counter_api.problems import CounterBound, CounterOverflow, IdempotencyMismatch, NotACounter
+from counter_api.operations import Outcome, is_replay
+from counter_api.parameters import NO_CACHE, NO_STORE, IfMatch, IfNoneMatch, Name, strict_query
+from counter_api.preconditions import unmet
+from counter_api.problems import CounterBound, CounterOverflow, NotACounter
 from counter_api.schemas import (
-    NAME_PATTERN,
     BatchRequest,
     BatchResults,
     Counter,
@@ -24,8 +25,10 @@ from counter_api.schemas import (
 )
 from counter_api.series import rfc3339
 from counter_api.service import Counters
-from evenkeel.etags import etag, none_match
+from evenkeel.etags import etag
 from evenkeel.heads import is_head
+from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
+from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import (
     ContentTooLarge,
     InvalidInput,
@@ -40,40 +43,14 @@ from evenkeel.problems import (
 MAX_BATCH_BODY = 512 * 1024
 """Bytes: 1,000 operations with names of any length. The gateway has the same limit."""
 
-NO_STORE = {"Cache-Control": "no-store"}
-NO_CACHE = {"Cache-Control": "no-cache"}
-
 
 async def counters_of(request: Request) -> Counters:
     counters: Counters = request.state.counters
     return counters
 
 
-async def without_query(request: Request) -> None:
-    """Refuse query parameters where none have a meaning: `?by=5` would silently add 1."""
-    if request.query_params:
-        names = sorted(request.query_params)
-        raise InvalidInput(
-            "This address takes no query parameters.",
-            errors=[{"in": "query", "field": ascii(name)[1:-1], "detail": "not a parameter"} for name in names],
-        )
-
-
-Name = Annotated[str, Path(pattern=NAME_PATTERN, examples=["downloads"])]
 Service = Annotated[Counters, Depends(counters_of)]
-IfMatch = Annotated[str | None, Header(description='change only this state: a list of tags such as `"42"`, or `*`')]
-IfNoneMatch = Annotated[str | None, Header(description="answer 304 if this is still the state")]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        pattern=r"^[\x21-\x7e]{1,255}$",
-        description="applied once however often it is sent with this key, within 24 hours; the key belongs to this "
-        "counter, or to this batch",
-    ),
-]
-
-router = APIRouter(tags=["counters"])
-strict = [Depends(without_query)]
+router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query)])
 
 
 @router.post(
@@ -84,18 +61,24 @@ strict = [Depends(without_query)]
         CounterBound,
         CounterOverflow,
         NotACounter,
+        PreconditionFailed,
         InvalidInput,
         MalformedJson,
         ContentTooLarge,
         IdempotencyMismatch,
         Unavailable,
     ),
-    dependencies=strict,
 )
 async def increment(
-    counters: Service, name: Name, body: IncrementRequest | None = None, idempotency_key: IdempotencyKey = None
+    counters: Service,
+    name: Name,
+    key: Key,
+    body: IncrementRequest | None = None,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    applied = await counters.increment(name, body or IncrementRequest(), idempotency_key)
+    asked = Preconditions.parse(if_match, if_none_match)
+    applied = await counters.increment(name, body or IncrementRequest(), asked, key)
     return JSONResponse({"name": name, "value": applied.value}, headers=_replayed(applied))
 
 
@@ -105,14 +88,16 @@ async def increment(
     response_model=Counter,
     responses={
         304: {"description": "still the state that If-None-Match names"},
-        **responses(NotFound, NotACounter, InvalidInput, Unavailable),
+        **responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
     },
-    dependencies=strict,
 )
-async def read(counters: Service, name: Name, if_none_match: IfNoneMatch = None) -> Response:
+async def read(counters: Service, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Response:
+    asked = Preconditions.parse(if_match, if_none_match)
     value = await counters.value(name)
+    if asked.match is not None and not asked.match.cover(value):
+        raise unmet(asked, value)
     headers = {"ETag": etag(value), **NO_CACHE}
-    if not none_match(if_none_match, value):
+    if not asked.hold(value):
         return Response(status_code=304, headers=headers)
     return JSONResponse({"name": name, "value": value}, headers=headers)
 
@@ -122,7 +107,8 @@ async def read(counters: Service, name: Name, if_none_match: IfNoneMatch = None)
     summary="What was added to a counter minute by minute, hour by hour or day by day",
     description="Increments that name the series are in it; whatever else happens to the counter is not.",
     response_model=Series,
-    responses=responses(InvalidInput, NotACounter, Unavailable),
+    responses=responses(InvalidInput, NotACounter, PreconditionFailed, Unavailable),
+    dependencies=[Depends(untagged)],
 )
 async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuery, Query()]) -> Response:
     buckets = await counters.series(name, query.unit, query.last)
@@ -132,23 +118,34 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
 
 @router.put(
     "/v1/counters/{name}",
-    summary="Set a counter; with If-Match, compare and set",
+    summary="Set a counter; with If-Match, compare and set; with `If-None-Match: *`, only make it",
     response_model=Counter,
-    responses=responses(
-        NotACounter, PreconditionFailed, InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, Unavailable
-    ),
-    dependencies=strict,
+    responses={
+        201: {"model": Counter, "description": "there was no such counter"},
+        **responses(
+            NotACounter,
+            PreconditionFailed,
+            InvalidInput,
+            MalformedJson,
+            ContentTooLarge,
+            IdempotencyMismatch,
+            Unavailable,
+        ),
+    },
 )
 async def put(
     counters: Service,
     name: Name,
     body: PutRequest,
+    key: Key,
     if_match: IfMatch = None,
-    idempotency_key: IdempotencyKey = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    applied = await counters.put(name, body.value, if_match, idempotency_key)
+    applied = await counters.put(name, body.value, Preconditions.parse(if_match, if_none_match), key)
     return JSONResponse(
-        {"name": name, "value": applied.value}, headers={"ETag": etag(applied.value), **_replayed(applied)}
+        {"name": name, "value": applied.value},
+        status_code=201 if applied.created else 200,
+        headers={"ETag": etag(applied.value), **_replayed(applied)},
     )
 
 
@@ -157,12 +154,11 @@ async def put(
     summary="Delete a counter",
     status_code=204,
     responses=responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, IdempotencyMismatch, Unavailable),
-    dependencies=strict,
 )
 async def delete(
-    counters: Service, name: Name, if_match: IfMatch = None, idempotency_key: IdempotencyKey = None
+    counters: Service, name: Name, key: Key, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
 ) -> Response:
-    applied = await counters.delete(name, if_match, idempotency_key)
+    applied = await counters.delete(name, Preconditions.parse(if_match, if_none_match), key)
     return Response(status_code=204, headers=_replayed(applied))
 
 
@@ -172,7 +168,8 @@ async def delete(
     description="`Link: rel=next` leads to the following page; it is absent on the last. A page may hold less than "
     "`limit`, where many counters have just expired.",
     response_model=CounterPage,
-    responses=responses(InvalidInput, Unavailable),
+    responses=responses(PreconditionFailed, InvalidInput, Unavailable),
+    dependencies=[Depends(untagged)],
 )
 async def list_counters(counters: Service, query: Annotated[ListQuery, Query()]) -> Response:
     page = await counters.page(prefix=query.prefix, after=query.after, limit=query.limit)
@@ -190,16 +187,15 @@ async def list_counters(counters: Service, query: Annotated[ListQuery, Query()])
     response_model=BatchResults,
     max_body_size=MAX_BATCH_BODY,
     responses=responses(InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, Unavailable),
-    dependencies=strict,
+    dependencies=[Depends(untagged)],
 )
-async def batch(counters: Service, body: BatchRequest, idempotency_key: IdempotencyKey = None) -> Response:
-    outcomes = await counters.batch(body.operations, idempotency_key)
+async def batch(counters: Service, body: BatchRequest, key: Key) -> Response:
+    outcomes = await counters.batch(body.operations, key)
     results = [
         outcome.document() if isinstance(outcome, Problem) else {"name": operation.name, "value": outcome.value}
         for operation, outcome in zip(body.operations, outcomes, strict=True)
     ]
-    replayed = [outcome for outcome in outcomes if isinstance(outcome, Applied) and outcome.replayed]
-    return JSONResponse({"results": results}, headers=_replayed(*replayed))
+    return JSONResponse({"results": results}, headers=_replayed(*outcomes))
 
 
 @router.get(
@@ -207,7 +203,8 @@ async def batch(counters: Service, body: BatchRequest, idempotency_key: Idempote
     tags=["tutorial"],
     summary="Count this visit, and get how many there were",
     response_model=Visits,
-    responses=responses(CounterOverflow, NotACounter, Unavailable),
+    responses=responses(CounterOverflow, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
+    dependencies=[Depends(untagged)],
 )
 async def visit(request: Request, counters: Service) -> Response:
     count = await (counters.visits() if is_head(request) else counters.visit())
@@ -220,7 +217,8 @@ async def visit(request: Request, counters: Service) -> Response:
     summary="Requests answered by all replicas, this one included",
     description="A replica that has been gone for a day is not named any more; its requests stay in the total.",
     response_model=Stats,
-    responses=responses(Unavailable),
+    responses=responses(PreconditionFailed, InvalidInput, Unavailable),
+    dependencies=[Depends(untagged)],
 )
 async def stats(counters: Service) -> Response:
     requests = await counters.requests()
@@ -228,5 +226,5 @@ async def stats(counters: Service) -> Response:
     return JSONResponse({"total_requests": requests.total, "replicas": replicas}, headers=NO_STORE)
 
 
-def _replayed(*outcomes: Applied) -> dict[str, str]:
-    return {"Idempotency-Replayed": "true"} if any(outcome.replayed for outcome in outcomes) else {}
+def _replayed(*outcomes: Outcome) -> dict[str, str]:
+    return REPLAYED if any(map(is_replay, outcomes)) else {}

@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from counter_api.operations import INT64_MAX, INT64_MIN
 from counter_api.series import UNITS, Unit
 from evenkeel.problems import ProblemDocument
+from evenkeel.query_parameters import plain_decimal
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 TEN_YEARS = 10 * 365 * 86_400
@@ -17,6 +18,13 @@ CounterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 # Strict: 1.0, "1" and true are mistakes of the caller's, and a counter is the wrong place to guess.
 Int64 = Annotated[int, Field(strict=True, ge=INT64_MIN, le=INT64_MAX)]
 TimeToLive = Annotated[int, Field(strict=True, ge=1, le=TEN_YEARS)]
+WholeNumber = Annotated[int, BeforeValidator(plain_decimal)]
+"""Of a query parameter."""
+
+
+def _in_their_order(series: list[Unit]) -> list[Unit]:
+    """Each once: in whatever order they are named, they ask for the same."""
+    return [unit for unit in UNITS if unit in series]
 
 
 class Counter(BaseModel):
@@ -51,7 +59,7 @@ class IncrementRequest(BaseModel):
     )
 
     # Of a list given as the default, pydantic makes a deep copy each time: a quarter of what a large batch costs.
-    series: Annotated[list[Unit], Field(max_length=len(UNITS))] = Field(
+    series: Annotated[list[Unit], Field(max_length=len(UNITS)), AfterValidator(_in_their_order)] = Field(
         default_factory=list, description="also add it to the present minute, hour or day (UTC) of these series"
     )
 
@@ -88,7 +96,7 @@ class SeriesQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     unit: Unit = Field(description="which series")
-    last: int = Field(24, ge=1, le=1000, description="how many buckets, the present one included")
+    last: WholeNumber = Field(24, ge=1, le=1000, description="how many buckets, the present one included")
 
 
 class SeriesBucket(BaseModel):
@@ -116,7 +124,7 @@ class ListQuery(BaseModel):
     prefix: Annotated[str, StringConstraints(pattern=rf"^$|{NAME_PATTERN}")] = Field(
         "", description="only names that start with it"
     )
-    limit: int = Field(100, ge=1, le=1000)
+    limit: WholeNumber = Field(100, ge=1, le=1000)
     after: CounterName | None = Field(None, description="only names behind this one, as `Link: rel=next` gives it")
 
 

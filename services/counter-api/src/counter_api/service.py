@@ -9,20 +9,23 @@ from counter_api.metrics import Metrics
 from counter_api.operations import (
     VISITS,
     Applied,
-    Condition,
     Delete,
     Increment,
     Outcome,
     Put,
+    is_replay,
     no_such_counter,
     once,
 )
 from counter_api.problems import NothingApplied, OutcomeUnknown
 from counter_api.schemas import BatchOperation, IncrementRequest
-from counter_api.series import UNITS, Bucket, Unit
+from counter_api.series import Bucket, Unit
 from counter_api.storage.protocol import Page, Requests, Store
-from evenkeel.etags import numbers, parse_if_match
+from evenkeel.idempotency import RequestKey
+from evenkeel.preconditions import Preconditions
 from evenkeel.problems import NotFound, Problem
+
+ANYTHING = Preconditions()
 
 
 class Counters:
@@ -31,9 +34,15 @@ class Counters:
         self._metrics = metrics
         self._operations: dict[tuple[str, str], Counter] = {}
 
-    async def increment(self, name: str, request: IncrementRequest, key: str | None) -> Applied:
+    async def increment(
+        self,
+        name: str,
+        request: IncrementRequest,
+        asked: Preconditions = ANYTHING,
+        key: RequestKey | None = None,
+    ) -> Applied:
         """Raise the problem if nothing was added."""
-        [outcome] = await self._apply([_operation(name, request, key)])
+        [outcome] = await self._apply([_operation(name, request, asked, key)])
         if isinstance(outcome, Problem):
             raise outcome
         return outcome
@@ -46,16 +55,16 @@ class Counters:
             raise outcome
         return outcome.value
 
-    async def batch(self, requests: Sequence[BatchOperation], key: str | None) -> list[Outcome]:
+    async def batch(self, requests: Sequence[BatchOperation], key: RequestKey | None) -> list[Outcome]:
         """Judge each operation by itself, in order; raise only if the store could not be reached for any of them.
 
-        With a key, what was applied before is not applied again, and the rest is judged anew.
+        With a key, what was judged before has the outcome it had, and the rest is judged now.
         """
         if key is not None:
             await self._store.claim(once(key, *(request.model_dump() for request in requests)))
-        # A NUL cannot be part of a caller's key, so these meet no key of a single increment.
-        keys = [None if key is None else f"{key}\0{place}" for place in range(len(requests))]
-        outcomes = await self._apply([_operation(r.name, r, k) for r, k in zip(requests, keys, strict=True)])
+        outcomes = await self._apply(
+            [_operation(request.name, request, ANYTHING, key, part=place) for place, request in enumerate(requests)]
+        )
         for outcome in outcomes:
             if not isinstance(outcome, NothingApplied | OutcomeUnknown):
                 return outcomes
@@ -79,13 +88,13 @@ class Counters:
             self._counted("increment", outcome).inc(times)
         return outcomes
 
-    async def put(self, name: str, value: int, if_match: str | None, key: str | None) -> Applied:
-        tag = None if key is None else once(key, "put", value, if_match)
-        return await self._changed("put", Put(name=name, value=value, condition=_condition(if_match), once=tag))
+    async def put(self, name: str, value: int, asked: Preconditions, key: RequestKey | None) -> Applied:
+        tag = None if key is None else once(key, value, str(asked))
+        return await self._changed("put", Put(name=name, value=value, asked=asked or None, once=tag))
 
-    async def delete(self, name: str, if_match: str | None, key: str | None) -> Applied:
-        tag = None if key is None else once(key, "delete", if_match)
-        return await self._changed("delete", Delete(name=name, condition=_condition(if_match), once=tag))
+    async def delete(self, name: str, asked: Preconditions, key: RequestKey | None) -> Applied:
+        tag = None if key is None else once(key, str(asked))
+        return await self._changed("delete", Delete(name=name, asked=asked or None, once=tag))
 
     async def _changed(self, what: str, operation: Put | Delete) -> Applied:
         [outcome] = await self._store.apply([operation])
@@ -127,25 +136,23 @@ def _label(outcome: Outcome) -> str:
     """The metrics' name of it."""
     if isinstance(outcome, Applied):
         return "replayed" if outcome.replayed else "applied"
-    return outcome.slug
+    return "replayed" if is_replay(outcome) else outcome.slug
 
 
-def _operation(name: str, request: IncrementRequest, key: str | None) -> Increment:
-    series = tuple(unit for unit in UNITS if unit in request.series) if request.series else ()
+def _operation(
+    name: str, request: IncrementRequest, asked: Preconditions, key: RequestKey | None, part: int | None = None
+) -> Increment:
     tag = None
     if key is not None:
-        payload = (request.by, request.min, request.max, request.ttl, *series)
-        tag = once(key, "increment", *payload)
+        payload = (request.by, request.min, request.max, request.ttl, request.series, str(asked))
+        tag = once(key, *payload, part=part)
     return Increment(
         name=name,
         by=request.by,
         minimum=request.min,
         maximum=request.max,
         ttl=request.ttl,
-        series=series,
+        series=tuple(request.series),
+        asked=asked or None,
         once=tag,
     )
-
-
-def _condition(if_match: str | None) -> Condition | None:
-    return None if if_match is None else Condition(numbers(parse_if_match(if_match)))

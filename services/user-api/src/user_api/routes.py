@@ -18,11 +18,13 @@ from evenkeel.problems import (
     UnsupportedMediaType,
     responses,
 )
+from evenkeel.query_parameters import StrictQuery
 from user_api.idempotency import Changed, Key
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
-from user_api.query_parameters import strict_query
 from user_api.schemas import ListQuery, NewUser, User, UserAnswer, UserBatch, UserId, UserPage, UserPatch, Version
 from user_api.service import UserService
+
+strict_query = StrictQuery(lists=frozenset({"ids"}))
 
 router = APIRouter(prefix="/v1/users", tags=["users"], route_class=StrictBody, dependencies=[Depends(strict_query)])
 

@@ -5,20 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from evenkeel.query_parameters import plain_decimal
+
 MAX_ID = 2**63 - 1
 MAX_BATCH = 100
 MAX_PAGE = 1000
 
 
-def _plain_decimal(value: Any) -> Any:
-    """Only digits: int() would also take `+1`, `1_0`, spaces and digits of other scripts."""
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("must be a whole number")
-    return value
-
-
-UserId = Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_ID, examples=[1])]
-Version = Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_ID)]
+UserId = Annotated[int, BeforeValidator(plain_decimal), Field(ge=1, le=MAX_ID, examples=[1])]
+Version = Annotated[int, BeforeValidator(plain_decimal), Field(ge=1, le=MAX_ID)]
 
 # The pattern of <input type=email> (WHATWG HTML, 4.10.5.1.5): what people's addresses look like, intranets included.
 _EMAIL = (
@@ -117,7 +112,7 @@ class ListQuery(BaseModel):
     email: Email | None = Field(
         None, description="The one user who has this address, in any letter case", examples=["ada@example.com"]
     )
-    limit: Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=MAX_PAGE)] | None = Field(
+    limit: Annotated[int, BeforeValidator(plain_decimal), Field(ge=1, le=MAX_PAGE)] | None = Field(
         None, description="Users on a page; 100 by default"
     )
     after: UserId | None = Field(None, description="The page begins behind this id")

@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from counter_api.events.feed import Feed
 from counter_api.events.stream import EventStream
+from counter_api.parameters import Name, strict_query
 from counter_api.problems import NotACounter
-from counter_api.routes import Name, strict
 from evenkeel.gateway_problems import TooManyStreams
-from evenkeel.problems import InvalidInput, Unavailable, responses
+from evenkeel.preconditions import untagged
+from evenkeel.problems import InvalidInput, PreconditionFailed, Unavailable, responses
 
 
 async def feed_of(request: Request) -> Feed:
@@ -22,7 +23,7 @@ LastEventId = Annotated[
     str | None, Header(description="`id` of the last message received: nothing is sent while that is still the state")
 ]
 
-router = APIRouter(tags=["counters"])
+router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depends(untagged)])
 
 EXAMPLE = 'id: 42\nevent: value\ndata: {"name":"downloads","value":42}\n\n'
 
@@ -42,9 +43,8 @@ the client connects again, as browsers do by themselves, and is told what it has
             "description": "messages until one side closes the connection",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
         },
-        **responses(NotACounter, InvalidInput, Unavailable, TooManyStreams),
+        **responses(NotACounter, PreconditionFailed, InvalidInput, Unavailable, TooManyStreams),
     },
-    dependencies=strict,
 )
 async def events(feed: Annotated[Feed, Depends(feed_of)], name: Name, last_event_id: LastEventId = None) -> Response:
     return EventStream(feed, name, last_event_id)

@@ -15,13 +15,16 @@
 --             counter lives; with `series`, which of them to add to; with `joined` it stands for several
 --     set     the new value
 --     delete  the keys of all series
---             set and delete with `match`: the values it may have before; true: it exists
---     once    [key of the record, fingerprint], in any of them
+--             any of them with
+--     match   the values that it may have before; true: it exists
+--     none    the values that it may not have before; true: it does not exist
+--     once    [key of the record, fingerprint]
 --   Numbers are pairs, as exact.lua has them.
 -- Replies  one word for each operation, or one for all:
---   +n added to n   = set or deleted   rn done before, with the result n   ! the record is another payload's
---   <n refused, holding n   sin refused by series i, which holds n   x absent   u un not matched (absent or holding n)
---   w no counter's data
+--   +n added to n   = set or deleted   c set, and made   ! the record is another payload's
+--   <n refused, holding n   sin refused by its series i, which holds n   x absent
+--   u un match or none does not hold (absent or holding n)   w no counter's data
+--   r and one of these but for !: what its record says that was answered before
 --   split    a joined operation is refused: nothing was done, send it unjoined
 --   late     nothing was done, because it came too late
 --   stale    nothing was done, because a later batch of this sender was here before
@@ -44,46 +47,60 @@ if type(found) == 'string' then
 end
 
 local exists = existed
-local deleted, assigned, added, changed = false, false, false, false
+local deleted, assigned, added, written = false, false, false, false
 local sum_high, sum_low = 0, 0
 local time_to_live = nil
 local records, buckets = {}, {}
 
+-- Its `high` is nil where somebody else's data is.
 local function bucket_of(series)
   local bucket = buckets[series]
   if not bucket then
     local key, step = batch.series[series][1], batch.series[series][2]
     bucket = {key = KEYS[key], start = now - now % step, high = 0, low = 0}
-    local held = redis.call('HGET', bucket.key, string.format('%.0f', bucket.start))
-    if held and existed and not deleted then bucket.high, bucket.low = from_text(held) end
+    local held = redis.pcall('HGET', bucket.key, string.format('%.0f', bucket.start))
+    if type(held) == 'table' then
+      bucket.high = nil
+    elseif held and existed and not deleted then
+      bucket.high, bucket.low = from_text(held)
+    end
     buckets[series] = bucket
   end
   return bucket
 end
 
-local function matches(match)
+local function is_one_of(values)
   if not exists then return false end
-  if match == true then return true end
-  for _, accepted in ipairs(match) do
-    if accepted[1] == high and accepted[2] == low then return true end
+  if values == true then return true end
+  for _, each in ipairs(values) do
+    if each[1] == high and each[2] == low then return true end
   end
   return false
+end
+
+-- The reply where a precondition does not hold, or nil.
+local function unmet(operation)
+  if
+    (operation.match == nil or is_one_of(operation.match))
+    and (operation.none == nil or not is_one_of(operation.none))
+  then
+    return nil
+  end
+  return exists and 'u' .. to_text(high, low) or 'u'
 end
 
 -- The reply to an operation whose record is there already, or nil.
 local function replay(once)
   local record = once and (records[once[1]] or redis.call('GET', KEYS[once[1]]))
   if not record then return nil end
-  local fingerprint, value = record:match('^(%x+) (.+)$')
+  local fingerprint, answered = record:match('^(%x+) (.+)$')
   if fingerprint ~= once[2] then return '!' end
-  return 'r' .. value
-end
-
-local function remember(once)
-  if once then records[once[1]] = once[2] .. ' ' .. (exists and to_text(high, low) or '0') end
+  return 'r' .. answered
 end
 
 local function judge_add(operation)
+  local refusal = unmet(operation)
+  if refusal then return refusal end
   local by_high, by_low = operation.add[1], operation.add[2]
   local next_high, next_low = add(high, low, by_high, by_low)
   local least, most = operation.least, operation.most
@@ -97,9 +114,10 @@ local function judge_add(operation)
   local fuller = {}
   for place, series in ipairs(operation.series or {}) do
     local bucket = bucket_of(series)
+    if not bucket.high then return 'w' end
     local bucket_high, bucket_low = add(bucket.high, bucket.low, by_high, by_low)
     if not fits(bucket_high, bucket_low) then
-      return string.format('s%.0f%s', series, to_text(bucket.high, bucket.low))
+      return string.format('s%.0f%s', place, to_text(bucket.high, bucket.low))
     end
     fuller[place] = {bucket, bucket_high, bucket_low}
   end
@@ -114,35 +132,35 @@ local function judge_add(operation)
 end
 
 local function judge_set(operation)
-  if operation.match ~= nil and not matches(operation.match) then
-    return exists and 'u' .. to_text(high, low) or 'u'
-  end
+  local refusal = unmet(operation)
+  if refusal then return refusal end
+  local reply = exists and '=' or 'c'
   if not exists then time_to_live = nil end
   high, low, exists, assigned = operation.set[1], operation.set[2], true, true
-  return '='
+  return reply
 end
 
 local function judge_delete(operation)
   if not exists then return 'x' end
-  if operation.match ~= nil and not matches(operation.match) then return 'u' .. to_text(high, low) end
+  local refusal = unmet(operation)
+  if refusal then return refusal end
   deleted, exists, high, low, time_to_live, buckets = operation.delete, false, 0, 0, nil, {}
   return '='
 end
 
+local APPLIED = {['+'] = true, ['='] = true, ['c'] = true}
 local replies = {}
 for place, operation in ipairs(batch.operations) do
   local reply = replay(operation.once)
-  if not reply and foreign then reply = 'w' end
   if not reply then
     local judge = operation.add and judge_add or operation.set and judge_set or judge_delete
-    reply = judge(operation)
-    local first = reply:sub(1, 1)
-    if first == '+' or first == '=' then
-      changed = true
-      remember(operation.once)
-    elseif operation.joined then
+    reply = foreign and 'w' or judge(operation)
+    local applied = APPLIED[reply:sub(1, 1)]
+    if operation.joined and not applied and not foreign then
       return batch.receipt and leave_receipt(batch.number, 'split') or 'split'
     end
+    if operation.once then records[operation.once[1]] = operation.once[2] .. ' ' .. reply end
+    written = written or applied or operation.once ~= nil
   end
   replies[place] = reply
 end
@@ -181,5 +199,5 @@ for series, bucket in pairs(buckets) do
   end
 end
 for key, record in pairs(records) do redis.call('SET', KEYS[key], record, 'EX', batch.keep) end
-if changed or batch.receipt then leave_receipt(batch.number, reply) end
+if written or batch.receipt then leave_receipt(batch.number, reply) end
 return reply

@@ -5,7 +5,7 @@ Increments that have no conditions of their own are joined: a hundred callers wh
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from counter_api.operations import (
     INT64_MAX,
     INT64_MIN,
     Applied,
-    Condition,
     Delete,
     Increment,
     Once,
@@ -21,11 +20,16 @@ from counter_api.operations import (
     Outcome,
     Put,
     no_such_counter,
+    replay,
 )
-from counter_api.problems import IdempotencyMismatch, NotACounter
+from counter_api.preconditions import unmet
+from counter_api.problems import NotACounter
 from counter_api.series import STEPS, UNITS, Unit
 from counter_api.storage.calls import Argument
 from counter_api.storage.scripts import Script
+from evenkeel.etags import Tags, numbers
+from evenkeel.idempotency import IdempotencyMismatch
+from evenkeel.preconditions import Preconditions
 from evenkeel.problems import Problem
 
 BASE = 10**10
@@ -70,40 +74,11 @@ class Judged:
         """What became of each operation."""
         outcomes: list[Outcome] = []
         for run, word in zip(self._runs, reply.split(b" "), strict=True):
-            sign, rest = word[:1], word[1:]
-            if sign == b"+":
-                value = int(rest)
-                for operation in run:
-                    assert isinstance(operation, Increment)  # noqa: S101 (nothing else is answered so)
-                    value += operation.by
-                    outcomes.append(Applied(value))
+            if word.startswith(b"r"):
+                outcomes.extend(map(replay, _outcomes(run, word[1:])))
             else:
-                outcomes.extend(self._outcome(operation, sign, rest) for operation in run)
+                outcomes.extend(_outcomes(run, word))
         return outcomes
-
-    def _outcome(self, operation: Operation, sign: bytes, rest: bytes) -> Outcome:
-        match sign:
-            case b"=":
-                return Applied(operation.value if isinstance(operation, Put) else 0)
-            case b"r":
-                return Applied(int(rest), replayed=True)
-        return self._problem(operation, sign, rest)
-
-    def _problem(self, operation: Operation, sign: bytes, rest: bytes) -> Problem:
-        match sign, operation:
-            case b"<", Increment():
-                return operation.refusal(int(rest))
-            case b"s", Increment():
-                return operation.series_refusal(list(self._series)[int(rest[:1]) - 1], int(rest[1:]))
-            case b"!", _:
-                return IdempotencyMismatch()
-            case b"w", _:
-                return NotACounter()
-            case b"x", _:
-                return no_such_counter(operation.name)
-            case b"u", Put(condition=Condition() as condition) | Delete(condition=Condition() as condition):
-                return condition.unmet(int(rest) if rest else None)
-        raise AssertionError(f"the script replied {sign + rest!r} to {operation}")
 
     def _operation(self, run: Sequence[Operation]) -> dict[str, Any]:
         operation = run[0]
@@ -115,10 +90,11 @@ class Judged:
                     encoded["add"] = _pair(sum(each.by for each in run if isinstance(each, Increment)))
                     encoded["joined"] = True
             case Put():
-                encoded = {"set": _pair(operation.value)} | _match(operation.condition)
+                encoded = {"set": _pair(operation.value)}
             case Delete():
-                keys = [self._key(f"{self.keys[0]}:series:{unit}") for unit in UNITS]
-                encoded = {"delete": keys} | _match(operation.condition)
+                encoded = {"delete": [self._key(f"{self.keys[0]}:series:{unit}") for unit in UNITS]}
+        if operation.asked is not None:
+            encoded |= _preconditions(operation.asked)
         if operation.once is not None:
             encoded["once"] = self._record(operation.once)
         return encoded
@@ -165,13 +141,55 @@ def _kind(operation: Operation) -> object:
     return operation.by < 0, operation.series
 
 
+def _outcomes(run: Sequence[Operation], word: bytes) -> Iterator[Outcome]:
+    sign, rest = word[:1], word[1:]
+    if sign != b"+":
+        yield from (_outcome(operation, sign, rest) for operation in run)
+        return
+    value = int(rest)
+    for operation in run:
+        assert isinstance(operation, Increment)  # noqa: S101 (nothing else is answered so)
+        value += operation.by
+        yield Applied(value)
+
+
+def _outcome(operation: Operation, sign: bytes, rest: bytes) -> Outcome:
+    match sign, operation:
+        case b"=" | b"c", Put():
+            return Applied(operation.value, created=sign == b"c")
+        case b"=", Delete():
+            return Applied(0)
+    return _problem(operation, sign, rest)
+
+
+def _problem(operation: Operation, sign: bytes, rest: bytes) -> Problem:
+    match sign, operation:
+        case b"<", Increment():
+            return operation.refusal(int(rest))
+        case b"s", Increment():
+            return operation.series_refusal(operation.series[int(rest[:1]) - 1], int(rest[1:]))
+        case b"!", _:
+            return IdempotencyMismatch()
+        case b"w", _:
+            return NotACounter()
+        case b"x", _:
+            return no_such_counter(operation.name)
+        case b"u", _ if operation.asked is not None:
+            return unmet(operation.asked, int(rest) if rest else None)
+    raise AssertionError(f"the script replied {sign + rest!r} to {operation}")
+
+
 def _pair(value: int) -> Pair:
     return divmod(value, BASE)
 
 
-def _match(condition: Condition | None) -> dict[str, Any]:
-    if condition is None:
-        return {}
-    if condition.accepted is None:
-        return {"match": True}
-    return {"match": [_pair(value) for value in condition.accepted if INT64_MIN <= value <= INT64_MAX]}
+def _preconditions(asked: Preconditions) -> dict[str, Any]:
+    fields = {"match": asked.match, "none": asked.none_match}
+    return {name: _accepted(tags) for name, tags in fields.items() if tags is not None}
+
+
+def _accepted(tags: Tags) -> Any:
+    """Tags that no counter can have are left out: they are equal to none."""
+    if tags.every:
+        return True
+    return [_pair(value) for value in numbers(tags.states) or () if INT64_MIN <= value <= INT64_MAX]

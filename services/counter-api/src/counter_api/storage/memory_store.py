@@ -19,11 +19,13 @@ from counter_api.operations import (
     Outcome,
     Put,
     no_such_counter,
+    replay,
 )
-from counter_api.problems import IdempotencyMismatch
+from counter_api.preconditions import unmet
 from counter_api.series import STEPS, Bucket, Unit, bucket_start
 from counter_api.storage.expiring import ExpiringDict
 from counter_api.storage.protocol import Page, Requests
+from evenkeel.idempotency import IdempotencyMismatch
 
 
 class MemoryStore:
@@ -44,7 +46,7 @@ class MemoryStore:
         self._calendar = calendar
         self._counters = SortedCounters(clock, self._forget_series)
         self._series: dict[tuple[str, Unit], dict[int, int]] = {}
-        self._records: ExpiringDict[tuple[str, str], tuple[str, int]] = ExpiringDict(clock)
+        self._records: ExpiringDict[tuple[str, str], tuple[str, Outcome]] = ExpiringDict(clock)
         self._batches: ExpiringDict[str, str] = ExpiringDict(clock)
         self._requests = 0
 
@@ -60,26 +62,33 @@ class MemoryStore:
         if (before := self._replay(operation)) is not None:
             return before
         outcome = self._judged(operation, self._counters.get(operation.name))
-        if isinstance(outcome, Applied) and operation.once is not None:
-            record = (operation.once.fingerprint, outcome.value)
+        if operation.once is not None:
+            # One of its own, because whoever raises a problem gives it a traceback.
+            record = (operation.once.fingerprint, replay(outcome))
             self._records.put((operation.name, operation.once.record), record, ttl=self._idempotency_ttl)
         return outcome
 
     def _judged(self, operation: Operation, current: int | None) -> Outcome:
+        if current is None and isinstance(operation, Delete):
+            return no_such_counter(operation.name)
+        if operation.asked is not None and not operation.asked.hold(current):
+            return unmet(operation.asked, current)
         match operation:
             case Increment():
                 return self._increment(operation, current or 0)
             case Put():
-                return self._put(operation, current)
+                self._counters.put(operation.name, operation.value, ttl=None)
+                return Applied(operation.value, created=current is None)
             case Delete():
-                return self._delete(operation, current)
+                self._counters.pop(operation.name)
+                return Applied(0)
 
     def _replay(self, operation: Operation) -> Outcome | None:
         found = operation.once and self._records.get((operation.name, operation.once.record))
         if not operation.once or not found:
             return None
-        fingerprint, value = found
-        return Applied(value, replayed=True) if fingerprint == operation.once.fingerprint else IdempotencyMismatch()
+        fingerprint, outcome = found
+        return replay(outcome) if fingerprint == operation.once.fingerprint else IdempotencyMismatch()
 
     def _increment(self, operation: Increment, current: int) -> Outcome:
         lowest, highest = operation.allowed()
@@ -101,20 +110,6 @@ class MemoryStore:
             for old in [each for each in buckets if each <= start - self._series_retention[unit]]:
                 del buckets[old]
         buckets[start] = buckets.get(start, 0) + by
-
-    def _put(self, operation: Put, current: int | None) -> Outcome:
-        if operation.condition is not None and not operation.condition.holds(current):
-            return operation.condition.unmet(current)
-        self._counters.put(operation.name, operation.value, ttl=None)
-        return Applied(operation.value)
-
-    def _delete(self, operation: Delete, current: int | None) -> Outcome:
-        if current is None:
-            return no_such_counter(operation.name)
-        if operation.condition is not None and not operation.condition.holds(current):
-            return operation.condition.unmet(current)
-        self._counters.pop(operation.name)
-        return Applied(0)
 
     def _forget_series(self, name: str) -> None:
         for unit in STEPS:

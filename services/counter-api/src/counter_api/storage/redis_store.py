@@ -7,7 +7,7 @@ from dataclasses import replace
 from counter_api.listing.redis_listing import RedisListing
 from counter_api.metrics import Metrics
 from counter_api.operations import Once, Operation, Outcome
-from counter_api.problems import IdempotencyMismatch, NotACounter, NothingApplied, NotListed
+from counter_api.problems import NotACounter, NothingApplied, NotListed
 from counter_api.series import STEPS, Bucket, Unit
 from counter_api.storage import safety
 from counter_api.storage.batch import Group
@@ -17,6 +17,7 @@ from counter_api.storage.presence import Presence
 from counter_api.storage.protocol import Page, Requests
 from counter_api.storage.request_tally import REQUESTS, RequestTally
 from counter_api.storage.scripts import SERIES
+from evenkeel.idempotency import IdempotencyMismatch
 from evenkeel.problems import Problem
 
 # The braces are Redis Cluster's hash tag: a counter and what belongs to it share a slot. A caller's name starts with

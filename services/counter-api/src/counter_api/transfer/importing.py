@@ -12,11 +12,11 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from counter_api.operations import once
-from counter_api.problems import IdempotencyMismatch, NotACounter, NothingApplied, OutcomeUnknown
+from counter_api.problems import NotACounter, NothingApplied, OutcomeUnknown
 from counter_api.transfer.entries import LONGEST_LINE, Entry, parse
 from counter_api.transfer.lines import lines
 from counter_api.transfer.storage import EntryIsForeign, Progress, TransferStore
+from evenkeel.idempotency import IdempotencyMismatch, RequestKey
 from evenkeel.problems import Problem, Unavailable
 
 T = TypeVar("T")
@@ -59,12 +59,12 @@ class Importer:
         self._store = store
         self._idempotency_ttl = idempotency_ttl
 
-    async def run(self, body: AsyncIterable[bytes], key: str | None) -> Imported:
+    async def run(self, body: AsyncIterable[bytes], key: RequestKey | None) -> Imported:
         """Raise the problem of the first line that is wrong, or Unavailable; both say in `applied` how far it came."""
         if key is None:
             record, keep = uuid.uuid4().hex, KEEP_WITHOUT_KEY
         else:
-            record, keep = once(key).record, self._idempotency_ttl
+            record, keep = key.digest(), self._idempotency_ttl
         return await _Import(self._store, record, keep).run(body)
 
 

@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from counter_api.problems import IdempotencyMismatch, NotACounter
-from counter_api.routes import NO_STORE, IdempotencyKey, strict
+from counter_api.parameters import NO_STORE, strict_query
+from counter_api.problems import NotACounter
 from counter_api.schemas import NAME_PATTERN
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
 from counter_api.transfer.importing import Importer
 from counter_api.transfer.storage import TransferStore
 from evenkeel.gateway_problems import TooManyStreams
-from evenkeel.problems import InvalidInput, MalformedJson, Unavailable, responses
+from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
+from evenkeel.preconditions import untagged
+from evenkeel.problems import InvalidInput, MalformedJson, PreconditionFailed, Unavailable, responses
 
 NDJSON = "application/x-ndjson"
 EXAMPLE = '{"name":"downloads","value":42}\n{"name":"session:1","value":1,"ttl":60}\n'
@@ -49,7 +51,7 @@ async def importer_of(request: Request) -> Importer:
     return importer
 
 
-router = APIRouter(tags=["counters"])
+router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depends(untagged)])
 
 
 @router.get(
@@ -61,7 +63,7 @@ the end of its body (the last chunk, or an HTTP/2 reset), which every client rep
     response_class=Lines,
     responses={
         200: {"description": "the counters", "content": _CONTENT},
-        **responses(InvalidInput, Unavailable, TooManyStreams),
+        **responses(PreconditionFailed, InvalidInput, Unavailable, TooManyStreams),
     },
 )
 async def export_counters(
@@ -91,18 +93,14 @@ counters that were set before it. With an Idempotency-Key a retry goes on behind
 may differ from the first attempt, what is before it may not (422).""",
     response_model=ImportResult,
     responses=responses(NotACounter, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable, TooManyStreams),
-    dependencies=strict,
     openapi_extra={"requestBody": {"required": False, "content": _CONTENT}},
     max_body_size=sys.maxsize,  # it never is in memory as a whole
 )
 async def import_counters(
-    request: Request,
-    importer: Annotated[Importer, Depends(importer_of)],
-    idempotency_key: IdempotencyKey = None,
+    request: Request, importer: Annotated[Importer, Depends(importer_of)], key: Key
 ) -> Response:
     try:
-        imported = await importer.run(request.stream(), idempotency_key)
+        imported = await importer.run(request.stream(), key)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody is there to read it
-    headers = {"Idempotency-Replayed": "true"} if imported.replayed else {}
-    return JSONResponse({"imported": imported.count}, headers=headers)
+    return JSONResponse({"imported": imported.count}, headers=REPLAYED if imported.replayed else {})

@@ -5,12 +5,22 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from counter_api.routes import Name, strict
+from counter_api.parameters import NO_CACHE, Name, strict_query
 from counter_api.uniques.problems import NotUniques, UniquesOff
 from counter_api.uniques.schemas import AddMember, UniqueCount
 from counter_api.uniques.service import Uniques
 from counter_api.uniques.storage import Estimate
-from evenkeel.problems import ContentTooLarge, InvalidInput, MalformedJson, NotFound, Unavailable, responses
+from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
+from evenkeel.preconditions import untagged
+from evenkeel.problems import (
+    ContentTooLarge,
+    InvalidInput,
+    MalformedJson,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+    responses,
+)
 
 
 async def uniques_of(request: Request) -> Uniques:
@@ -20,7 +30,7 @@ async def uniques_of(request: Request) -> Uniques:
 
 Service = Annotated[Uniques, Depends(uniques_of)]
 
-router = APIRouter(tags=["uniques"])
+router = APIRouter(tags=["uniques"], dependencies=[Depends(strict_query), Depends(untagged)])
 
 
 @router.post(
@@ -29,19 +39,19 @@ router = APIRouter(tags=["uniques"])
     description="Safe to send again: a member counts once, however often it is added. The names are apart from those "
     "of counters.",
     response_model=UniqueCount,
-    responses=responses(NotUniques, InvalidInput, MalformedJson, ContentTooLarge, UniquesOff, Unavailable),
-    dependencies=strict,
+    responses=responses(
+        NotUniques, InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, UniquesOff, Unavailable
+    ),
 )
-async def add_member(uniques: Service, name: Name, body: AddMember) -> Response:
-    return _answer(name, await uniques.add(name, body.member))
+async def add_member(uniques: Service, name: Name, body: AddMember, key: Key) -> Response:
+    return _answer(name, await uniques.add(name, body.member, key))
 
 
 @router.get(
     "/v1/uniques/{name}",
     summary="How many different members there were",
     response_model=UniqueCount,
-    responses=responses(NotFound, NotUniques, InvalidInput, UniquesOff, Unavailable),
-    dependencies=strict,
+    responses=responses(NotFound, NotUniques, PreconditionFailed, InvalidInput, UniquesOff, Unavailable),
 )
 async def count_members(uniques: Service, name: Name) -> Response:
     return _answer(name, await uniques.count(name))
@@ -51,15 +61,12 @@ async def count_members(uniques: Service, name: Name) -> Response:
     "/v1/uniques/{name}",
     summary="Forget all members",
     status_code=204,
-    responses=responses(NotFound, NotUniques, InvalidInput, UniquesOff, Unavailable),
-    dependencies=strict,
+    responses=responses(NotFound, NotUniques, InvalidInput, IdempotencyMismatch, UniquesOff, Unavailable),
 )
-async def delete_members(uniques: Service, name: Name) -> Response:
-    await uniques.delete(name)
-    return Response(status_code=204)
+async def delete_members(uniques: Service, name: Name, key: Key) -> Response:
+    return Response(status_code=204, headers=REPLAYED if await uniques.delete(name, key) else {})
 
 
 def _answer(name: str, estimate: Estimate) -> Response:
-    return JSONResponse(
-        {"name": name, "value": estimate.value, "approximate": estimate.error > 0, "error": estimate.error}
-    )
+    document = {"name": name, "value": estimate.value, "approximate": estimate.error > 0, "error": estimate.error}
+    return JSONResponse(document, headers=NO_CACHE | (REPLAYED if estimate.replayed else {}))

@@ -1,8 +1,10 @@
 """Counting unique members, apart from HTTP and from where the hashes are."""
 
+from counter_api.operations import once
 from counter_api.uniques.members import MemberHash
 from counter_api.uniques.problems import UniquesOff
 from counter_api.uniques.storage import Estimate, UniquesStore
+from evenkeel.idempotency import RequestKey, replayed
 from evenkeel.problems import NotFound
 
 
@@ -12,9 +14,9 @@ class Uniques:
         self._store = store
         self._hash = None if key is None else MemberHash(key)
 
-    async def add(self, name: str, member: str) -> Estimate:
+    async def add(self, name: str, member: str, key: RequestKey | None) -> Estimate:
         member_hash = self._require_hash()(name, member)
-        return await self._store.add(name, member_hash)
+        return await self._store.add(name, member_hash, None if key is None else once(key, member_hash))
 
     async def count(self, name: str) -> Estimate:
         """Raise NotFound if nobody was ever added."""
@@ -24,11 +26,14 @@ class Uniques:
             raise _nobody(name)
         return estimate
 
-    async def delete(self, name: str) -> None:
-        """Raise NotFound if nobody was ever added."""
+    async def delete(self, name: str, key: RequestKey | None) -> bool:
+        """Whether it had been done before, under this key; raise NotFound if nobody was ever added."""
         self._require_hash()
-        if not await self._store.delete(name):
-            raise _nobody(name)
+        forgotten = await self._store.delete(name, None if key is None else once(key))
+        if not forgotten.existed:
+            nobody = _nobody(name)
+            raise replayed(nobody) if forgotten.replayed else nobody
+        return forgotten.replayed
 
     def _require_hash(self) -> MemberHash:
         if self._hash is None:

@@ -1,11 +1,18 @@
 """Where hashes of members go: a HyperLogLog in Redis, or a set in the memory of one process."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
+from counter_api.operations import Once
 from counter_api.problems import NotACounter, OutcomeUnknown
-from counter_api.storage.pipeline import Call, RedisPipeline
+from counter_api.storage.expiring import ExpiringDict
+from counter_api.storage.pipeline import Argument, Call, RedisPipeline
+from counter_api.storage.scripts import Script
 from counter_api.uniques.problems import NotUniques
+from counter_api.uniques.scripts import ADD, FORGET
+from evenkeel.idempotency import IdempotencyMismatch, replayed
 from evenkeel.problems import Problem, Unavailable
 
 HYPERLOGLOG_ERROR = 0.0081
@@ -18,29 +25,44 @@ class Estimate:
 
     value: int
     error: float
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Whether there was anything to forget."""
+
+    existed: bool
+    replayed: bool = False
 
 
 class UniquesStore(Protocol):
-    """Adding is idempotent, so whoever does not know whether it happened may do it again."""
+    """Adding is idempotent, so whoever does not know whether it happened may do it again.
 
-    async def add(self, name: str, member_hash: str) -> Estimate: ...
+    What was done `once`, under a key, has the outcome that it had then. Another payload is an IdempotencyMismatch.
+    """
+
+    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate: ...
 
     async def count(self, name: str) -> Estimate:
         """0 if nothing was ever added."""
         ...
 
-    async def delete(self, name: str) -> bool:
-        """Whether there was anything to delete."""
-        ...
+    async def delete(self, name: str, once: Once | None = None) -> Forgotten: ...
 
 
 class RedisUniques:
     """At most 12 KiB a name, however many members."""
 
-    def __init__(self, pipeline: RedisPipeline) -> None:
+    def __init__(self, pipeline: RedisPipeline, *, idempotency_ttl: int) -> None:
+        """`idempotency_ttl` is in seconds."""
         self._pipeline = pipeline
+        self._idempotency_ttl = idempotency_ttl
 
-    async def add(self, name: str, member_hash: str) -> Estimate:
+    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate:
+        if once is not None:
+            value, before = await self._once(ADD, name, once, member_hash)
+            return Estimate(value, HYPERLOGLOG_ERROR, before)
         commands = (("PFADD", _key(name), member_hash), ("PFCOUNT", _key(name)))
         _, value = _checked(await self._pipeline.replies([Call(command, repeatable=True) for command in commands]))
         return Estimate(value, HYPERLOGLOG_ERROR)
@@ -49,11 +71,27 @@ class RedisUniques:
         [value] = _checked(await self._pipeline.reads([Call(("PFCOUNT", _key(name)))]))
         return Estimate(value, HYPERLOGLOG_ERROR)
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str, once: Once | None = None) -> Forgotten:
+        if once is not None:
+            deleted, before = await self._once(FORGET, name, once, "")
+            return Forgotten(bool(deleted), before)
         # Somebody else's data under this key is refused here, and so left alone.
         await self.count(name)
         [deleted] = _checked(await self._pipeline.replies([Call(("DEL", _key(name)))]))
-        return bool(deleted)
+        return Forgotten(bool(deleted))
+
+    async def _once(self, script: Script, name: str, once: Once, argument: str) -> tuple[int, bool]:
+        """The number that the script replies, and whether it was replied before."""
+        keys = (_key(name), f"{_key(name)}:idem:{once.record}")
+        arguments: tuple[Argument, ...] = (2, *keys, once.fingerprint, self._idempotency_ttl, argument)
+        # A copy finds the record of the first one.
+        [reply] = _checked(await self._pipeline.replies([Call(arguments, script, repeatable=True)]))
+        before, answer = bool(reply[0]), reply[1]
+        if answer == b"!":
+            raise IdempotencyMismatch
+        if answer == b"w":
+            raise replayed(NotUniques()) if before else NotUniques
+        return int(answer), before
 
 
 def _checked(replies: list[Any]) -> list[Any]:
@@ -73,18 +111,41 @@ def _key(name: str) -> str:
     return f"{{{name}}}:uniques"
 
 
+Answer = TypeVar("Answer", Estimate, Forgotten)
+
+
 class MemoryUniques:
     """Exact, and so as large as there are members."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idempotency_ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`idempotency_ttl` is in seconds."""
         self._hashes: dict[str, set[str]] = {}
+        self._idempotency_ttl = idempotency_ttl
+        self._records: ExpiringDict[tuple[str, str], tuple[str, Any]] = ExpiringDict(clock)
 
-    async def add(self, name: str, member_hash: str) -> Estimate:
-        self._hashes.setdefault(name, set()).add(member_hash)
-        return await self.count(name)
+    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate:
+        def add() -> Estimate:
+            members = self._hashes.setdefault(name, set())
+            members.add(member_hash)
+            return Estimate(len(members), 0)
+
+        return self._once(name, once, add)
 
     async def count(self, name: str) -> Estimate:
         return Estimate(len(self._hashes.get(name, ())), 0)
 
-    async def delete(self, name: str) -> bool:
-        return self._hashes.pop(name, None) is not None
+    async def delete(self, name: str, once: Once | None = None) -> Forgotten:
+        return self._once(name, once, lambda: Forgotten(self._hashes.pop(name, None) is not None))
+
+    def _once(self, name: str, once: Once | None, change: Callable[[], Answer]) -> Answer:
+        if once is None:
+            return change()
+        if (found := self._records.get((name, once.record))) is not None:
+            fingerprint, answer = found
+            if fingerprint != once.fingerprint:
+                raise IdempotencyMismatch
+            again: Answer = replace(answer, replayed=True)
+            return again
+        answer = change()
+        self._records.put((name, once.record), (once.fingerprint, answer), ttl=self._idempotency_ttl)
+        return answer

@@ -1,0 +1,82 @@
+"""No query parameter is ignored, none overrides another one, and none is guessed at."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+from tests.problems import problem
+
+pytestmark = pytest.mark.anyio
+
+BODIES: dict[tuple[str, str], Any] = {
+    ("post", "/v1/counters/{name}/increment"): {"by": 1},
+    ("put", "/v1/counters/{name}"): {"value": 1},
+    ("post", "/v1/counters:batch"): {"operations": [{"name": "a"}]},
+    ("post", "/v1/uniques/{name}"): {"member": "x"},
+    ("post", "/v1/counters:import"): {"name": "a", "value": 1},
+}
+NEEDED = {"/v1/counters/{name}/series": "unit=hour"}
+
+
+async def operations(client: httpx.AsyncClient) -> list[tuple[str, str, dict[str, Any], list[str]]]:
+    """Method, path with what it needs, arguments, and the names of its query parameters."""
+    document = (await client.get("/openapi.json")).json()
+    return [
+        (
+            method.upper(),
+            f"{re.sub('{name}', 'a', path)}?{NEEDED.get(path, '')}",
+            {"json": BODIES[method, path]} if (method, path) in BODIES else {},
+            [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"],
+        )
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+async def test_unknown_and_repeated_parameters(client: httpx.AsyncClient) -> None:
+    every = await operations(client)
+    assert len(every) == 16
+    for method, path, arguments, known in every:
+        for query in ("x=1", "x", "%00=", "ttl=1&x=1", "limits=1", "name=b"):
+            response = await client.request(method, f"{path}&{query}", **arguments)
+            assert problem(response) == (422, "validation"), (method, path, query)
+            assert {error["in"] for error in response.json()["errors"]} == {"query"}
+        for name in known:
+            response = await client.request(method, f"{path}&{name}=1&{name}=1", **arguments)
+            assert problem(response) == (422, "validation"), (method, path, name)
+            detail = {"in": "query", "field": name, "detail": "sent more than once"}
+            assert response.json()["errors"] == [detail]
+    assert (await client.get("/v1/counters")).json() == {"data": []}
+    assert (await client.get("/v1/counters?")).status_code == 200
+    assert (await client.get("/counter?&")).json() == {"current_count": 1}
+
+
+@pytest.mark.parametrize(
+    "number", ["", "0", "1001", "x", "1_0", "+10", "%2B10", "%2010", "10%20", "1.0", "-1", "%D9%A3"]
+)
+async def test_numbers(client: httpx.AsyncClient, number: str) -> None:
+    for path in (f"/v1/counters?limit={number}", f"/v1/counters/a/series?unit=hour&last={number}"):
+        assert problem(await client.get(path)) == (422, "validation"), path
+
+
+async def test_values(client: httpx.AsyncClient) -> None:
+    for path in (
+        *(f"/v1/counters?{query}" for query in ("after=", "after=_a", "after=%00", "prefix=*", "prefix=%7B")),
+        f"/v1/counters?prefix={'a' * 129}",
+        f"/v1/counters?limit={'9' * 5000}",
+        "/v1/counters:export?prefix=*",
+        "/v1/counters/a/badge.svg?hit=yes",
+        "/v1/counters/a/badge.svg?hit=True",
+    ):
+        assert problem(await client.get(path)) == (422, "validation"), path
+    assert (await client.get("/v1/counters?limit=007&prefix=")).status_code == 200
+
+
+async def test_the_answer_is_no_larger_than_the_question(client: httpx.AsyncClient) -> None:
+    query = "&".join(f"x{number}=1" for number in range(2000))
+    answers = [await client.get(f"{path}?{query}") for path in ("/v1/counters/a", "/counter", "/stats")]
+    for answer in answers:
+        assert problem(answer) == (422, "validation")
+        assert len(json.dumps(answer.json())) < 600
