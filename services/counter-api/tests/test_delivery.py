@@ -82,9 +82,9 @@ async def test_every_operation_survives_a_lost_reply(store: RedisStore, proxy: L
         (Increment(name="a", by=-1, once=once("k", 1)), Applied(INT64_MAX - 1)),
         (Increment(name="a", by=-1, once=once("k", 1)), Applied(INT64_MAX - 1, replayed=True)),
         (Delete(name="a"), Applied(0)),
-        (Put(name="a", value=0, asked=asking(none_match="*")), Applied(0, created=True)),
-        (Increment(name="a", asked=asking(frozenset({0}))), Applied(1)),
-        (Delete(name="a", asked=asking("*")), Applied(0)),
+        (Put(name="a", value=0, preconditions=asking(none_match="*")), Applied(0, created=True)),
+        (Increment(name="a", preconditions=asking(frozenset({0}))), Applied(1)),
+        (Delete(name="a", preconditions=asking("*")), Applied(0)),
         (Increment(name="a", ttl=100, series=("minute",)), Applied(1)),
     ]
     for operation, expected in operations:
@@ -258,7 +258,7 @@ async def test_a_compare_and_set_whose_reply_is_lost_is_not_refused_by_itself(
 ) -> None:
     await add(store, 7)
     proxy.lose_next(2)
-    swap = Put(name="a", value=8, asked=asking(frozenset({7})))
+    swap = Put(name="a", value=8, preconditions=asking(frozenset({7})))
     assert await apply(store, swap) == Applied(8)
     assert isinstance(await apply(store, swap), PreconditionFailed)
 

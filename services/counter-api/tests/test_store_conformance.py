@@ -30,6 +30,7 @@ from counter_api.series import STEPS, UNITS
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Page, Requests, Store
 from evenkeel.idempotency import IdempotencyMismatch
+from evenkeel.preconditions import Preconditions
 from evenkeel.problems import NotFound, PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio
@@ -167,19 +168,19 @@ async def test_one_batch_may_go_all_the_way(store: Store) -> None:
 
 async def test_any_operations_are_judged_in_order(store: Store) -> None:
     def changed(value: int) -> Put:
-        return Put(name="a", value=value, asked=asking(frozenset({value - 1})))
+        return Put(name="a", value=value, preconditions=asking(frozenset({value - 1})))
 
     operations: list[Operation] = [
         Increment(name="a", by=4),
         changed(5),
         changed(5),
         Increment(name="b"),
-        Delete(name="a", asked=asking(frozenset({4}))),
+        Delete(name="a", preconditions=asking(frozenset({4}))),
         Delete(name="a"),
         Delete(name="a"),
         changed(1),
         Increment(name="a", by=7, ttl=1),
-        Put(name="a", value=9, asked=asking("*")),
+        Put(name="a", value=9, preconditions=asking("*")),
         Increment(name="b"),
         Put(name="c", value=1),
         Delete(name="c"),
@@ -285,16 +286,16 @@ async def test_a_deleted_counter_leaves_its_time_to_live_behind(store: Store) ->
 
 async def test_put_compares_and_sets(store: Store) -> None:
     assert await one(store, Put(name="a", value=INT64_MIN)) == Applied(INT64_MIN, created=True)
-    assert await one(store, Put(name="a", value=3, asked=asking(frozenset({1, INT64_MIN})))) == Applied(3)
-    assert await one(store, Put(name="a", value=4, asked=asking("*"))) == Applied(4)
+    assert await one(store, Put(name="a", value=3, preconditions=asking(frozenset({1, INT64_MIN})))) == Applied(3)
+    assert await one(store, Put(name="a", value=4, preconditions=asking("*"))) == Applied(4)
     with pytest.raises(PreconditionFailed) as changed:
-        await one(store, Put(name="a", value=5, asked=asking(frozenset({3}))))
+        await one(store, Put(name="a", value=5, preconditions=asking(frozenset({3}))))
     assert changed.value.members == {"current": 4}
     with pytest.raises(PreconditionFailed):
-        await one(store, Put(name="a", value=5, asked=asking(frozenset())))
-    for condition in (asking("*"), asking(frozenset({0}))):
+        await one(store, Put(name="a", value=5, preconditions=asking(frozenset())))
+    for preconditions in (asking("*"), asking(frozenset({0}))):
         with pytest.raises(PreconditionFailed) as absent:
-            await one(store, Put(name="b", value=5, asked=condition))
+            await one(store, Put(name="b", value=5, preconditions=preconditions))
         assert absent.value.members == {"current": None}
     assert (await store.value("a"), await store.value("b")) == (4, None)
 
@@ -318,13 +319,13 @@ CONDITIONS: list[tuple[Preconditions, bool, bool]] = [
 
 async def test_a_condition_is_judged_with_every_change(store: Store) -> None:
     """RFC 9110, 13.1.1 and 13.1.2; also beside conditions, times to live and bounds that would refuse it too."""
-    for condition, there, absent in CONDITIONS:
+    for preconditions, there, absent in CONDITIONS:
         for change, refused_where_absent in (
-            (Increment(name="a", asked=condition), PreconditionFailed),
-            (Increment(name="a", maximum=5, minimum=-5, ttl=1000, asked=condition), PreconditionFailed),
-            (Increment(name="a", series=UNITS, asked=condition), PreconditionFailed),
-            (Put(name="a", value=7, asked=condition), PreconditionFailed),
-            (Delete(name="a", asked=condition), NotFound),
+            (Increment(name="a", preconditions=preconditions), PreconditionFailed),
+            (Increment(name="a", maximum=5, minimum=-5, ttl=1000, preconditions=preconditions), PreconditionFailed),
+            (Increment(name="a", series=UNITS, preconditions=preconditions), PreconditionFailed),
+            (Put(name="a", value=7, preconditions=preconditions), PreconditionFailed),
+            (Delete(name="a", preconditions=preconditions), NotFound),
         ):
             await store.apply([Delete(name="a"), Put(name="a", value=4)])
             [outcome] = await store.apply([change])
@@ -343,9 +344,9 @@ async def test_a_condition_is_judged_with_every_change(store: Store) -> None:
 async def test_a_condition_is_judged_before_bounds(store: Store) -> None:
     await add(store, "a", 4)
     for by, maximum in ((1, 4), (INT64_MAX, None)):
-        asked = Increment(name="a", by=by, maximum=maximum, asked=asking(frozenset({5})))
+        asked = Increment(name="a", by=by, maximum=maximum, preconditions=asking(frozenset({5})))
         assert told(await store.apply([asked])) == [PreconditionFailed]
-        held = replace(asked, asked=asking(frozenset({4})))
+        held = replace(asked, preconditions=asking(frozenset({4})))
         assert told(await store.apply([held])) == [CounterOverflow if maximum is None else CounterBound]
 
 
@@ -354,9 +355,9 @@ async def test_conditions_are_judged_in_the_order_of_the_callers(store: Store) -
     steps: list[Operation] = [Increment(name="a"), Increment(name="a")]
     for value in range(2, 12):
         steps += [
-            Increment(name="a", asked=asking(frozenset({value}))),
-            Increment(name="a", asked=asking(frozenset({value}))),
-            Put(name="a", value=0, asked=asking(none_match="*")),
+            Increment(name="a", preconditions=asking(frozenset({value}))),
+            Increment(name="a", preconditions=asking(frozenset({value}))),
+            Put(name="a", value=0, preconditions=asking(none_match="*")),
         ]
     outcomes = await asyncio.gather(*(store.apply([step]) for step in steps))
     expected: list[object] = [1, 2]
@@ -366,7 +367,7 @@ async def test_conditions_are_judged_in_the_order_of_the_callers(store: Store) -
 
 
 async def test_of_many_who_create_one_does(store: Store) -> None:
-    puts = [Put(name="a", value=n, asked=asking(none_match="*")) for n in range(30)]
+    puts = [Put(name="a", value=n, preconditions=asking(none_match="*")) for n in range(30)]
     outcomes = [outcome for [outcome] in await asyncio.gather(*(store.apply([put]) for put in puts))]
     [made] = [outcome for outcome in outcomes if isinstance(outcome, Applied)]
     assert made.created
@@ -376,7 +377,7 @@ async def test_of_many_who_create_one_does(store: Store) -> None:
 
 async def test_of_concurrent_compare_and_sets_one_wins(store: Store) -> None:
     await add(store, "a", 0)
-    puts = [Put(name="a", value=n, asked=asking(frozenset({0}))) for n in range(1, 51)]
+    puts = [Put(name="a", value=n, preconditions=asking(frozenset({0}))) for n in range(1, 51)]
     outcomes = await asyncio.gather(*(one(store, put) for put in puts), return_exceptions=True)
     assert sorted(type(o).__name__ for o in outcomes) == ["Applied"] + ["PreconditionFailed"] * 49
 
@@ -386,12 +387,12 @@ async def test_delete(store: Store) -> None:
         await one(store, Delete(name="a"))
     # As RFC 9110 13.2.1 has it, a condition is not looked at where the answer is 404 anyway.
     with pytest.raises(NotFound):
-        await one(store, Delete(name="a", asked=asking("*")))
+        await one(store, Delete(name="a", preconditions=asking("*")))
     await add(store, "a", 4)
     with pytest.raises(PreconditionFailed):
-        await one(store, Delete(name="a", asked=asking(frozenset({5}))))
+        await one(store, Delete(name="a", preconditions=asking(frozenset({5}))))
     assert await store.value("a") == 4
-    await one(store, Delete(name="a", asked=asking(frozenset({4}))))
+    await one(store, Delete(name="a", preconditions=asking(frozenset({4}))))
     assert await store.value("a") is None
 
 
@@ -400,7 +401,7 @@ async def test_an_operation_with_a_key_is_applied_once(store: Store) -> None:
     assert await store.apply([increment, increment]) == [Applied(5), Applied(5, replayed=True)]
     await add(store, "a")
     assert await store.apply([increment]) == [Applied(5, replayed=True)]
-    put = Put(name="a", value=9, asked=asking(frozenset({6})), once=once("p", "put", 9))
+    put = Put(name="a", value=9, preconditions=asking(frozenset({6})), once=once("p", "put", 9))
     assert [await one(store, put), await one(store, put)] == [Applied(9), Applied(9, replayed=True)]
     delete = Delete(name="a", once=once("d", "delete"))
     assert [await one(store, delete), await one(store, delete)] == [Applied(0), Applied(0, replayed=True)]
@@ -424,10 +425,10 @@ REFUSALS: list[tuple[Operation, type[Problem]]] = [
     (Increment(name="a", by=5, maximum=4), CounterBound),
     (Increment(name="a", by=INT64_MAX), CounterOverflow),
     (Increment(name="a", by=2, series=("minute", "hour")), CounterOverflow),
-    (Increment(name="a", asked=asking(frozenset({9}))), PreconditionFailed),
-    (Put(name="a", value=7, asked=asking(none_match="*")), PreconditionFailed),
-    (Put(name="b", value=7, asked=asking("*")), PreconditionFailed),
-    (Delete(name="a", asked=asking(none_match=frozenset({1}))), PreconditionFailed),
+    (Increment(name="a", preconditions=asking(frozenset({9}))), PreconditionFailed),
+    (Put(name="a", value=7, preconditions=asking(none_match="*")), PreconditionFailed),
+    (Put(name="b", value=7, preconditions=asking("*")), PreconditionFailed),
+    (Delete(name="a", preconditions=asking(none_match=frozenset({1}))), PreconditionFailed),
     (Delete(name="b"), NotFound),
 ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from prometheus_client import CollectorRegistry
 from tests.once import asking, once
 
@@ -20,6 +20,8 @@ from counter_api.operations import Delete, Increment, Operation, Outcome, Put, i
 from counter_api.series import UNITS, Unit
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Store
+from evenkeel.idempotency import fingerprint
+from evenkeel.preconditions import Preconditions
 from evenkeel.problems import Problem
 
 EDGES = [0, 1, 7, 9_999_999_999, 10**10, 2**53 - 1, 2**53, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1]
@@ -30,8 +32,8 @@ VALUES = st.one_of(
 )
 NAMES = st.sampled_from(["a", "b"])
 STATES = st.one_of(st.none(), st.just("*"), st.frozensets(st.one_of(VALUES, st.just(10**19))))
-CONDITIONS = st.one_of(st.none(), st.builds(Condition, STATES, STATES))
-KEYS = st.one_of(st.none(), st.builds(once, st.sampled_from("xyz"), st.integers(0, 1)))
+PRECONDITIONS = st.one_of(st.none(), st.builds(asking, STATES, STATES))
+KEYS = st.one_of(st.none(), st.builds(once, st.sampled_from("xyz")))
 LIMITS = st.one_of(st.none(), VALUES)
 SERIES = st.lists(st.sampled_from(UNITS), unique=True).map(tuple)
 
@@ -43,18 +45,30 @@ INCREMENTS = st.builds(
     minimum=LIMITS,
     maximum=LIMITS,
     series=SERIES,
-    condition=CONDITIONS,
+    preconditions=PRECONDITIONS,
     once=KEYS,
     ttl=st.just(1000),
 )
-PUTS = st.builds(Put, name=NAMES, value=VALUES, condition=CONDITIONS, once=KEYS)
-DELETES = st.builds(Delete, name=NAMES, condition=CONDITIONS, once=KEYS)
+PUTS = st.builds(Put, name=NAMES, value=VALUES, preconditions=PRECONDITIONS, once=KEYS)
+DELETES = st.builds(Delete, name=NAMES, preconditions=PRECONDITIONS, once=KEYS)
 OPERATIONS = st.one_of(PLAIN, st.builds(Increment, name=NAMES, series=SERIES), INCREMENTS, PUTS, DELETES)
 
 
-def holds(condition: Condition, current: int | None) -> bool:
-    tags = set() if current is None else {"*", current}
-    match, none_match = ({each} if each == "*" else each for each in (condition.match, condition.none_match))
+def with_payload(operation: Operation) -> Operation:
+    """One that has a key has its own payload's fingerprint, as the service gives it."""
+    if operation.once is None:
+        return operation
+    return replace(
+        operation, once=replace(operation.once, fingerprint=fingerprint(repr(replace(operation, once=None))))
+    )
+
+
+def holds(preconditions: Preconditions, current: int | None) -> bool:
+    tags = set() if current is None else {"*", str(current)}
+    match, none_match = (
+        tags_ and (tags_.states | {"*"} if tags_.every else tags_.states)
+        for tags_ in (preconditions.match, preconditions.none_match)
+    )
     return (match is None or bool(tags & match)) and not (none_match and tags & none_match)
 
 
@@ -81,7 +95,7 @@ class Model:
         name, current = operation.name, self.values.get(operation.name)
         if isinstance(operation, Delete) and current is None:
             return "not-found"
-        if operation.condition is not None and not holds(operation.condition, current):
+        if operation.preconditions is not None and not holds(operation.preconditions, current):
             return "precondition-failed", current
         if isinstance(operation, Increment):
             value = (current or 0) + operation.by
@@ -127,6 +141,7 @@ class Stores(RuleBasedStateMachine):
         super().__init__()
         self._run = next(self.runs)
         self._model = Model()
+        self._keyed: list[Operation] = []
         self._loop = asyncio.Runner()
         self._stack = contextlib.AsyncExitStack()
         self._stores: list[Store] = [
@@ -142,6 +157,8 @@ class Stores(RuleBasedStateMachine):
 
     @rule(operations=st.lists(OPERATIONS, min_size=1, max_size=8))
     def one_request(self, operations: list[Operation]) -> None:
+        operations = [with_payload(operation) for operation in operations]
+        self._keyed += [operation for operation in operations if operation.once is not None]
         expected = [self._model.apply(operation) for operation in operations]
         for store in self._stores:
             outcomes = self._loop.run(store.apply(self._named(operations)))
@@ -150,6 +167,8 @@ class Stores(RuleBasedStateMachine):
     @rule(operations=st.lists(st.one_of(PLAIN, INCREMENTS, PUTS), min_size=2, max_size=12))
     def many_callers(self, operations: list[Operation]) -> None:
         """At once, and served in their order."""
+        operations = [with_payload(operation) for operation in operations]
+        self._keyed += [operation for operation in operations if operation.once is not None]
         expected = [self._model.apply(operation) for operation in operations]
 
         async def all_at_once(store: Store) -> list[list[Outcome]]:
@@ -158,6 +177,12 @@ class Stores(RuleBasedStateMachine):
         for store in self._stores:
             outcomes = self._loop.run(all_at_once(store))
             assert [plain(outcome) for [outcome] in outcomes] == expected, store
+
+    @precondition(lambda self: self._keyed)
+    @rule(places=st.lists(st.integers(0, 100), min_size=1, max_size=5), others=st.lists(OPERATIONS, max_size=2))
+    def retries(self, places: list[int], others: list[Operation]) -> None:
+        """Of what was sent before, alone or beside something new."""
+        self.one_request([*others, *(self._keyed[place % len(self._keyed)] for place in places)])
 
     @rule(by=VALUES, count=st.integers(2, 30))
     def a_crowd(self, by: int, count: int) -> None:

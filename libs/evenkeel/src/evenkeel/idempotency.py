@@ -54,9 +54,7 @@ def fingerprint(*payload: object) -> str:
     return hashlib.sha256(json.dumps(payload).encode()).hexdigest()
 
 
-async def _request_key(
-    request: Request, caller: Caller, idempotency_key: IdempotencyKey = None
-) -> RequestKey | None:
+async def _request_key(request: Request, caller: Caller, idempotency_key: IdempotencyKey = None) -> RequestKey | None:
     if idempotency_key is None:
         return None
     return RequestKey(caller, request.method, request.scope["path"], idempotency_key)

@@ -35,8 +35,8 @@ def once(key: RequestKey, *payload: object, part: int | None = None) -> Once:
 class Increment:
     """Add `by` if the sum lies in [minimum, maximum]; `ttl` is in seconds and counts from the counter's creation.
 
-    What is added to the counter is added to its `series` too, or to none of them. What is `asked` of it, of a Put and
-    of a Delete must hold as well.
+    What is added to the counter is added to its `series` too, or to none of them. Its `preconditions`, and those
+    of a Put and a Delete, must hold as well.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Increment:
     maximum: int | None = None
     ttl: int | None = None
     series: tuple[Unit, ...] = ()
-    asked: Preconditions | None = None
+    preconditions: Preconditions | None = None
     once: Once | None = None
 
     @property
@@ -53,7 +53,7 @@ class Increment:
         """Whether it can be added together with others like it."""
         return (
             self.once is None
-            and self.asked is None
+            and self.preconditions is None
             and self.minimum is None
             and self.maximum is None
             and self.ttl is None
@@ -106,14 +106,14 @@ class Put:
 
     name: str
     value: int
-    asked: Preconditions | None = None
+    preconditions: Preconditions | None = None
     once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
     name: str
-    asked: Preconditions | None = None
+    preconditions: Preconditions | None = None
     once: Once | None = None
 
 

@@ -5,13 +5,13 @@ from evenkeel.preconditions import Preconditions
 from evenkeel.problems import PreconditionFailed
 
 
-def unmet(asked: Preconditions, current: int | None) -> PreconditionFailed:
+def unmet(preconditions: Preconditions, current: int | None) -> PreconditionFailed:
     """Say which of them does not hold; None: there is no such counter."""
     if current is None:
         sentence = "If-Match names a counter that does not exist."
-    elif asked.match is not None and not asked.match.cover(current):
+    elif preconditions.match is not None and not preconditions.match.cover(current):
         sentence = f"If-Match does not name the current value, {etag(current)}."
-    elif asked.none_match is not None and asked.none_match.every:
+    elif preconditions.none_match is not None and preconditions.none_match.every:
         sentence = f"If-None-Match asks that there be no such counter; its value is {etag(current)}."
     else:
         sentence = f"If-None-Match names the current value, {etag(current)}."

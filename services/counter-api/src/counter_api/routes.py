@@ -77,8 +77,8 @@ async def increment(
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    asked = Preconditions.parse(if_match, if_none_match)
-    applied = await counters.increment(name, body or IncrementRequest(), asked, key)
+    preconditions = Preconditions.parse(if_match, if_none_match)
+    applied = await counters.increment(name, body or IncrementRequest(), preconditions, key)
     return JSONResponse({"name": name, "value": applied.value}, headers=_replayed(applied))
 
 
@@ -92,12 +92,12 @@ async def increment(
     },
 )
 async def read(counters: Service, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Response:
-    asked = Preconditions.parse(if_match, if_none_match)
+    preconditions = Preconditions.parse(if_match, if_none_match)
     value = await counters.value(name)
-    if asked.match is not None and not asked.match.cover(value):
-        raise unmet(asked, value)
+    if preconditions.match is not None and not preconditions.match.cover(value):
+        raise unmet(preconditions, value)
     headers = {"ETag": etag(value), **NO_CACHE}
-    if not asked.hold(value):
+    if not preconditions.hold(value):
         return Response(status_code=304, headers=headers)
     return JSONResponse({"name": name, "value": value}, headers=headers)
 

@@ -38,11 +38,11 @@ class Counters:
         self,
         name: str,
         request: IncrementRequest,
-        asked: Preconditions = ANYTHING,
+        preconditions: Preconditions = ANYTHING,
         key: RequestKey | None = None,
     ) -> Applied:
         """Raise the problem if nothing was added."""
-        [outcome] = await self._apply([_operation(name, request, asked, key)])
+        [outcome] = await self._apply([_operation(name, request, preconditions, key)])
         if isinstance(outcome, Problem):
             raise outcome
         return outcome
@@ -88,13 +88,13 @@ class Counters:
             self._counted("increment", outcome).inc(times)
         return outcomes
 
-    async def put(self, name: str, value: int, asked: Preconditions, key: RequestKey | None) -> Applied:
-        tag = None if key is None else once(key, value, str(asked))
-        return await self._changed("put", Put(name=name, value=value, asked=asked or None, once=tag))
+    async def put(self, name: str, value: int, preconditions: Preconditions, key: RequestKey | None) -> Applied:
+        tag = None if key is None else once(key, value, str(preconditions))
+        return await self._changed("put", Put(name=name, value=value, preconditions=preconditions or None, once=tag))
 
-    async def delete(self, name: str, asked: Preconditions, key: RequestKey | None) -> Applied:
-        tag = None if key is None else once(key, str(asked))
-        return await self._changed("delete", Delete(name=name, asked=asked or None, once=tag))
+    async def delete(self, name: str, preconditions: Preconditions, key: RequestKey | None) -> Applied:
+        tag = None if key is None else once(key, str(preconditions))
+        return await self._changed("delete", Delete(name=name, preconditions=preconditions or None, once=tag))
 
     async def _changed(self, what: str, operation: Put | Delete) -> Applied:
         [outcome] = await self._store.apply([operation])
@@ -140,11 +140,11 @@ def _label(outcome: Outcome) -> str:
 
 
 def _operation(
-    name: str, request: IncrementRequest, asked: Preconditions, key: RequestKey | None, part: int | None = None
+    name: str, request: IncrementRequest, preconditions: Preconditions, key: RequestKey | None, part: int | None = None
 ) -> Increment:
     tag = None
     if key is not None:
-        payload = (request.by, request.min, request.max, request.ttl, request.series, str(asked))
+        payload = (request.by, request.min, request.max, request.ttl, request.series, str(preconditions))
         tag = once(key, *payload, part=part)
     return Increment(
         name=name,
@@ -153,6 +153,6 @@ def _operation(
         maximum=request.max,
         ttl=request.ttl,
         series=tuple(request.series),
-        asked=asked or None,
+        preconditions=preconditions or None,
         once=tag,
     )

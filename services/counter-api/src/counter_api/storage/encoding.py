@@ -93,8 +93,8 @@ class Judged:
                 encoded = {"set": _pair(operation.value)}
             case Delete():
                 encoded = {"delete": [self._key(f"{self.keys[0]}:series:{unit}") for unit in UNITS]}
-        if operation.asked is not None:
-            encoded |= _preconditions(operation.asked)
+        if operation.preconditions is not None:
+            encoded |= _preconditions(operation.preconditions)
         if operation.once is not None:
             encoded["once"] = self._record(operation.once)
         return encoded
@@ -174,8 +174,8 @@ def _problem(operation: Operation, sign: bytes, rest: bytes) -> Problem:
             return NotACounter()
         case b"x", _:
             return no_such_counter(operation.name)
-        case b"u", _ if operation.asked is not None:
-            return unmet(operation.asked, int(rest) if rest else None)
+        case b"u", _ if operation.preconditions is not None:
+            return unmet(operation.preconditions, int(rest) if rest else None)
     raise AssertionError(f"the script replied {sign + rest!r} to {operation}")
 
 
@@ -183,8 +183,8 @@ def _pair(value: int) -> Pair:
     return divmod(value, BASE)
 
 
-def _preconditions(asked: Preconditions) -> dict[str, Any]:
-    fields = {"match": asked.match, "none": asked.none_match}
+def _preconditions(preconditions: Preconditions) -> dict[str, Any]:
+    fields = {"match": preconditions.match, "none": preconditions.none_match}
     return {name: _accepted(tags) for name, tags in fields.items() if tags is not None}
 
 

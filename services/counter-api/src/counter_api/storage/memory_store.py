@@ -71,8 +71,8 @@ class MemoryStore:
     def _judged(self, operation: Operation, current: int | None) -> Outcome:
         if current is None and isinstance(operation, Delete):
             return no_such_counter(operation.name)
-        if operation.asked is not None and not operation.asked.hold(current):
-            return unmet(operation.asked, current)
+        if operation.preconditions is not None and not operation.preconditions.hold(current):
+            return unmet(operation.preconditions, current)
         match operation:
             case Increment():
                 return self._increment(operation, current or 0)

@@ -96,9 +96,7 @@ may differ from the first attempt, what is before it may not (422).""",
     openapi_extra={"requestBody": {"required": False, "content": _CONTENT}},
     max_body_size=sys.maxsize,  # it never is in memory as a whole
 )
-async def import_counters(
-    request: Request, importer: Annotated[Importer, Depends(importer_of)], key: Key
-) -> Response:
+async def import_counters(request: Request, importer: Annotated[Importer, Depends(importer_of)], key: Key) -> Response:
     try:
         imported = await importer.run(request.stream(), key)
     except ClientDisconnect:
