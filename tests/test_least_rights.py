@@ -136,7 +136,7 @@ async def count(url: str, servers: list[CountersServer]) -> None:
     settings = CounterSettings(redis_url=url, uniques_key="aGFzaCBrZXksIGRldmVsb3BtZW50IG9ubHksIDMyIEI=")
     async with serving(counter_app(settings)) as client:
         await until_ready(client)
-        once = {"Idempotency-Key": "k"}
+        once, ndjson = {"Idempotency-Key": "k"}, {"Content-Type": "application/x-ndjson"}
         path = "/v1/counters/a"
         ndjson = {"Content-Type": "application/x-ndjson"}
         operations = [{"name": name, "by": 1, "series": ["day"]} for name in ("a", "b", "c")]
@@ -152,8 +152,10 @@ async def count(url: str, servers: list[CountersServer]) -> None:
             await client.get("/v1/counters:export"),
             await client.post("/v1/counters:import", content='{"name":"d","value":1}\n', headers=once | ndjson),
             await client.post("/v1/uniques/u", json={"member": "m"}),
+            await client.post("/v1/uniques/u", json={"member": "m"}, headers=once),
+            await client.post("/v1/uniques/u", json={"member": "m"}, headers=once),
             await client.get("/v1/uniques/u"),
-            await client.delete("/v1/uniques/u"),
+            await client.delete("/v1/uniques/u", headers=once),
             await client.get("/stats"),
             await client.get("/counter"),
             await client.delete(path),

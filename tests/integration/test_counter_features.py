@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 IMPORT = "/v1/counters:import"
+NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 class EventSource:
@@ -153,7 +154,7 @@ async def test_export_and_import(client: httpx.AsyncClient, name: str) -> None:
         for begin in range(0, 10_000, 1000):
             yield numbered(name, begin, begin + 1000)
 
-    key = {"Idempotency-Key": f"import-{name}"}
+    key = NDJSON | {"Idempotency-Key": f"import-{name}"}
     first = await client.post(IMPORT, content=body(), headers=key)
     assert (first.status_code, first.json()) == (200, {"imported": 10_000})
     await client.post(f"/v1/counters/{name}:7/increment")
@@ -174,7 +175,7 @@ async def test_a_bad_line_is_answered_before_the_body_has_ended(
     client: httpx.AsyncClient, name: str, size: int
 ) -> None:
     content = numbered(name, 0, 3) + b"nonsense\n" + b'{"name":"x","value":1}\n' * (size // 23)
-    response = await client.post(IMPORT, content=content)
+    response = await client.post(IMPORT, content=content, headers=NDJSON)
     assert problem(response) == (422, "malformed-json")
     assert (response.json()["line"], response.json()["applied"]) == (4, 3)
     assert (await client.get(f"/v1/counters/{name}:2")).json()["value"] == 2
@@ -192,7 +193,7 @@ async def test_an_import_outlives_its_replica(stack: "Stack", client: httpx.Asyn
         await asyncio.sleep(1)
         yield numbered(name, 5000, 10_000)
 
-    key = {"Idempotency-Key": f"import-{name}"}
+    key = NDJSON | {"Idempotency-Key": f"import-{name}"}
     importing = asyncio.create_task(client.post(IMPORT, content=body(), headers=key))
     await arrived.wait()
     for process in stack.processes("counter-api"):

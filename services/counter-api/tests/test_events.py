@@ -109,7 +109,9 @@ async def test_every_kind_of_change_is_told(client: httpx.AsyncClient) -> None:
         assert await events.value(-7) == [-7]
         await client.post("/v1/counters:batch", json={"operations": [{"name": "a", "by": 8}, {"name": "b"}]})
         assert await events.value(1) == [1]
-        await client.post("/v1/counters:import", content=b'{"name":"a","value":3}\n')
+        await client.post(
+            "/v1/counters:import", content=b'{"name":"a","value":3}\n', headers={"Content-Type": "application/x-ndjson"}
+        )
         assert await events.value(3) == [3]
         assert (await client.delete("/v1/counters/a")).status_code == 204
         assert await events.next() == {"id": "deleted", "event": "deleted", "data": '{"name":"a"}'}

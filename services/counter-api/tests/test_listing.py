@@ -29,6 +29,8 @@ from evenkeel.problems import Problem, Unavailable
 
 pytestmark = pytest.mark.anyio
 
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
 MakeSettings = Callable[..., Settings]
 Order = Sequence[str | int]
 
@@ -399,7 +401,7 @@ async def test_the_margins_hold() -> None:
 
 async def test_imported_counters_are_listed(client: httpx.AsyncClient) -> None:
     lines = b"".join(b'{"name":"n%d","value":%d}\n' % (n, n) for n in range(700))
-    assert (await client.post("/v1/counters:import", content=lines)).json() == {"imported": 700}
+    assert (await client.post("/v1/counters:import", content=lines, headers=NDJSON)).json() == {"imported": 700}
     page = await client.get("/v1/counters", params={"limit": 1000})
     assert page.json()["data"] == [{"name": f"n{n}", "value": n} for n in sorted(range(700), key=str)]
     assert page.headers["Cache-Control"] == "no-cache"
@@ -409,7 +411,7 @@ async def test_readers_that_have_left_cost_nothing(serve: Serve, redis: Redis, m
     monkeypatch.setattr(redis_listing, "EXPORTED", 20)
     async with serve() as client:
         lines = b"".join(b'{"name":"n%d","value":%d}\n' % (n, n) for n in range(20_000))
-        await client.post("/v1/counters:import", content=lines)
+        await client.post("/v1/counters:import", content=lines, headers=NDJSON)
         before = (await calls(redis)).get("zrangebylex", 0)
         async with client.stream("GET", "/v1/counters:export") as response:
             await anext(response.aiter_raw())

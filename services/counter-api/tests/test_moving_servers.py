@@ -19,7 +19,8 @@ from counter_api.transfer import importing
 
 pytestmark = pytest.mark.anyio
 
-KEY = {"Idempotency-Key": "k"}
+NDJSON = {"Content-Type": "application/x-ndjson"}
+KEY = {"Idempotency-Key": "k"} | NDJSON
 NAMES = [f"n{number}" for number in range(900)]
 
 
@@ -147,7 +148,7 @@ async def test_export_while_a_slot_moves(serve: Serve, emptied: Cluster) -> None
     slot = key_slot(b"{n1}")
     wanted = {name: place for place, name in enumerate(NAMES)}
     async with serve(redis_url=emptied.url) as client:
-        await client.post("/v1/counters:import", content=ndjson(wanted))
+        await client.post("/v1/counters:import", content=ndjson(wanted), headers=NDJSON)
         for there, back in ((source, target), (target, source)):
             there_name, back_name = await emptied.name(there), await emptied.name(back)
             await emptied.call(back, "CLUSTER", "SETSLOT", slot, "IMPORTING", there_name)

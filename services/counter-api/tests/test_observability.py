@@ -15,22 +15,22 @@ async def test_openapi_declares_every_answer(client: httpx.AsyncClient) -> None:
         for method, operation in operations.items()
     }
     assert answers == {
-        "POST /v1/counters/{name}/increment": ["200", "409", "413", "422", "503"],
-        "GET /v1/counters/{name}": ["200", "304", "404", "409", "422", "503"],
-        "PUT /v1/counters/{name}": ["200", "409", "412", "413", "422", "503"],
+        "POST /v1/counters/{name}/increment": ["200", "409", "412", "413", "415", "422", "503"],
+        "GET /v1/counters/{name}": ["200", "304", "404", "409", "412", "422", "503"],
+        "PUT /v1/counters/{name}": ["200", "201", "409", "412", "413", "415", "422", "503"],
         "DELETE /v1/counters/{name}": ["204", "404", "409", "412", "422", "503"],
-        "GET /v1/counters": ["200", "422", "503"],
-        "POST /v1/counters:batch": ["200", "413", "422", "503"],
-        "GET /v1/counters/{name}/series": ["200", "409", "422", "503"],
-        "GET /v1/counters/{name}/events": ["200", "409", "422", "503"],
-        "GET /v1/counters/{name}/badge.svg": ["200", "409", "422", "503"],
-        "GET /v1/counters:export": ["200", "422", "503"],
-        "POST /v1/counters:import": ["200", "409", "422", "503"],
-        "POST /v1/uniques/{name}": ["200", "409", "413", "422", "501", "503"],
-        "GET /v1/uniques/{name}": ["200", "404", "409", "422", "501", "503"],
+        "GET /v1/counters": ["200", "412", "422", "503"],
+        "POST /v1/counters:batch": ["200", "413", "415", "422", "503"],
+        "GET /v1/counters/{name}/series": ["200", "409", "412", "422", "503"],
+        "GET /v1/counters/{name}/events": ["200", "409", "412", "422", "503"],
+        "GET /v1/counters/{name}/badge.svg": ["200", "409", "412", "422", "503"],
+        "GET /v1/counters:export": ["200", "412", "422", "503"],
+        "POST /v1/counters:import": ["200", "409", "415", "422", "503"],
+        "POST /v1/uniques/{name}": ["200", "409", "413", "415", "422", "501", "503"],
+        "GET /v1/uniques/{name}": ["200", "404", "409", "412", "422", "501", "503"],
         "DELETE /v1/uniques/{name}": ["204", "404", "409", "422", "501", "503"],
-        "GET /counter": ["200", "409", "503"],
-        "GET /stats": ["200", "503"],
+        "GET /counter": ["200", "409", "412", "422", "503"],
+        "GET /stats": ["200", "412", "422", "503"],
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():

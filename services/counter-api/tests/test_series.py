@@ -78,7 +78,9 @@ async def test_an_import_makes_counters_without_the_series_of_expired_ones(clien
     await client.post("/v1/counters/b/increment", json={"by": 7, "series": ["day"]})
     await until_gone(client)
     lines = b'{"name":"a","value":1}\n{"name":"b","value":2}\n'
-    assert (await client.post("/v1/counters:import", content=lines)).json() == {"imported": 2}
+    assert (
+        await client.post("/v1/counters:import", content=lines, headers={"Content-Type": "application/x-ndjson"})
+    ).json() == {"imported": 2}
     assert {bucket["value"] for bucket in (await series(client, "unit=day"))["data"]} == {0}
     # One that is there keeps its own.
     kept = await client.get("/v1/counters/b/series?unit=day")

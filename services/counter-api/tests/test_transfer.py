@@ -24,7 +24,8 @@ from stack.layout import free_port
 pytestmark = pytest.mark.anyio
 
 EXPORT, IMPORT = "/v1/counters:export", "/v1/counters:import"
-KEY = {"Idempotency-Key": "k"}
+NDJSON = {"Content-Type": "application/x-ndjson"}
+KEY = {"Idempotency-Key": "k"} | NDJSON
 
 
 def ndjson(*entries: dict[str, Any]) -> bytes:
@@ -50,7 +51,7 @@ async def exported(client: httpx.AsyncClient, **query: str) -> dict[str, dict[st
 
 
 async def imported(client: httpx.AsyncClient, content: Any, **headers: str) -> int:
-    response = await client.post(IMPORT, content=content, headers=headers)
+    response = await client.post(IMPORT, content=content, headers=NDJSON | headers)
     assert response.status_code == 200, response.text
     assert response.json().keys() == {"imported"}
     number: int = response.json()["imported"]
@@ -69,7 +70,7 @@ async def until_there(client: httpx.AsyncClient, name: str) -> None:
 
 async def refused(client: httpx.AsyncClient, content: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """The members beyond the usual ones, and status and slug."""
-    response = await client.post(IMPORT, content=content, headers=headers)
+    response = await client.post(IMPORT, content=content, headers=NDJSON | (headers or {}))
     status, slug = problem(response)
     document: dict[str, Any] = response.json()
     return {"status": status, "slug": slug} | {name: document[name] for name in ("line", "applied") if name in document}
@@ -143,7 +144,7 @@ async def test_a_bad_line_is_named_and_what_came_before_it_is_applied(client: ht
 
 
 async def test_the_problem_says_what_is_wrong(client: httpx.AsyncClient) -> None:
-    response = await client.post(IMPORT, content=b'{"name":"x","value":"1"}')
+    response = await client.post(IMPORT, content=b'{"name":"x","value":"1"}', headers=NDJSON)
     assert response.json() == {
         "type": "urn:evenkeel:problem:validation",
         "title": "The request is not valid",

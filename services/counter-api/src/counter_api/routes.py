@@ -25,6 +25,7 @@ from counter_api.schemas import (
 )
 from counter_api.series import rfc3339
 from counter_api.service import Counters
+from evenkeel.bodies import StrictBody
 from evenkeel.etags import etag
 from evenkeel.heads import is_head
 from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
@@ -37,6 +38,7 @@ from evenkeel.problems import (
     PreconditionFailed,
     Problem,
     Unavailable,
+    UnsupportedMediaType,
     responses,
 )
 
@@ -50,7 +52,7 @@ async def counters_of(request: Request) -> Counters:
 
 
 Service = Annotated[Counters, Depends(counters_of)]
-router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query)])
+router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depends(strict_query)])
 
 
 @router.post(
@@ -65,6 +67,7 @@ router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query)])
         InvalidInput,
         MalformedJson,
         ContentTooLarge,
+        UnsupportedMediaType,
         IdempotencyMismatch,
         Unavailable,
     ),
@@ -128,6 +131,7 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
             InvalidInput,
             MalformedJson,
             ContentTooLarge,
+            UnsupportedMediaType,
             IdempotencyMismatch,
             Unavailable,
         ),
@@ -186,7 +190,9 @@ async def list_counters(counters: Service, query: Annotated[ListQuery, Query()])
     description="Judged in order; one that is refused does not keep the others from being applied.",
     response_model=BatchResults,
     max_body_size=MAX_BATCH_BODY,
-    responses=responses(InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, Unavailable),
+    responses=responses(
+        InvalidInput, MalformedJson, ContentTooLarge, UnsupportedMediaType, IdempotencyMismatch, Unavailable
+    ),
     dependencies=[Depends(untagged)],
 )
 async def batch(counters: Service, body: BatchRequest, key: Key) -> Response:

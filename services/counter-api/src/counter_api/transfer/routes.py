@@ -15,10 +15,18 @@ from counter_api.schemas import NAME_PATTERN
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
 from counter_api.transfer.importing import Importer
 from counter_api.transfer.storage import TransferStore
+from evenkeel.bodies import StrictBody
 from evenkeel.gateway_problems import TooManyStreams
 from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
 from evenkeel.preconditions import untagged
-from evenkeel.problems import InvalidInput, MalformedJson, PreconditionFailed, Unavailable, responses
+from evenkeel.problems import (
+    InvalidInput,
+    MalformedJson,
+    PreconditionFailed,
+    Unavailable,
+    UnsupportedMediaType,
+    responses,
+)
 
 NDJSON = "application/x-ndjson"
 EXAMPLE = '{"name":"downloads","value":42}\n{"name":"session:1","value":1,"ttl":60}\n'
@@ -51,7 +59,7 @@ async def importer_of(request: Request) -> Importer:
     return importer
 
 
-router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depends(untagged)])
+router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depends(strict_query), Depends(untagged)])
 
 
 @router.get(
@@ -92,7 +100,15 @@ counters that were set before it. With an Idempotency-Key a retry goes on behind
 `Idempotency-Replayed: true` if that was everything; counts made between the attempts stay. What is behind that point
 may differ from the first attempt, what is before it may not (422).""",
     response_model=ImportResult,
-    responses=responses(NotACounter, InvalidInput, MalformedJson, IdempotencyMismatch, Unavailable, TooManyStreams),
+    responses=responses(
+        NotACounter,
+        InvalidInput,
+        MalformedJson,
+        UnsupportedMediaType,
+        IdempotencyMismatch,
+        Unavailable,
+        TooManyStreams,
+    ),
     openapi_extra={"requestBody": {"required": False, "content": _CONTENT}},
     max_body_size=sys.maxsize,  # it never is in memory as a whole
 )

@@ -10,6 +10,7 @@ from counter_api.uniques.problems import NotUniques, UniquesOff
 from counter_api.uniques.schemas import AddMember, UniqueCount
 from counter_api.uniques.service import Uniques
 from counter_api.uniques.storage import Estimate
+from evenkeel.bodies import StrictBody
 from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
 from evenkeel.preconditions import untagged
 from evenkeel.problems import (
@@ -19,6 +20,7 @@ from evenkeel.problems import (
     NotFound,
     PreconditionFailed,
     Unavailable,
+    UnsupportedMediaType,
     responses,
 )
 
@@ -30,7 +32,7 @@ async def uniques_of(request: Request) -> Uniques:
 
 Service = Annotated[Uniques, Depends(uniques_of)]
 
-router = APIRouter(tags=["uniques"], dependencies=[Depends(strict_query), Depends(untagged)])
+router = APIRouter(tags=["uniques"], route_class=StrictBody, dependencies=[Depends(strict_query), Depends(untagged)])
 
 
 @router.post(
@@ -40,7 +42,14 @@ router = APIRouter(tags=["uniques"], dependencies=[Depends(strict_query), Depend
     "of counters.",
     response_model=UniqueCount,
     responses=responses(
-        NotUniques, InvalidInput, MalformedJson, ContentTooLarge, IdempotencyMismatch, UniquesOff, Unavailable
+        NotUniques,
+        InvalidInput,
+        MalformedJson,
+        ContentTooLarge,
+        UnsupportedMediaType,
+        IdempotencyMismatch,
+        UniquesOff,
+        Unavailable,
     ),
 )
 async def add_member(uniques: Service, name: Name, body: AddMember, key: Key) -> Response:
