@@ -82,6 +82,8 @@ async def test_reads(
 
 async def send(client: httpx.AsyncClient, change: tuple[str, str, Any], headers: dict[str, str]) -> httpx.Response:
     method, path, body = change
+    if path.endswith(":import"):
+        headers = headers | {"Content-Type": "application/x-ndjson"}
     return await client.request(method, path, headers=headers, **({} if body is None else {"json": body}))
 
 

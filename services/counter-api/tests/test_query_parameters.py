@@ -10,12 +10,15 @@ from tests.problems import problem
 
 pytestmark = pytest.mark.anyio
 
-BODIES: dict[tuple[str, str], Any] = {
-    ("post", "/v1/counters/{name}/increment"): {"by": 1},
-    ("put", "/v1/counters/{name}"): {"value": 1},
-    ("post", "/v1/counters:batch"): {"operations": [{"name": "a"}]},
-    ("post", "/v1/uniques/{name}"): {"member": "x"},
-    ("post", "/v1/counters:import"): {"name": "a", "value": 1},
+SENT: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/v1/counters/{name}/increment"): {"json": {"by": 1}},
+    ("put", "/v1/counters/{name}"): {"json": {"value": 1}},
+    ("post", "/v1/counters:batch"): {"json": {"operations": [{"name": "a"}]}},
+    ("post", "/v1/uniques/{name}"): {"json": {"member": "x"}},
+    ("post", "/v1/counters:import"): {
+        "content": b'{"name":"a","value":1}',
+        "headers": {"Content-Type": "application/x-ndjson"},
+    },
 }
 NEEDED = {"/v1/counters/{name}/series": "unit=hour"}
 
@@ -27,7 +30,7 @@ async def operations(client: httpx.AsyncClient) -> list[tuple[str, str, dict[str
         (
             method.upper(),
             f"{re.sub('{name}', 'a', path)}?{NEEDED.get(path, '')}",
-            {"json": BODIES[method, path]} if (method, path) in BODIES else {},
+            SENT.get((method, path), {}),
             [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"],
         )
         for path, methods in document["paths"].items()
