@@ -63,7 +63,7 @@ async def test_what_keeps_caches_from_knowing_it_is_ignored(client: httpx.AsyncC
 
 
 async def test_bad_input(client: httpx.AsyncClient) -> None:
-    labels = ("x" * (LONGEST_LABEL + 1), "a\0b", "a\nb", "a\x1bb", "a\u202eb", "a\ufffeb")
+    labels = ("x" * (LONGEST_LABEL + 1), "a\0b", "a\nb", "a\x1bb", "a\u202eb", "a\ufffeb", " ", "\t")
     for query in (*({"label": label} for label in labels), {"hit": "1"}, {"hit": ""}, {"hit": "True"}, {"x": "1"}):
         assert problem(await client.get(BADGE, params=query)) == (422, "validation"), query
     assert problem(await client.get("/v1/counters/_a/badge.svg")) == (422, "validation")

@@ -221,3 +221,32 @@ async def test_how_long_answers_may_be_kept(client: httpx.AsyncClient) -> None:
     ):
         problem = await client.request(method, path)
         assert (problem.status_code >= 400, problem.headers["Cache-Control"]) == (True, "no-store"), path
+
+
+async def test_head(client: httpx.AsyncClient) -> None:
+    """As GET without a body (RFC 9110, 9.3.2); it counts nothing."""
+    await set_to(client, 5)
+    visits = (await client.get("/counter")).json()["current_count"]
+    for _ in range(2):
+        for path, headers in (
+            ("/v1/counters/a", {}),
+            ("/v1/counters/a", {"If-None-Match": '"5"'}),
+            ("/v1/counters/a", {"If-Match": '"4"'}),
+            ("/v1/counters/b", {}),
+            ("/v1/counters", {}),
+            ("/v1/counters/a/series?unit=day", {}),
+            ("/v1/counters/a/badge.svg", {}),
+            ("/v1/counters:export", {}),
+            ("/v1/counters?x=1", {}),
+            ("/stats", {}),
+        ):
+            head = await client.head(path, headers=headers)
+            get = await client.get(path, headers=headers)
+            assert (head.status_code, head.content) == (get.status_code, b""), path
+            for name in ("ETag", "Cache-Control", "Content-Type"):
+                assert head.headers.get(name) == get.headers.get(name), path
+        assert (await client.head("/v1/counters/a/badge.svg?hit=true")).status_code == 200
+        assert (await client.head("/counter")).status_code == 200
+        assert (await client.head("/v1/counters/a/events")).headers["Content-Type"].startswith("text/event-stream")
+    assert (await client.get("/v1/counters/a")).json()["value"] == 5
+    assert (await client.get("/counter")).json() == {"current_count": visits + 1}

@@ -104,6 +104,31 @@ async def test_bad_input(client: httpx.AsyncClient) -> None:
     assert problem(await client.get("/v1/uniques/a")) == (404, "not-found")
 
 
+UNREADABLE = [
+    "\0",
+    "a\n",
+    "a\x7f",
+    "a\x85b",
+    "\x9b",
+    "a\u202eb",
+    "\u2066a\u2069",
+    " ",
+    "\t",
+    "\xa0",
+    "\u200b",
+    "\u3000 \u3164",
+]
+
+
+async def test_members_can_be_read(client: httpx.AsyncClient) -> None:
+    for member in UNREADABLE:
+        response = await client.post("/v1/uniques/a", json={"member": member})
+        assert problem(response) == (422, "validation"), ascii(member)
+    # Joiners and what is written from right to left are part of many languages.
+    for number, member in enumerate((" a ", "نمی\u200cخواهم", "👩\u200d🚀", "שלום", "a b"), 1):  # noqa: RUF001 (meant so)
+        assert (await add(client, "a", member))["value"] == number
+
+
 async def test_somebody_elses_data_is_left_alone(serve: Serve, counters_url: str) -> None:
     async with serve(uniques_key=KEY) as client, Redis.from_url(counters_url) as redis:
         await redis.set("{text}:uniques", "x")

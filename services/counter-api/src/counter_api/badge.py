@@ -32,6 +32,8 @@ def _printable(text: str) -> str:
     # XML knows no control characters, not even escaped; marks of direction would turn label and value around.
     if not text.isprintable():
         raise ValueError("must be printable characters")
+    if text.isspace():
+        raise ValueError("must not be blank")
     return text
 
 

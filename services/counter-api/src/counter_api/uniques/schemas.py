@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evenkeel.readable import READABLE
+
 LONGEST_MEMBER = 4096
 """Characters."""
 
@@ -12,7 +14,9 @@ class AddMember(BaseModel):
     member: str = Field(
         min_length=1,
         max_length=LONGEST_MEMBER,
-        description="what to tell apart by; hashed under a secret key before it leaves the replica, and never logged",
+        pattern=READABLE,
+        description="what to tell apart by, not all of it blank, without control characters and bidirectional "
+        "overrides; hashed under a secret key before it leaves the replica, and never logged",
     )
 
 
