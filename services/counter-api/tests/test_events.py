@@ -401,4 +401,3 @@ async def test_bad_input(client: httpx.AsyncClient) -> None:
     response = await client.head("/v1/counters/a/events")
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
     async with listening(client, last_event_id="no id of ours") as events:
-        await events.value(None)
