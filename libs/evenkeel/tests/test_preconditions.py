@@ -1,6 +1,11 @@
-import pytest
+from collections.abc import AsyncIterator
 
-from evenkeel.preconditions import Preconditions
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+
+from evenkeel import problems
+from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import InvalidInput
 
 
@@ -41,3 +46,25 @@ def test_what_is_no_list_is_refused(header: str) -> None:
     for fields in ((header, None), (None, header), ("*", header)):
         with pytest.raises(InvalidInput):
             Preconditions.parse(*fields)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    problems.install(app)
+    app.add_api_route("/", lambda: "done", methods=["GET", "POST", "DELETE"], dependencies=[Depends(untagged)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+@pytest.mark.anyio
+async def test_without_tags_a_change_is_refused_and_a_read_is_judged(client: httpx.AsyncClient) -> None:
+    for name in ("If-Match", "If-None-Match"):
+        for tags in ("*", '"1"', "1"):
+            for method in ("POST", "DELETE"):
+                assert (await client.request(method, "/", headers={name: tags})).status_code == 422
+        assert (await client.get("/", headers={name: "*"})).json() == "done"
+        assert (await client.get("/", headers={name: "1"})).status_code == 422
+    assert (await client.get("/", headers={"If-Match": '"1"'})).status_code == 412
+    assert (await client.get("/", headers={"If-None-Match": '"1"'})).json() == "done"
+    assert (await client.post("/")).json() == "done"

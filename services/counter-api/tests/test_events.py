@@ -85,7 +85,7 @@ async def listening(client: httpx.AsyncClient, last_event_id: str | None = None)
 
 
 async def set_to(client: httpx.AsyncClient, value: int) -> None:
-    assert (await client.put("/v1/counters/a", json={"value": value})).status_code < 300
+    assert (await client.put("/v1/counters/a", json={"value": value})).status_code == 200
 
 
 async def test_a_stream_begins_with_the_present_value(client: httpx.AsyncClient) -> None:
@@ -109,9 +109,7 @@ async def test_every_kind_of_change_is_told(client: httpx.AsyncClient) -> None:
         assert await events.value(-7) == [-7]
         await client.post("/v1/counters:batch", json={"operations": [{"name": "a", "by": 8}, {"name": "b"}]})
         assert await events.value(1) == [1]
-        await client.post(
-            "/v1/counters:import", content=b'{"name":"a","value":3}\n', headers={"Content-Type": "application/x-ndjson"}
-        )
+        await client.post("/v1/counters:import", content=b'{"name":"a","value":3}\n')
         assert await events.value(3) == [3]
         assert (await client.delete("/v1/counters/a")).status_code == 204
         assert await events.next() == {"id": "deleted", "event": "deleted", "data": '{"name":"a"}'}
@@ -401,3 +399,4 @@ async def test_bad_input(client: httpx.AsyncClient) -> None:
     response = await client.head("/v1/counters/a/events")
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
     async with listening(client, last_event_id="no id of ours") as events:
+        await events.value(None)

@@ -174,10 +174,14 @@ class TestRead:
             assert problem(await client.get(path, headers={"If-Match": "7"})) == (422, "validation")
         assert problem(await client.get("/v1/users/9", headers={"If-Match": '"7"'})) == (404, "user-not-found")
 
-    async def test_lists_take_no_preconditions(self, client: httpx.AsyncClient) -> None:
+    async def test_lists_have_no_tags(self, client: httpx.AsyncClient) -> None:
+        """So `If-Match` names none of theirs, and `If-None-Match` excludes none (RFC 9110, 13.1)."""
         for path in ("/v1/users", "/v1/users?ids=1", "/v1/users?limit=1"):
+            assert problem(await client.get(path, headers={"If-Match": '"1"'})) == (412, "precondition-failed")
+            for headers in ({"If-Match": "*"}, {"If-None-Match": "*"}, {"If-None-Match": '"1"'}):
+                assert (await client.get(path, headers=headers)).status_code == 200
             for name in ("If-Match", "If-None-Match"):
-                assert problem(await client.get(path, headers={name: "*"})) == (422, "validation")
+                assert problem(await client.get(path, headers={name: "7"})) == (422, "validation")
 
     async def test_head(self, client: httpx.AsyncClient) -> None:
         await create(client)

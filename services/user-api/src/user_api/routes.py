@@ -9,7 +9,7 @@ from evenkeel.bodies import StrictBody, takes_merge_patch
 from evenkeel.cache import Answer, Entry, cache_status
 from evenkeel.etags import etag
 from evenkeel.idempotency import REPLAYED, Caller, IdempotencyKey, IdempotencyMismatch
-from evenkeel.preconditions import Preconditions, no_preconditions
+from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import (
     ContentTooLarge,
     InvalidInput,
@@ -60,7 +60,7 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
         Unavailable,
     )
     | {201: {"headers": _ETAG}},
-    dependencies=[Depends(no_preconditions)],
+    dependencies=[Depends(untagged)],
 )
 async def create_user(
     request: Request, new: NewUser, caller: Caller, idempotency_key: IdempotencyKey = None
@@ -74,7 +74,7 @@ async def create_user(
     "",
     summary="List users in the order of their ids, read up to 100 by id, or one by e-mail address",
     description="`Cache-Control` and `Min-Version` are about a read by `email`. So are preconditions: lists have no "
-    "entity tags, and refuse them (422).",
+    "entity tags, so `If-Match` is 412 there unless it is `*`, and `If-None-Match` has no effect.",
     response_model=UserPage | UserBatch | UserAnswer,
     responses=responses(UserNotFound, VersionMismatch, StateMismatch, InvalidInput, Unavailable)
     | {304: {"description": "The user is in the state that you have", "headers": _CACHED}},
@@ -92,7 +92,7 @@ async def list_users(
             query.email, min_version=min_version or 0, from_database=_no_cache(cache_control)
         )
         return _answered(answer, Preconditions.parse(if_match, if_none_match))
-    await no_preconditions(request)
+    await untagged(request)
     if query.ids is not None:
         return _json(batch_body(query.ids, await _users(request).get_many(query.ids)))
     limit = query.limit or 100

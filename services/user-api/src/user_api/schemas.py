@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from evenkeel.query_parameters import plain_decimal
+from evenkeel.readable import READABLE
 
 MAX_ID = 2**63 - 1
 MAX_BATCH = 100
@@ -24,16 +25,12 @@ Email = Annotated[
     str,
     Field(min_length=3, max_length=254, pattern=_EMAIL, description="An e-mail address", examples=["ada@example.com"]),
 ]
-# Neither control characters (C0, DEL, C1) nor what turns the direction of the text around it (Unicode, UAX #9).
-_UNPRINTED = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
-# White space, and characters that look like it or like nothing.
-_BLANK = r"\s\u00ad\u115f\u1160\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\ufeff\uffa0"
 Name = Annotated[
     str,
     Field(
         min_length=1,
         max_length=200,
-        pattern=rf"^[^{_UNPRINTED}]*[^{_UNPRINTED}{_BLANK}][^{_UNPRINTED}]*$",
+        pattern=READABLE,
         description="1 to 200 characters, not all of them blank; no control characters, no bidirectional overrides",
         examples=["Ada Lovelace"],
     ),
