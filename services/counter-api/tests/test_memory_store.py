@@ -6,6 +6,7 @@ import pytest
 from tests.once import once
 
 from counter_api.operations import Applied, Increment
+from counter_api.problems import CounterBound
 from counter_api.series import Unit
 from counter_api.storage.expiring import ExpiringDict
 from counter_api.storage.memory_store import MemoryStore
@@ -45,6 +46,18 @@ async def test_memory_store_forgets_what_has_expired() -> None:
         clock.now = float(second)
         await store.apply([Increment(name=f"n{second}", ttl=10, once=once(str(second), second))])
     assert (len(list(store._counters)), len(list(store._records))) == (10, 60)
+
+
+async def test_a_remembered_refusal_holds_nobody_else() -> None:
+    """A problem that was raised holds the frames through which it went."""
+    store = MemoryStore(replica="a", idempotency_ttl=60, series_retention=RETENTION)
+    [refused] = await store.apply([Increment(name="a", maximum=0, once=once("k", 1))])
+    assert isinstance(refused, CounterBound)
+    with pytest.raises(CounterBound):
+        raise refused
+    [(_, outcome)] = [store._records.get(key) or ("", None) for key in store._records]
+    assert isinstance(outcome, CounterBound)
+    assert outcome.__traceback__ is None
 
 
 def test_expiring_dict() -> None:

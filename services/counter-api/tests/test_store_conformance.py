@@ -439,12 +439,12 @@ async def test_a_refusal_is_remembered(store: Store) -> None:
     assert hours == Applied(INT64_MAX)
     await one(store, Put(name="a", value=1))
     tried = [replace(operation, once=once(str(n), n)) for n, (operation, _) in enumerate(REFUSALS)]
-    first = await store.apply(tried)
+    _, *first = await store.apply([Increment(name="a", by=0, series=("day",)), *tried])
     assert told(first) == [problem for _, problem in REFUSALS]
     await store.apply([Delete(name="a"), Put(name="b", value=5)])
     # One by one, each twice, and in another company than before.
     for operation, before in zip(tried, first, strict=True):
-        company = Increment(name=operation.name, by=0, series=("day",))
+        company = Increment(name=operation.name, by=0)
         _, *again = await store.apply([company, operation, operation])
         assert isinstance(before, Problem)
         assert not is_replay(before)
