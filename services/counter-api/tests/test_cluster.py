@@ -1,6 +1,7 @@
 """Counters on a Redis Cluster of three nodes."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -73,6 +74,28 @@ async def test_every_kind_of_operation(serve: Serve, emptied: Cluster) -> None:
             assert sum(bucket["value"] for bucket in series.json()["data"]) == 2 * place - 2
             assert (await client.delete(path)).status_code == 204
             assert (await client.get(path)).status_code == 404
+
+
+async def test_refusals_and_preconditions_on_all_nodes(serve: Serve, emptied: Cluster) -> None:
+    async with serve(redis_url=emptied.url, uniques_key=base64.b64encode(b"u" * 32).decode()) as client:
+        key = {"Idempotency-Key": "k"}
+        operations = [{"name": name, "min": 1 + place % 2} for place, name in enumerate(NAMES)]
+        first = await client.post("/v1/counters:batch", json={"operations": operations}, headers=key)
+        assert [result.get("value", result.get("status")) for result in first.json()["results"]] == [1, 409] * 20
+        for name in NAMES[:8]:
+            path = f"/v1/counters/{name}"
+            made = await client.put(path, json={"value": 7}, headers=key | {"If-None-Match": "*"})
+            assert made.status_code == (412 if name in NAMES[::2] else 201)
+            current = (await client.get(path)).headers["ETag"]
+            held = await client.post(f"{path}/increment", headers=key | {"If-Match": current})
+            gone = await client.post(f"{path}/increment", headers={"If-Match": current})
+            assert (held.status_code, gone.status_code) == (200, 412)
+            again = await client.put(path, json={"value": 7}, headers=key | {"If-None-Match": "*"})
+            assert (again.status_code, again.text) == (made.status_code, made.text)
+            members = [await client.post(f"/v1/uniques/{name}", json={"member": "m"}, headers=key) for _ in range(2)]
+            assert [each.headers.get("Idempotency-Replayed") for each in (*members, again)] == [None, "true", "true"]
+        again = await client.post("/v1/counters:batch", json={"operations": operations}, headers=key)
+        assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
 
 
 @asynccontextmanager
