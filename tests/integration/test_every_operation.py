@@ -15,6 +15,8 @@ pytestmark = pytest.mark.anyio
 METHODS = ("get", "post", "put", "patch", "delete")
 SERVICES = ("user-api", "counter-api")
 HAS_NO_END = "/events"
+VALUES = {"unit": "hour"}
+"""Of query parameters that are required."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,14 @@ class Operation:
     document: dict[str, Any]
 
     def takes(self, header: str) -> bool:
-        return any(one["in"] == "header" and one["name"] == header for one in self.document.get("parameters", []))
+        parameters = self.document.get("parameters", [])
+        return any(one["in"] == "header" and one["name"].lower() == header.lower() for one in parameters)
 
     @property
-    def query(self) -> dict[str, Any]:
+    def query(self) -> dict[str, str]:
         """A value for each parameter of the query that it requires."""
-        return {
-            one["name"]: one.get("example", 1)
-            for one in self.document.get("parameters", [])
-            if one["in"] == "query" and one.get("required")
-        }
+        parameters = self.document.get("parameters", [])
+        return {one["name"]: VALUES[one["name"]] for one in parameters if one["in"] == "query" and one.get("required")}
 
     @property
     def parameters(self) -> list[str]:
