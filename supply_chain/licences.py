@@ -28,6 +28,8 @@ ALLOWED = {
 STATED = {
     # names both, and brings the text of each
     "uvloop": "MIT OR Apache-2.0",
+    # brings the text of three clauses
+    "jinja2": "BSD-3-Clause",
     # installed on other systems or Pythons only
     "async-timeout": "Apache-2.0",
     "colorama": "BSD-3-Clause",

@@ -5,8 +5,8 @@ import httpx
 from evenkeel.gateway_problems import OF_EVERY_ROUTE
 
 PREFIX = "urn:evenkeel:problem:"
-OF_THE_GATEWAY = {str(problem.status) for problem in OF_EVERY_ROUTE}
-"""The statuses that every operation documents because the gateway may answer them."""
+OF_EVERY_OPERATION = {"500", *(str(problem.status) for problem in OF_EVERY_ROUTE)}
+"""The statuses that every operation documents, most of them because the gateway may answer them."""
 
 
 def problem(response: httpx.Response) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.problems import OF_THE_GATEWAY, problem
+from tests.problems import OF_EVERY_OPERATION, problem
 from tests.users import ADA, create, etag
 
 pytestmark = pytest.mark.anyio
@@ -499,7 +499,7 @@ async def test_unknown_route_and_method(client: httpx.AsyncClient) -> None:
 async def test_openapi_declares_every_problem(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     declared = {
-        (path, method): sorted(operation["responses"].keys() - OF_THE_GATEWAY)
+        (path, method): sorted(operation["responses"].keys() - OF_EVERY_OPERATION)
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     }

@@ -5,7 +5,7 @@ come from the service itself.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
 from typing import Any
@@ -24,7 +24,8 @@ from evenkeel.body_limit import ContentTooLargeAnswers
 from evenkeel.draining import Draining
 from evenkeel.gateway_problems import OF_EVERY_ROUTE
 from evenkeel.heads import HeadAsGet
-from evenkeel.problems import NotReady
+from evenkeel.openapi import for_generators
+from evenkeel.problems import InternalError, NotReady, ProblemDocument
 from evenkeel.readiness import Readiness
 from evenkeel.repeated_fields import RepeatedFields
 from evenkeel.request_context import RequestContext
@@ -48,24 +49,31 @@ def create_application(
     registry: CollectorRegistry,
     ahead: Layer | None = None,
     telemetry: TelemetryConfig | None = None,
+    tags: Mapping[str, str] | None = None,
+    problem_document: type[ProblemDocument] = ProblemDocument,
 ) -> FastAPI:
     """The application, without the service's own routes.
 
     The lifespan's state must have a `readiness`; /readyz asks it, and `app.state.draining`. `ahead` stands before
     everything but the request context, so that what it answers has an id and is counted like any other request.
-    `telemetry` is FastAPI's; without it, OpenTelemetry is on where an environment variable of its is set.
+    `telemetry` is FastAPI's; without it, OpenTelemetry is on where an environment variable of its is set. For the
+    OpenAPI document, `tags` says what each group of operations is about, and `problem_document` has the members that
+    the service's problems may have.
     """
     app = _Application(
         replica=replica,
         registry=registry,
         ahead=ahead,
+        problem_document=problem_document,
         title=title,
         description=description,
         version=version,
+        license_info={"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[{"name": name, "description": text} for name, text in (tags or {}).items()],
         lifespan=lifespan,
         telemetry=telemetry if telemetry is not None else _telemetry_of_the_environment(),
         max_body_size=MAX_BODY,
-        responses=problems.responses(*OF_EVERY_ROUTE),
+        responses=problems.responses(InternalError, *OF_EVERY_ROUTE),
         docs_url=None,
         redoc_url=None,
         # A redirect would name this replica's own address; with or without the slash, an address is one thing.
@@ -79,20 +87,21 @@ def create_application(
     return app
 
 
-_TOKEN = {
-    "type": "http",
-    "scheme": "bearer",
-    "bearerFormat": "JWT",
-    "description": "Where the gateway asks for one; no service looks at it.",
-}
-
-
 class _Application(FastAPI):
     """RequestContext goes around everything: FastAPI puts its own error and body-limit answers outside of what
     `add_middleware` adds, and those answers need a request id too.
     """
 
-    def __init__(self, *, replica: str, registry: CollectorRegistry, ahead: Layer | None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        replica: str,
+        registry: CollectorRegistry,
+        ahead: Layer | None,
+        problem_document: type[ProblemDocument],
+        **options: Any,
+    ) -> None:
+        self._problem_document = problem_document
         self._replica = replica
         self._registry = registry
         self._ahead = ahead
@@ -100,10 +109,8 @@ class _Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            document = super().openapi()
-            document.setdefault("components", {})["securitySchemes"] = {"token": _TOKEN}
-            document["security"] = [{}, {"token": []}]
-        return super().openapi()
+            self.openapi_schema = for_generators(super().openapi(), problem=self._problem_document)
+        return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
         answers: ASGIApp = RepeatedFields(ContentTooLargeAnswers(super().build_middleware_stack()))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -99,15 +99,26 @@ class UnsupportedMediaType(Problem):
     slug, title, status = "unsupported-media-type", "The body is not of a type that is taken here", 415
 
 
-class ProblemDocument(BaseModel):
-    """RFC 9457 problem details, as the OpenAPI documents show it."""
+class Mistake(BaseModel):
+    """One place in a request that breaks a rule."""
 
-    model_config = ConfigDict(extra="allow")
+    place: str = Field(alias="in", description="`path`, `query`, `header` or `body`", examples=["body"])
+    field: str = Field(description="Its name there; empty for all of it", examples=["email"])
+    detail: str = Field(description="What is wrong with it, for a person")
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 problem details, as the OpenAPI documents show them.
+
+    A service's own has the further members of its problems, all of them optional: one type serves for every error.
+    """
 
     type: str = Field(examples=[TYPE_PREFIX + "not-found"], description="Stable name of the kind of problem")
     title: str = Field(description="What the kind of problem is, the same for every occurrence")
-    status: int = Field(description="The HTTP status")
+    status: int = Field(ge=400, le=599, description="The HTTP status")
     detail: str = Field(description="What happened this time, for a person")
+    errors: list[Mistake] = Field([], description="Of `validation`: the places that break a rule")
+    more_errors: int = Field(0, ge=1, description="How many further ones there are")
 
 
 def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
@@ -115,7 +126,7 @@ def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     documented: dict[int | str, dict[str, Any]] = {}
     for problem in problems:
         entry = documented.setdefault(
-            problem.status, {"description": "", "content": {MEDIA_TYPE: {"schema": _SCHEMA, "examples": {}}}}
+            problem.status, {"description": "", "content": {MEDIA_TYPE: {"schema": SCHEMA, "examples": {}}}}
         )
         entry["description"] = " · ".join(filter(None, [entry["description"], f"`{problem.slug}`: {problem.title}"]))
         example = problem_document(problem.slug, problem.title, problem.status, problem.title + ".")
@@ -123,8 +134,8 @@ def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     return documented
 
 
-# Inlined in every response: a reference would need the model to be some route's response_model.
-_SCHEMA = ProblemDocument.model_json_schema()
+SCHEMA = {"$ref": "#/components/schemas/Problem"}
+"""Of every error; `evenkeel.openapi` puts it into the document."""
 
 
 def problem_document(slug: str, title: str, status: int, detail: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from counter_api.problems import CounterOverflow, NotACounter
 from counter_api.routes import Service
 from counter_api.schemas import IncrementRequest
 from evenkeel.heads import is_head
+from evenkeel.openapi import sends
 from evenkeel.preconditions import untagged
 from evenkeel.problems import InvalidInput, NotFound, PreconditionFailed, Unavailable, responses
 
@@ -56,11 +57,17 @@ router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depen
     description="A counter that does not exist shows 0. Only `hit=true` counts, and only with GET.",
     response_class=Response,
     responses={
-        200: {"description": "the badge", "content": {SVG: {"schema": {"type": "string"}}}},
+        200: {
+            "description": "the badge",
+            "content": {SVG: {"schema": {"type": "string"}}},
+            **sends("Content-Security-Policy", "X-Content-Type-Options"),
+        },
         **responses(CounterOverflow, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
     },
 )
-async def badge(request: Request, counters: Service, name: Name, query: Annotated[BadgeQuery, Query()]) -> Response:
+async def draw_badge(
+    request: Request, counters: Service, name: Name, query: Annotated[BadgeQuery, Query()]
+) -> Response:
     if query.hit == "true" and not is_head(request):
         value = (await counters.increment(name, IncrementRequest())).value
     else:

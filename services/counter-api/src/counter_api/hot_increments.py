@@ -16,7 +16,7 @@ from counter_api.service import Counters
 from evenkeel.problems import Problem
 
 _PATH = re.compile(rf"/v1/counters/({NAME_PATTERN.strip('^$')})/increment")
-_ROUTE = next(route for route in router.routes if isinstance(route, Route) and route.name == "increment")
+_ROUTE = next(route for route in router.routes if isinstance(route, Route) and route.name == "increment_counter")
 
 NOT_PLAIN = frozenset(
     {

@@ -16,6 +16,7 @@ from counter_api.hot_increments import HotIncrements
 from counter_api.metrics import Metrics
 from counter_api.request_count import RequestCount
 from counter_api.routes import router
+from counter_api.schemas import Problem
 from counter_api.service import Counters
 from counter_api.settings import Settings, is_worker
 from counter_api.storage.encoding import Terms
@@ -70,6 +71,12 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
         replica=settings.replica_name,
         registry=registry,
         ahead=_counted_and_hot if hot_increments else RequestCount,
+        tags={
+            "counters": "Counters, their events, series and badges, and moving them elsewhere",
+            "uniques": "How many different members there were, approximately",
+            "tutorial": "What the single-process tutorials count",
+        },
+        problem_document=Problem,
     )
     for part in (router, events.router, badge.router, uniques.router, transfer.router):
         app.include_router(part)

@@ -3,7 +3,7 @@
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from counter_api.operations import Outcome, is_replay
@@ -29,6 +29,7 @@ from evenkeel.bodies import StrictBody
 from evenkeel.etags import etag
 from evenkeel.heads import is_head
 from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
+from evenkeel.openapi import sends
 from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import (
     ContentTooLarge,
@@ -52,6 +53,9 @@ async def counters_of(request: Request) -> Counters:
 
 
 Service = Annotated[Counters, Depends(counters_of)]
+# It may be left out. A null is not nothing, but a mistake.
+OptionalIncrement = Annotated[IncrementRequest, Body(default_factory=IncrementRequest)]
+
 router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depends(strict_query)])
 
 
@@ -72,16 +76,16 @@ router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depe
         Unavailable,
     ),
 )
-async def increment(
+async def increment_counter(
     counters: Service,
     name: Name,
     key: Key,
-    body: IncrementRequest | None = None,
+    body: OptionalIncrement,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     preconditions = Preconditions.parse(if_match, if_none_match)
-    applied = await counters.increment(name, body or IncrementRequest(), preconditions, key)
+    applied = await counters.increment(name, body, preconditions, key)
     return JSONResponse({"name": name, "value": applied.value}, headers=_replayed(applied))
 
 
@@ -90,11 +94,14 @@ async def increment(
     summary="Read a counter",
     response_model=Counter,
     responses={
-        304: {"description": "still the state that If-None-Match names"},
+        200: sends("ETag"),
+        304: {"description": "still the state that If-None-Match names", **sends("ETag")},
         **responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
     },
 )
-async def read(counters: Service, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Response:
+async def read_counter(
+    counters: Service, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
+) -> Response:
     preconditions = Preconditions.parse(if_match, if_none_match)
     value = await counters.value(name)
     if preconditions.match is not None and not preconditions.match.cover(value):
@@ -124,7 +131,8 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
     summary="Set a counter; with If-Match, compare and set; with `If-None-Match: *`, only make it",
     response_model=Counter,
     responses={
-        201: {"model": Counter, "description": "there was no such counter"},
+        200: sends("ETag"),
+        201: {"model": Counter, "description": "there was no such counter", **sends("ETag")},
         **responses(
             NotACounter,
             PreconditionFailed,
@@ -137,7 +145,7 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
         ),
     },
 )
-async def put(
+async def set_counter(
     counters: Service,
     name: Name,
     body: PutRequest,
@@ -159,7 +167,7 @@ async def put(
     status_code=204,
     responses=responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, IdempotencyMismatch, Unavailable),
 )
-async def delete(
+async def delete_counter(
     counters: Service, name: Name, key: Key, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
 ) -> Response:
     applied = await counters.delete(name, Preconditions.parse(if_match, if_none_match), key)
@@ -172,7 +180,7 @@ async def delete(
     description="`Link: rel=next` leads to the following page; it is absent on the last. A page may hold less than "
     "`limit`, where many counters have just expired.",
     response_model=CounterPage,
-    responses=responses(PreconditionFailed, InvalidInput, Unavailable),
+    responses={200: sends("Link"), **responses(PreconditionFailed, InvalidInput, Unavailable)},
     dependencies=[Depends(untagged)],
 )
 async def list_counters(counters: Service, query: Annotated[ListQuery, Query()]) -> Response:
@@ -195,7 +203,7 @@ async def list_counters(counters: Service, query: Annotated[ListQuery, Query()])
     ),
     dependencies=[Depends(untagged)],
 )
-async def batch(counters: Service, body: BatchRequest, key: Key) -> Response:
+async def increment_counters(counters: Service, body: BatchRequest, key: Key) -> Response:
     outcomes = await counters.batch(body.operations, key)
     results = [
         outcome.document() if isinstance(outcome, Problem) else {"name": operation.name, "value": outcome.value}
@@ -212,7 +220,7 @@ async def batch(counters: Service, body: BatchRequest, key: Key) -> Response:
     responses=responses(CounterOverflow, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
     dependencies=[Depends(untagged)],
 )
-async def visit(request: Request, counters: Service) -> Response:
+async def count_visit(request: Request, counters: Service) -> Response:
     count = await (counters.visits() if is_head(request) else counters.visit())
     return JSONResponse({"current_count": count}, headers=NO_STORE)
 
@@ -226,7 +234,7 @@ async def visit(request: Request, counters: Service) -> Response:
     responses=responses(PreconditionFailed, InvalidInput, Unavailable),
     dependencies=[Depends(untagged)],
 )
-async def stats(counters: Service) -> Response:
+async def read_stats(counters: Service) -> Response:
     requests = await counters.requests()
     replicas = dict(sorted(requests.replicas.items()))
     return JSONResponse({"total_requests": requests.total, "replicas": replicas}, headers=NO_STORE)

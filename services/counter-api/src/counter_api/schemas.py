@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from typing_extensions import TypeAliasType
 
 from counter_api.operations import INT64_MAX, INT64_MIN
 from counter_api.series import UNITS, Unit
@@ -27,11 +28,15 @@ def _in_their_order(series: list[Unit]) -> list[Unit]:
     return [unit for unit in UNITS if unit in series]
 
 
+# The same type by a name, which generators give to theirs.
+SeriesUnit = TypeAliasType("SeriesUnit", Unit)
+
+
 class Counter(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "downloads", "value": 42}]})
 
     name: str
-    value: int = Field(description="signed 64-bit")
+    value: Int64 = Field(description="signed 64-bit")
 
 
 class CounterPage(BaseModel):
@@ -59,7 +64,7 @@ class IncrementRequest(BaseModel):
     )
 
     # Of a list given as the default, pydantic makes a deep copy each time: a quarter of what a large batch costs.
-    series: Annotated[list[Unit], Field(max_length=len(UNITS)), AfterValidator(_in_their_order)] = Field(
+    series: Annotated[list[SeriesUnit], Field(max_length=len(UNITS)), AfterValidator(_in_their_order)] = Field(
         default_factory=list, description="also add it to the present minute, hour or day (UTC) of these series"
     )
 
@@ -88,20 +93,28 @@ class BatchRequest(BaseModel):
     operations: list[BatchOperation] = Field(min_length=1, max_length=1000)
 
 
+class Problem(ProblemDocument):
+    name: str = Field("", description="The counter, where several were asked for")
+    current: Int64 | None = Field(None, description="Of 409 and 412: the value that stays; null: there is no counter")
+    series: SeriesUnit = Field("minute", description="The one whose bucket would overflow; `current` is the bucket's")
+    line: int = Field(0, ge=1, description="Of an import: the one that is wrong")
+    applied: int = Field(0, ge=0, description="Of an import: counters that were set before it")
+
+
 class BatchResults(BaseModel):
-    results: list[Counter | ProblemDocument] = Field(description="one for each operation, in their order")
+    results: list[Counter | Problem] = Field(description="one for each operation, in their order")
 
 
 class SeriesQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    unit: Unit = Field(description="which series")
+    unit: SeriesUnit = Field(description="which series")
     last: WholeNumber = Field(24, ge=1, le=1000, description="how many buckets, the present one included")
 
 
 class SeriesBucket(BaseModel):
     start: datetime
-    value: int = Field(description="signed 64-bit")
+    value: Int64 = Field(description="signed 64-bit")
 
 
 class Series(BaseModel):
@@ -114,7 +127,7 @@ class Series(BaseModel):
     )
 
     name: str
-    unit: Unit
+    unit: SeriesUnit
     data: list[SeriesBucket] = Field(description="oldest first, without gaps")
 
 

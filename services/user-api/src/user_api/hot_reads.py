@@ -47,7 +47,7 @@ NOT_PLAIN = frozenset(
 """Header fields that can change the answer; a request that has one of them goes the ordinary way."""
 
 _ROUTES = {route.name: route for route in router.routes if isinstance(route, Route)}
-_USER_ROUTE, _BATCH_ROUTE = _ROUTES["get_user"], _ROUTES["list_users"]
+_USER_ROUTE, _BATCH_ROUTE = _ROUTES["read_user"], _ROUTES["list_users"]
 _CONSTANT: tuple[Field, ...] = (
     *((name.lower().encode(), value.encode()) for name, value in PRIVATE.items()),
     (b"content-type", b"application/json"),

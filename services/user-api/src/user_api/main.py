@@ -28,6 +28,7 @@ from user_api.database import (
 from user_api.hot_reads import HotReads, ReadyUser, prepare
 from user_api.idempotency import Pruner
 from user_api.routes import router
+from user_api.schemas import Problem
 from user_api.service import SHAPE, UserService, loader
 from user_api.settings import Settings
 from user_api.storage import UserStorage
@@ -112,6 +113,8 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
         replica=settings.replica_name,
         registry=registry,
         ahead=HotReads if hot_reads else None,
+        tags={"users": "Users in PostgreSQL, read through the cache"},
+        problem_document=Problem,
     )
     app.include_router(router)
     return app

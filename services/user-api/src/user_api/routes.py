@@ -9,6 +9,7 @@ from evenkeel.bodies import StrictBody, takes_merge_patch
 from evenkeel.cache import Answer, Entry, cache_status
 from evenkeel.etags import etag
 from evenkeel.idempotency import REPLAYED, Caller, IdempotencyKey, IdempotencyMismatch
+from evenkeel.openapi import sends
 from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import (
     ContentTooLarge,
@@ -38,8 +39,7 @@ IfNoneMatch = Annotated[
     str | None, Header(description="Only if the user is in no state that these entity tags name; else 304, or 412")
 ]
 
-_ETAG = {"ETag": {"description": "Names this state of this user, and no other; opaque", "schema": {"type": "string"}}}
-_CACHED = _ETAG | {"Cache-Status": {"description": "RFC 9211: what each tier did", "schema": {"type": "string"}}}
+_CACHED = sends("ETag", "Cache-Status")
 
 # Personal data: a browser may keep its own copy, to be confirmed by ETag; a shared cache may not.
 PRIVATE = {"Cache-Control": "private, no-cache"}
@@ -59,7 +59,7 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
         IdempotencyMismatch,
         Unavailable,
     )
-    | {201: {"headers": _ETAG}},
+    | {201: sends("Location", "ETag")},
     dependencies=[Depends(untagged)],
 )
 async def create_user(
@@ -75,9 +75,13 @@ async def create_user(
     summary="List users in the order of their ids, read up to 100 by id, or one by e-mail address",
     description="`Cache-Control` and `Min-Version` are about a read by `email`. So are preconditions: lists have no "
     "entity tags, so `If-Match` is 412 there unless it is `*`, and `If-None-Match` has no effect.",
-    response_model=UserPage | UserBatch | UserAnswer,
+    # A page last: what is a batch is a page as well, to those who take the first that fits.
+    response_model=UserBatch | UserAnswer | UserPage,
     responses=responses(UserNotFound, VersionMismatch, StateMismatch, InvalidInput, Unavailable)
-    | {304: {"description": "The user is in the state that you have", "headers": _CACHED}},
+    | {
+        200: sends("Link", "ETag", "Cache-Status"),
+        304: {"description": "The user is in the state that you have", **_CACHED},
+    },
 )
 async def list_users(
     request: Request,
@@ -106,9 +110,9 @@ async def list_users(
     summary="Read a user",
     response_model=UserAnswer,
     responses=responses(UserNotFound, VersionMismatch, StateMismatch, InvalidInput, Unavailable)
-    | {200: {"headers": _CACHED}, 304: {"description": "The user is in the state that you have", "headers": _CACHED}},
+    | {200: _CACHED, 304: {"description": "The user is in the state that you have", **_CACHED}},
 )
-async def get_user(
+async def read_user(
     request: Request,
     user_id: UserIdPath,
     cache_control: CacheControl = None,
@@ -136,10 +140,10 @@ async def get_user(
         IdempotencyMismatch,
         Unavailable,
     )
-    | {200: {"headers": _ETAG}},
+    | {200: sends("ETag")},
     openapi_extra=takes_merge_patch(UserPatch),
 )
-async def patch_user(
+async def change_user(
     request: Request,
     user_id: UserIdPath,
     patch: UserPatch,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from evenkeel.problems import ProblemDocument
 from evenkeel.query_parameters import plain_decimal
 from evenkeel.readable import READABLE
 
@@ -13,8 +14,8 @@ MAX_BATCH = 100
 MAX_PAGE = 1000
 
 
-UserId = Annotated[int, BeforeValidator(plain_decimal), Field(ge=1, le=MAX_ID, examples=[1])]
-Version = Annotated[int, BeforeValidator(plain_decimal), Field(ge=1, le=MAX_ID)]
+UserId = Annotated[int, Field(ge=1, le=MAX_ID, examples=[1]), BeforeValidator(plain_decimal)]
+Version = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_decimal)]
 
 # The pattern of <input type=email> (WHATWG HTML, 4.10.5.1.5): what people's addresses look like, intranets included.
 _EMAIL = (
@@ -41,7 +42,7 @@ class User(BaseModel):
     id: UserId
     email: Email
     name: Name
-    version: int = Field(ge=1, description="1 at first, one more with every change", examples=[1])
+    version: int = Field(ge=1, le=MAX_ID, description="1 at first, one more with every change", examples=[1])
     created_at: datetime
     updated_at: datetime
 
@@ -61,6 +62,10 @@ class UserPatch(BaseModel):
     # A factory keeps the default, which nothing reads, out of the OpenAPI document.
     email: Email = Field(default_factory=str)
     name: Name = Field(default_factory=str)
+
+
+class Problem(ProblemDocument):
+    current: Version = Field(1, description="Of `precondition-failed`: the version that the user has")
 
 
 class UserAnswer(BaseModel):
@@ -109,7 +114,7 @@ class ListQuery(BaseModel):
     email: Email | None = Field(
         None, description="The one user who has this address, in any letter case", examples=["ada@example.com"]
     )
-    limit: Annotated[int, BeforeValidator(plain_decimal), Field(ge=1, le=MAX_PAGE)] | None = Field(
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(plain_decimal)] | None = Field(
         None, description="Users on a page; 100 by default"
     )
     after: UserId | None = Field(None, description="The page begins behind this id")

@@ -46,5 +46,7 @@ the client connects again, as browsers do by themselves, and is told what it has
         **responses(NotACounter, PreconditionFailed, InvalidInput, Unavailable, TooManyStreams),
     },
 )
-async def events(feed: Annotated[Feed, Depends(feed_of)], name: Name, last_event_id: LastEventId = None) -> Response:
+async def watch_counter(
+    feed: Annotated[Feed, Depends(feed_of)], name: Name, last_event_id: LastEventId = None
+) -> Response:
     return EventStream(feed, name, last_event_id)

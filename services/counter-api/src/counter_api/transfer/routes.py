@@ -30,7 +30,8 @@ from evenkeel.problems import (
 
 NDJSON = "application/x-ndjson"
 EXAMPLE = '{"name":"downloads","value":42}\n{"name":"session:1","value":1,"ttl":60}\n'
-_CONTENT = {NDJSON: {"schema": {"type": "string"}, "example": EXAMPLE}}
+# Bytes to a generated client, which can then send and keep more than fits into its memory.
+_CONTENT = {NDJSON: {"schema": {"type": "string", "format": "binary"}, "example": EXAMPLE}}
 
 
 class ExportQuery(BaseModel):
