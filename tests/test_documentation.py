@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
     for path in (
-        *(ROOT / name for name in ("README.md", "gateway/README.md", "deploy/k8s/README.md")),
-        *sorted((ROOT / "docs").glob("*.md")),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "libs/evenkeel/README.md")),
+        *(ROOT / name for name in ("gateway/README.md", "deploy/k8s/README.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
     )
 }
 OPERATIONS = PAGES["docs/operations.md"]
