@@ -1,4 +1,4 @@
-"""The protocol of section 4 of DESIGN.md as an explicit-state model, for one key: what is in Redis, and who changes it.
+"""The protocol of docs/coherence.md as an explicit-state model, for one key: what is in Redis, and who changes it.
 
 A model is a state and the steps that are possible in it, each as small as what happens at once in reality: a commit, a
 script in Redis, a statement in PostgreSQL. Everything between two steps may take for ever, so whoever has a step left

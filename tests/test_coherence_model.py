@@ -1,4 +1,4 @@
-"""Section 4's protocol holds in every order of events, and each of its safeguards is needed. `pytest -s` shows how."""
+"""The cache's protocol holds in every order of events, and needs each of its safeguards. `pytest -s` shows how."""
 
 from functools import cache
 

@@ -73,7 +73,7 @@ def holds(preconditions: Preconditions, current: int | None) -> bool:
 
 
 class Model:
-    """What DESIGN says, without a thought of how."""
+    """What docs/counters.md promises, in the simplest code."""
 
     def __init__(self) -> None:
         self.values: dict[str, int] = {}

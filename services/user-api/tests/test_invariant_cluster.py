@@ -1,4 +1,4 @@
-"""Invariant 1 on a Redis Cluster: the cache's slot moves to another node, and the node that has it dies."""
+"""Promise 1 of docs/coherence.md on a Redis Cluster: the cache's slot moves to another node, whose server dies."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Invariant 1 when replicas are killed or frozen: a writer at the worst moment, the owner of the relay at any."""
+"""Promise 1 of docs/coherence.md when replicas die or freeze: a writer at the worst moment, the relay at any."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Invariant 1 when a replica that lacks the last deletes becomes the primary, behind the same address."""
+"""Promise 1 of docs/coherence.md when a Redis replica that lacks the last deletes becomes the primary."""
 
 import asyncio
 from collections.abc import AsyncIterator

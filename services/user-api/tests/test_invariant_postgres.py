@@ -1,4 +1,4 @@
-"""Invariant 1 and its one exception: without PostgreSQL an old answer is better than none, and is marked as stale."""
+"""Promise 1 of docs/coherence.md and its one exception: without PostgreSQL an old answer is served, marked stale."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Invariant 1 while Redis is frozen, dies, is emptied, or holds a state that says nothing about this database."""
+"""Promise 1 of docs/coherence.md while Redis is frozen, dies, is emptied, or holds the state of another database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Invariant 1 when Sentinel makes a replica the cache's primary, and how replicas of user-api find it."""
+"""Promise 1 of docs/coherence.md when Sentinel makes a replica the primary, and how user-api finds it."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Invariant 1 for changes that no replica makes: SQL by hand, whatever the statement, and however long it is open."""
+"""Promise 1 of docs/coherence.md for SQL by hand: any statement, however long its transaction stays open."""
 
 import asyncio
 import os

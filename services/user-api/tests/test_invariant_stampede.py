@@ -1,4 +1,4 @@
-"""Invariant 3: readers of a cold or expired key, however many and through however many replicas, cause one query."""
+"""Promise 3 of docs/coherence.md: any number of readers of a cold or expired key cause one query."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Invariant 1 for process memory when the connection that brings the invalidations is half-open, slow, cut or shaken.
+"""Promise 1 of docs/coherence.md for process memory when the connection of the invalidations is half-open, slow or cut.
 
 Each replica has a way to Redis of its own that a test can damage; changes are made where nothing is.
 """

@@ -1,4 +1,4 @@
-"""Invariant 2: without faults what was written is read, through the same replica at once, by Min-Version by all."""
+"""Promise 2 of docs/coherence.md: without faults a write is read at once by its replica, by Min-Version by all."""
 
 import asyncio
 import json
@@ -97,7 +97,7 @@ async def test_reads_follow_writes(serve: Serve, database_url: str) -> None:
 async def test_nobody_is_taken_for_another_and_nothing_personal_is_in_redis(
     serve: Serve, database_url: str, cache_url: str
 ) -> None:
-    """Invariant 4: in what Redis is sent, and in what it keeps."""
+    """Promise 4: neither in what is sent to Redis, nor in what Redis keeps."""
     async with (
         fleet(serve, {}, {}, {"cache_tiers": "redis"}) as replicas,
         Redis.from_url(cache_url) as redis,

@@ -9,7 +9,7 @@ from typing import Any
 from stack.verify.staleness import quantile
 
 PROMISE = 2.0
-"""Seconds after a commit in which an answer that is given as fresh may lack it (DESIGN section 4, invariant 1)."""
+"""Seconds after a commit in which a fresh answer may lack it: the first promise of docs/coherence.md."""
 
 EXAMPLES = 5
 """Broken promises that a phase describes; the others are only counted."""
