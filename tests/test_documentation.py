@@ -101,6 +101,16 @@ def test_links(page: str) -> None:
             assert heading in _anchors(path.read_text()), target
 
 
+def test_every_page_is_linked() -> None:
+    """From another page, so that a reader who starts at the README finds it."""
+    linked = {
+        ((ROOT / page).parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#:]+)[)#]", PAGES[page])
+    }
+    assert [page for page in PAGES if page != "README.md" and ROOT / page not in linked] == []
+
+
 def _anchors(page: str) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
