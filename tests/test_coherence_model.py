@@ -33,7 +33,7 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
             id="three transactions",
             marks=pytest.mark.slow,
         ),
-        pytest.param(AS_IT_IS, Bounds(fills=1, relays=2, writers=False), id="two relays"),
+        pytest.param(AS_IT_IS, Bounds(fills=1, relays=2, writers=False), id="two relays", marks=pytest.mark.slow),
         pytest.param(AS_IT_IS, Bounds(fills=1, failovers=1, writers=False), id="failover", marks=pytest.mark.slow),
         pytest.param(AS_IT_IS, Bounds(transactions=1, failovers=1), id="failover, two fills at a time"),
         pytest.param(

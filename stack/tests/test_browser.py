@@ -203,6 +203,7 @@ async def test_a_page_that_the_gateway_names_reads_and_writes(friendly: Scene) -
     await page.close()
 
 
+@pytest.mark.slow
 async def test_another_page_does_not(friendly: Scene) -> None:
     before = await friendly.counters()
     page = await friendly.page("127.0.0.1")

@@ -92,6 +92,7 @@ def test_reload_and_status(closed: Stack) -> None:
     assert closed.status().keys() == {"gateway", "processes"}
 
 
+@pytest.mark.slow
 def test_access_control_is_switched_off_while_it_runs(closed: Stack) -> None:
     assert "Access control is off" in closed.run("up", "--access", "open")
     assert httpx.get(f"{closed.gateway}/stats").status_code == 200

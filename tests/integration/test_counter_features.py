@@ -82,6 +82,7 @@ async def test_events_come_from_every_replica_to_every_client(client: httpx.Asyn
         task.cancel()
 
 
+@pytest.mark.slow
 async def test_streams_outlive_a_rolling_restart_and_do_not_hold_it_up(
     stack: "Stack", client: httpx.AsyncClient, source: EventSource, name: str
 ) -> None:
@@ -181,6 +182,7 @@ async def test_a_bad_line_is_answered_before_the_body_has_ended(
     assert (await client.get(f"/v1/counters/{name}:2")).json()["value"] == 2
 
 
+@pytest.mark.slow
 async def test_an_import_outlives_its_replica(stack: "Stack", client: httpx.AsyncClient, name: str) -> None:
     """The gateway cannot send again what it has not kept, so the client does, and nothing is set twice."""
     arrived = asyncio.Event()

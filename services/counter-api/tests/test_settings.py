@@ -82,6 +82,7 @@ def test_wrong_arguments() -> None:
     assert ended.stderr.startswith("usage: counter-api ")
 
 
+@pytest.mark.slow
 def test_memory_store_refuses_to_be_one_of_several_workers() -> None:
     arguments = ["counter_api.main:create_app", "--factory", "--workers", "2", "--port", str(free_port())]
     ended = run("uvicorn", *arguments, COUNTER_API_STORE="memory")

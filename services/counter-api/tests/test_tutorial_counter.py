@@ -73,6 +73,7 @@ def test_global_variable_miscounts_in_two_processes() -> None:
         assert visits(clients) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
+@pytest.mark.slow
 def test_redis_counts_right_in_two_processes(counters_url: str) -> None:
     with processes(2, {"COUNTER_API_REDIS_URL": counters_url}) as clients:
         assert visits(clients) == list(range(1, 11))

@@ -103,6 +103,21 @@ async def test_stale_entry_serves_while_one_reader_refreshes_it(serve: Serve, qu
         assert len(queries) == 1
 
 
+async def test_many_readers_of_a_cold_key_through_two_replicas_cause_one_query(
+    serve: Serve, queries: list[str]
+) -> None:
+    """Invariant 3, in small; test_invariant_stampede.py has it with replicas of their own and expired keys."""
+    async with serve(replica_name="replica-a") as one, serve(replica_name="replica-b") as two:
+        for attempt in range(1, 6):  # on a busy machine readers may have waited too long for the one who fills
+            await create(one, email=f"u{attempt}@example.com")
+            queries.clear()
+            answers = await asyncio.gather(*(client.get(f"/v1/users/{attempt}") for client in (one, two) * 50))
+            assert {answer.status_code for answer in answers} == {200}
+            if len(queries) == 1:
+                break
+        assert len(queries) == 1
+
+
 async def test_memory_cache_with_ttl(serve: Serve) -> None:
     async with serve(cache_tiers="memory", memory_ttl=0.3) as client:
         await create(client)

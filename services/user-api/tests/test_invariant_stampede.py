@@ -19,18 +19,20 @@ from user_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
+REPLICAS = 4
+READERS = 2000
 MEMORY_TTL = 1.0
 ATTEMPTS = 4
 
 
 @asynccontextmanager
-async def crowd(readers: int, replicas: list[str]) -> AsyncIterator[list[Connection]]:
+async def crowd(replicas: list[str]) -> AsyncIterator[list[Connection]]:
     """The readers, spread over the replicas and connected."""
     async with AsyncExitStack() as stack:
-        connections = [Connection(replicas[number % len(replicas)]) for number in range(readers)]
+        connections = [Connection(replicas[number % len(replicas)]) for number in range(READERS)]
         for connection in connections:
             stack.callback(connection.close)
-        for begin in range(0, readers, 100):
+        for begin in range(0, READERS, 100):
             await asyncio.gather(*(one.request("GET", "/livez") for one in connections[begin : begin + 100]))
         yield connections
 
@@ -52,15 +54,15 @@ async def read_at_once(connections: list[Connection], ids: list[int]) -> bool:
     return in_time and not any("redis; fwd=bypass" in reply.headers["cache-status"] for reply in replies)
 
 
-@pytest.mark.parametrize(("others", "readers"), [(2, 500), pytest.param(4, 2000, marks=pytest.mark.slow)])
+@pytest.mark.slow
 async def test_one_query_for_each_key(
-    make_settings: Callable[..., Settings], database_url: str, cache_url: str, tmp_path: Path, others: int, readers: int
+    make_settings: Callable[..., Settings], database_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     """Of a cold key, of the same key when it has expired in all tiers, and of 200 cold keys."""
     queries = tmp_path / "queries"
     replicas = [
         Replica(make_settings(replica_name=f"replica-{number}", memory_ttl=MEMORY_TTL), tmp_path, counting(queries))
-        for number in range(1 + others)
+        for number in range(1 + REPLICAS)
     ]
     async with AsyncExitStack() as stack:
         for replica in replicas:
@@ -71,7 +73,7 @@ async def test_one_query_for_each_key(
         urls = [replica.url for replica in replicas[1:]]
         redis = await stack.enter_async_context(Redis.from_url(cache_url))
         witness = await stack.enter_async_context(witnessing(database_url, urls))
-        connections = await stack.enter_async_context(crowd(readers, urls))
+        connections = await stack.enter_async_context(crowd(urls))
 
         await witness.sql.execute(
             "INSERT INTO users (email, name) SELECT n || '@example.com', 'somebody' FROM generate_series(1, 1000) AS n"
@@ -94,7 +96,7 @@ async def test_one_query_for_each_key(
                 await asyncio.sleep(2 * MEMORY_TTL)  # memory has let go; and after the rush all is trusted again
                 before = queries.stat().st_size if queries.exists() else 0
                 # A machine that is too busy for all of them is asked by fewer.
-                if await read_at_once(connections[: readers // 2**attempt], ids):
+                if await read_at_once(connections[: READERS // 2**attempt], ids):
                     assert queries.stat().st_size - before == len(ids)
                     break
             else:

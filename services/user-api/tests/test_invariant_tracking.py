@@ -77,6 +77,7 @@ async def test_slow(serve: Serve, database_url: str, ways: list[Proxy]) -> None:
         await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_cut_and_made_again(serve: Serve, database_url: str, ways: list[Proxy]) -> None:
     """The push falls into the gap."""
     cut, refused, *_ = ways

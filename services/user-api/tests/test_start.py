@@ -17,6 +17,7 @@ from tests.proxy import proxied
 from tests.serving import Serve, until_ready
 
 from stack.layout import free_port
+from user_api.cli import main
 from user_api.main import create_app
 from user_api.migrate import alembic_config, migrate
 from user_api.schema_version import REVISIONS
@@ -86,10 +87,12 @@ def test_a_wrong_setting_is_one_line_and_status_2() -> None:
     assert ended.stderr.count("\n") == 1
 
 
-def test_unknown_command_is_refused() -> None:
-    ended = subprocess.run([COMMAND, "sevre"], capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == 2
-    assert "invalid choice: 'sevre'" in ended.stderr
+def test_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["user-api", "sevre"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "invalid choice: 'sevre'" in capsys.readouterr().err
 
 
 @pytest.mark.anyio
