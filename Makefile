@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PROJECTS := libs/evenkeel services/user-api services/counter-api stack
+PROJECTS := libs/evenkeel services/user-api services/counter-api stack verify
 UV := $(BIN)/uv --quiet
 # The hashes of wheels and source archives; never the address they came from.
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
@@ -71,7 +71,8 @@ k8s-load: ## give them to the cluster that kubectl talks to: kind, minikube, k3s
 	@deploy/k8s/load-images evenkeel/user-api:dev evenkeel/counter-api:dev evenkeel/gateway:dev
 
 lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
-	@$(LOCK) --python-version 3.11 --group dev $(patsubst %,--no-emit-package=%,$(notdir $(PROJECTS)) evenkeel-stack) \
+	@$(LOCK) --python-version 3.11 --group dev \
+	  $(patsubst %,--no-emit-package=%,$(notdir $(PROJECTS)) evenkeel-stack evenkeel-verify) \
 	  $(PROJECTS:%=%/pyproject.toml) --output-file requirements.lock
 	@for service in user-api counter-api; do \
 	  $(LOCK) --python-version 3.13 --no-emit-package=evenkeel services/$$service/pyproject.toml \

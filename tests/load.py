@@ -1,5 +1,5 @@
 """Cheap connections for tests that send thousands of requests."""
 
-from stack.verify.connection import Connection, Reply
+from verify.connection import Connection, Reply
 
 __all__ = ["Connection", "Reply"]

@@ -1,5 +1,6 @@
 """What the documentation names exists: targets, commands with their flags, services, settings, metrics, files."""
 
+import argparse
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ import pytest
 import yaml
 
 import counter_api.settings
+import stack.cli
 import user_api.settings
-from stack.cli import _parser
+import verify.cli
 from stack.options import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
@@ -51,14 +53,25 @@ def test_make_targets() -> None:
     assert named <= targets
 
 
-@pytest.mark.parametrize(
-    "line",
-    sorted(line for line in _everywhere(r"(?:^|[ (])(?:\.venv/bin/)?stack( [a-z].*)") if not line.startswith(" up/")),
-)
+def _lines(program: str) -> list[str]:
+    lines = _everywhere(rf"(?:^|[ (])(?:\.venv/bin/)?{program}( [a-z].*)")
+    return sorted(line for line in lines if not line.startswith(" up/"))
+
+
+@pytest.mark.parametrize("line", _lines("stack"))
 def test_stack_commands(line: str) -> None:
     """Parsed as they would be, up to the end of the command."""
+    _parse(stack.cli.parser(), line)
+
+
+@pytest.mark.parametrize("line", _lines("verify"))
+def test_verify_commands(line: str) -> None:
+    _parse(verify.cli.parser(), line)
+
+
+def _parse(parser: argparse.ArgumentParser, line: str) -> None:
     words = shlex.split(re.split(r"[|)]", line)[0], comments=True)
-    _parser().parse_args(words)
+    parser.parse_args(words)
 
 
 def test_settings() -> None:

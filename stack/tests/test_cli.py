@@ -41,15 +41,6 @@ def _run(directory: Path, *arguments: str, **environment: str) -> subprocess.Com
         (["scale", "order-api", "1"], {}),
         (["restart", "postgres"], {}),
         (["logs", "nobody"], {}),
-        (["verify-cache", "--seconds", "0"], {}),
-        (["verify-cache", "--faults", "flood"], {}),
-        (["verify-cache", "--target", "http://127.0.0.1:1", "--faults", "kill-redis"], {}),
-        (["verify-cache", "--target", "127.0.0.1:80"], {}),
-        (["verify-counters", "--operations", "many"], {}),
-        (["verify-counters", "--clients", "0"], {}),
-        (["verify-counters", "--faults", "kill-postgres"], {}),
-        (["verify-counters", "--target", "http://127.0.0.1:1", "--faults", "kill-redis"], {}),
-        (["verify-counters", "--target", "https://127.0.0.1:1"], {}),
         (["dance"], {}),
         ([], {}),
     ],
@@ -66,8 +57,6 @@ def test_wrong_usage_is_one_line_and_status_2(
 def test_nothing_runs(tmp_path: Path) -> None:
     status = _run(tmp_path, "status")
     assert (status.returncode, status.stderr) == (1, "stack: the stack is not running: `make up` starts it\n")
-    verification = _run(tmp_path, "verify-cache")
-    assert (verification.returncode, verification.stderr) == (1, status.stderr)
     status = _run(tmp_path, "status", "--json")
     assert (status.returncode, status.stdout) == (1, '{"gateway": null, "processes": []}\n')
     assert _run(tmp_path, "down").returncode == 0

@@ -23,6 +23,7 @@ from tests.servers import Servers, backend
 from stack.layout import free_port
 
 STACK = str(Path(sys.executable).with_name("stack"))
+VERIFY = str(Path(sys.executable).with_name("verify"))
 REPLICAS = 3
 WITH_SIDECARS_TOO = {"test_smoke", "test_replicas"}
 
@@ -34,8 +35,14 @@ class Stack:
     directory: Path
 
     def run(self, *arguments: str) -> str:
+        return self._run(STACK, *arguments)
+
+    def verify(self, *arguments: str) -> str:
+        return self._run(VERIFY, *arguments)
+
+    def _run(self, program: str, *arguments: str) -> str:
         ended = subprocess.run(
-            [STACK, "--directory", str(self.directory), *arguments],
+            [program, "--directory", str(self.directory), *arguments],
             env={
                 name: value
                 for name, value in os.environ.items()

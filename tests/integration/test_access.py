@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.integration.conftest import STACK, Stack
+from tests.integration.conftest import VERIFY, Stack
 from tests.problems import problem
 
 from stack.layout import free_port
@@ -66,16 +66,16 @@ def test_keys_are_rotated_while_it_runs(closed: Stack) -> None:
 
 
 def test_the_verifiers_bring_their_own_tokens(closed: Stack) -> None:
-    counters = closed.run("verify-counters", "--faults", "none,disconnects", "--operations", "200", "--json")
-    users = closed.run("verify-cache", "--faults", "none", "--seconds", "1", "--users", "20", "--json")
+    counters = closed.verify("counters", "--faults", "none,disconnects", "--operations", "200", "--json")
+    users = closed.verify("cache", "--faults", "none", "--seconds", "1", "--users", "20", "--json")
     for found in map(json.loads, (counters, users)):
         assert found["ok"]
         assert all(not phase["problems"] for phase in found["phases"])
 
 
 def test_a_verifier_from_elsewhere_takes_the_token_that_it_is_given(closed: Stack) -> None:
-    arguments = ("verify-counters", "--target", closed.gateway, "--faults", "none", "--operations", "100")
-    command = [STACK, "--directory", str(closed.directory), *arguments]
+    arguments = ("counters", "--target", closed.gateway, "--faults", "none", "--operations", "100")
+    command = [VERIFY, "--directory", str(closed.directory), *arguments]
     token = closed.run("token", "counters:read", "counters:write").strip()
     for given, status in (({}, 1), ({"ACCESS_TOKEN": token}, 0)):
         ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""`stack verify-cache` on a stack of its own, every process of which it can break."""
+"""`verify cache` on a stack of its own, every process of which it can break."""
 
 import asyncio
 import json
@@ -8,12 +8,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.integration.conftest import STACK, Stack
+from tests.integration.conftest import VERIFY, Stack
 from tests.users import count
 
 from stack.layout import free_port
-from stack.verify.faults import FAULTS
-from stack.verify.scenarios import SCENARIOS
+from verify.cache.phases import PHASES
 
 SCHEMA = """
 SELECT 'table', relname, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -51,7 +50,7 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _verify(stack: Stack, *arguments: str) -> tuple[int, dict[str, Any]]:
     ended = subprocess.run(
-        [STACK, "--directory", str(stack.directory), "verify-cache", "--json", *arguments],
+        [VERIFY, "--directory", str(stack.directory), "cache", "--json", *arguments],
         stdout=subprocess.PIPE,
         check=False,
         timeout=600,
@@ -76,7 +75,7 @@ def _postgres(stack: Stack) -> str:
 def test_no_promise_is_broken_whatever_breaks(breakable: Stack) -> None:
     status, document = _verify(breakable, "--seconds", "3")
     phases = {phase["phase"]: phase for phase in document["phases"]}
-    assert {name: phase["problems"] for name, phase in phases.items()} == {name: [] for name in [*FAULTS, *SCENARIOS]}
+    assert {name: phase["problems"] for name, phase in phases.items()} == {name: [] for name in PHASES.disruptions}
     assert (status, document["ok"]) == (0, True)
     calm = phases["none"]
     assert calm["own_reads"] > 0

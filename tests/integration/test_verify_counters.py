@@ -1,4 +1,4 @@
-"""`stack verify-counters` on a stack of its own, whose counters' Redis it may break."""
+"""`verify counters` on a stack of its own, whose counters' Redis it may break."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.integration.conftest import STACK, Stack
+from tests.integration.conftest import VERIFY, Stack
 
 from stack.layout import free_port
 
@@ -26,7 +26,7 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.mark.slow
 def test_nothing_is_lost_or_doubled_whatever_breaks(breakable: Stack) -> None:
-    found = json.loads(breakable.run("verify-counters", "--operations", "1000", "--clients", "16", "--json"))
+    found = json.loads(breakable.verify("counters", "--operations", "1000", "--clients", "16", "--json"))
     assert [phase["phase"] for phase in found["phases"]] == ["none", "disconnects", *FAULTS]
     for phase in found["phases"]:
         assert (phase["problems"], phase["examples"]) == ([], [])
@@ -39,9 +39,9 @@ def test_nothing_is_lost_or_doubled_whatever_breaks(breakable: Stack) -> None:
 @pytest.mark.slow
 def test_a_fault_that_cannot_be_injected_is_a_failure(stack: Stack) -> None:
     """The session's servers are not that stack's own processes."""
-    arguments = ("verify-counters", "--faults", "kill-redis", "--operations", "100", "--json")
+    arguments = ("counters", "--faults", "kill-redis", "--operations", "100", "--json")
     ended = subprocess.run(
-        [STACK, "--directory", stack.directory, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [VERIFY, "--directory", stack.directory, *arguments], capture_output=True, text=True, check=False, timeout=60
     )
     [phase] = json.loads(ended.stdout)["phases"]
     assert (ended.returncode, phase["injected"], phase["breaches"]) == (1, 0, {})

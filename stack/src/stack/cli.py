@@ -5,18 +5,16 @@ import contextlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import psutil
 
-from stack import control, daemon, logs, status, tokens
+from stack import console, control, daemon, logs, status, tokens
 from stack.access import CHOICES, DEFAULT
 from stack.errors import StackError, UsageError
 from stack.files import write_json
-from stack.layout import Layout, repository_root
+from stack.layout import Layout
 from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, MAX_REPLICAS, Options, whole_number
 from stack.services import SERVICES
 from stack.signing_keys import SigningKeys
@@ -25,22 +23,9 @@ from stack.state import State
 # For a supervisor that hangs; stopping everything takes a few seconds.
 DOWN_TIMEOUT = 90.0
 
-ELSEWHERE = "verify this deployment instead, breaking nothing; if it asks for a token, with the one in ACCESS_TOKEN"
-
 
 def main() -> None:
-    """Run one command; exits with 0, 1 for what failed, 2 for what was asked wrongly."""
-    try:
-        arguments = _parser().parse_args()
-        sys.exit(arguments.run(_layout(arguments.directory), arguments))
-    except StackError as error:
-        sys.stderr.write(f"stack: {error}\n")
-        sys.exit(error.exit_status)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    console.main(parser())
 
 
 def up(layout: Layout, arguments: argparse.Namespace) -> int:
@@ -48,10 +33,10 @@ def up(layout: Layout, arguments: argparse.Namespace) -> int:
     layout.make()
     request = {"command": "up", "options": options.as_dict()}
     try:
-        answer = control.ask(_control_socket(layout), request)
+        answer = control.ask(console.control_socket(layout), request)
     except control.NotRunningError:
         answer = _launch_and_ask(layout, request)
-    _print(status.welcome(answer))
+    console.write(status.welcome(answer))
     return 0
 
 
@@ -64,7 +49,7 @@ def down(layout: Layout, arguments: argparse.Namespace) -> int:
 
 def show_status(layout: Layout, arguments: argparse.Namespace) -> int:
     try:
-        answer = control.ask(_control_socket(layout), {"command": "status"}, timeout=30)
+        answer = control.ask(console.control_socket(layout), {"command": "status"}, timeout=30)
     except control.NotRunningError:
         if not arguments.json:
             if orphans := State(layout.state).orphans():
@@ -73,28 +58,28 @@ def show_status(layout: Layout, arguments: argparse.Namespace) -> int:
                     f"the supervisor is gone, and nobody watches {names}: `make up` or `make down`"
                 ) from None
             raise
-        _print(json.dumps({"gateway": None, "processes": []}))
+        console.write(json.dumps({"gateway": None, "processes": []}))
         return 1
-    _print(json.dumps(answer, indent=1) if arguments.json else status.table(answer))
+    console.write(json.dumps(answer, indent=1) if arguments.json else status.table(answer))
     return 0
 
 
 def scale(layout: Layout, arguments: argparse.Namespace) -> int:
     count = whole_number("the number of replicas", arguments.count, 0, MAX_REPLICAS)
     request = {"command": "scale", "service": arguments.service, "count": count}
-    _print(status.table(control.ask(_control_socket(layout), request)))
+    console.write(status.table(control.ask(console.control_socket(layout), request)))
     return 0
 
 
 def restart(layout: Layout, arguments: argparse.Namespace) -> int:
     request = {"command": "restart", "service": arguments.service}
-    _print(status.table(control.ask(_control_socket(layout), request)))
+    console.write(status.table(control.ask(console.control_socket(layout), request)))
     return 0
 
 
 def reload(layout: Layout, arguments: argparse.Namespace) -> int:
     request = {"command": "reload", "service": arguments.service}
-    _print(status.table(control.ask(_control_socket(layout), request)))
+    console.write(status.table(control.ask(console.control_socket(layout), request)))
     return 0
 
 
@@ -104,28 +89,16 @@ def token(layout: Layout, arguments: argparse.Namespace) -> int:
     text = tokens.mint(keys, arguments.scopes, lifetime=lifetime, subject=arguments.subject)
     if arguments.jwks:
         write_json(Path(arguments.jwks), keys.public(), mode=0o644)
-    _print(text)
+    console.write(text)
     return 0
 
 
 def rotate_keys(layout: Layout, _: argparse.Namespace) -> int:
     SigningKeys.rotate(_signing_keys(layout))
     with contextlib.suppress(control.NotRunningError):
-        control.ask(_control_socket(layout), {"command": "reload", "service": "gateway"})
-    _print("tokens are signed with a new key; those of the key before stay valid until the next rotation")
+        control.ask(console.control_socket(layout), {"command": "reload", "service": "gateway"})
+    console.write("tokens are signed with a new key; those of the key before stay valid until the next rotation")
     return 0
-
-
-def verify_cache(layout: Layout, arguments: argparse.Namespace) -> int:
-    from stack.verify import command  # noqa: PLC0415 (brings a PostgreSQL client along, which no other command needs)
-
-    return command.run(_control_socket(layout), arguments, _mint_all(layout))
-
-
-def verify_counters(layout: Layout, arguments: argparse.Namespace) -> int:
-    from stack.verify_counters import command  # noqa: PLC0415 (as above)
-
-    return command.run(_control_socket(layout), arguments, _mint_all(layout))
 
 
 def show_logs(layout: Layout, arguments: argparse.Namespace) -> int:
@@ -165,7 +138,7 @@ def _stop(layout: Layout) -> None:
     """Stop what runs; returns when the supervisor is gone, too."""
     supervisor = State(layout.state).supervisor_process()
     try:
-        answer = control.ask(_control_socket(layout), {"command": "down"}, timeout=DOWN_TIMEOUT)
+        answer = control.ask(console.control_socket(layout), {"command": "down"}, timeout=DOWN_TIMEOUT)
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(answer["pid"]).wait(DOWN_TIMEOUT)
     except control.NotRunningError:
@@ -176,7 +149,7 @@ def _stop(layout: Layout) -> None:
             supervisor.wait(DOWN_TIMEOUT)
     if layout.state.exists():
         for name in daemon.clean_up(layout):
-            _print(f"{name} was left by a supervisor that had been killed, and is stopped now")
+            console.write(f"{name} was left by a supervisor that had been killed, and is stopped now")
 
 
 def _delete(layout: Layout) -> None:
@@ -200,40 +173,14 @@ def _signing_keys(layout: Layout) -> Path:
     return layout.signing_keys
 
 
-def _mint_all(layout: Layout) -> Callable[[], str]:
-    return lambda: tokens.mint(SigningKeys.load_or_create(layout.signing_keys), tokens.SCOPES)
-
-
-def _control_socket(layout: Layout) -> Path:
-    """Where the running supervisor listens, even if TMPDIR has changed since."""
-    recorded = State(layout.state).control_socket
-    return Path(recorded) if recorded else layout.control_socket
-
-
-def _layout(directory: str | None) -> Layout:
-    repository = repository_root()
-    chosen = directory or os.environ.get("STACK_DIRECTORY")
-    return Layout(Path(chosen).expanduser().resolve() if chosen else repository / ".stack", repository)
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 def _print_log(path: Path, line: str, *, several: bool) -> None:
-    _print(f"{path.stem} | {line}" if several else line)
+    console.write(f"{path.stem} | {line}" if several else line)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} ({self.prog} --help)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="stack", description="Evenkeel on this machine: servers, replicas and gateway.")
+def parser() -> console.Parser:
+    parser = console.Parser(prog="stack", description="Evenkeel on this machine: servers, replicas and gateway.")
     parser.add_argument("--directory", help="where data and logs are kept (STACK_DIRECTORY; default: .stack)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=console.Parser)
 
     command = commands.add_parser("up", help="start everything, or bring back what has died")
     replicas = f"0 to {MAX_REPLICAS}; default {DEFAULT_REPLICAS}"
@@ -276,7 +223,6 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=restart)
 
     _add_gateway(commands)
-    _add_verifications(commands)
 
     command = commands.add_parser("logs", help="what a process has written")
     command.add_argument("name", help="of a process, or a service for all its replicas")
@@ -286,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_gateway(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_gateway(commands: "argparse._SubParsersAction[console.Parser]") -> None:
     command = commands.add_parser("reload", help="take the files in gateway/ as they are now; no request fails")
     command.add_argument("service", choices=["gateway"])
     command.set_defaults(run=reload)
@@ -302,38 +248,3 @@ def _add_gateway(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "rotate-keys", help="sign tokens with a new key; those of the key before stay valid until the next rotation"
     )
     command.set_defaults(run=rotate_keys)
-
-
-def _add_targets_and_faults(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--target",
-        metavar="URL",
-        action="append",
-        default=[],
-        help=ELSEWHERE,
-    )
-    command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
-
-
-def _add_verifications(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    command = commands.add_parser(
-        "verify-cache",
-        help="read and write users through all replicas, break things meanwhile, and say how stale answers were",
-    )
-    _add_targets_and_faults(command)
-    command.add_argument("--seconds", default="5", help="that a phase lasts at least (5)")
-    command.add_argument("--users", default="300", help="how many are made, and deleted at the end (300)")
-    command.add_argument("--reads", default="150", help="that begin in a second (150)")
-    command.add_argument("--writes", default="20", help="that begin in a second (20)")
-    command.add_argument("--json", action="store_true", help="for programs")
-    command.set_defaults(run=verify_cache)
-
-    command = commands.add_parser(
-        "verify-counters",
-        help="count and read through all replicas, break things meanwhile, and check that nothing is lost or doubled",
-    )
-    _add_targets_and_faults(command)
-    command.add_argument("--operations", default="5000", help="that each phase has at least (5000)")
-    command.add_argument("--clients", default="32", help="that ask at the same time (32)")
-    command.add_argument("--json", action="store_true", help="for programs")
-    command.set_defaults(run=verify_counters)

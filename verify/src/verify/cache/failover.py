@@ -1,0 +1,135 @@
+"""The cache's primary fails under Sentinel: a pair of servers, three Sentinels and replicas, all of our own."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from stack.errors import StackError
+from stack.files import write_atomically
+from stack.layout import free_port
+from stack.probe import redis_info, redis_pings
+from stack.process import Process, Program
+from stack.valkey import CACHE, Valkey, binary
+from verify.cache import own
+from verify.cache.own import Own
+from verify.cache.scene import Scene, idle_caches, let_it_be_read
+from verify.faults import FROZEN, stopped
+from verify.target import Target
+
+SERVICE = "cache"
+SENTINELS = 3
+REPLICAS = 2
+
+READY_WITHIN = 30.0
+"""Seconds in which the Sentinels must have found each other and the replica."""
+
+PROMOTED_WITHIN = 30.0
+"""Seconds in which they must have agreed on another primary."""
+
+# What a Sentinel says of the service in a line of INFO.
+_SEEN = re.compile(rf"name={SERVICE},status=(\w+),address=[^,]*:(\d+),slaves=(\d+),sentinels=(\d+)")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A primary, its replica and the Sentinels that watch them."""
+
+    password: str
+    port: int
+    """Of the first primary."""
+    primary: Process
+    """The first one."""
+    sentinels: Sequence[int]
+    """Their ports."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        addresses = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
+        return {
+            "USER_API_CACHE_URL": f"redis+sentinel://:{self.password}@{addresses}/{SERVICE}",
+            "USER_API_CACHE_SENTINEL_PASSWORD": self.password,
+        }
+
+    async def fail(self) -> None:
+        """Freeze the primary until another is promoted; it comes back believing to be one."""
+        await self._until("the Sentinels do not see a replica and each other", READY_WITHIN, self._complete)
+        if self.primary.pid is None:
+            raise StackError("the cache's first primary is gone")
+        async with stopped(self.primary.pid):
+            await asyncio.sleep(FROZEN)
+        await self._until("there is no other primary", PROMOTED_WITHIN, self._replaced)
+
+    async def _until(self, complaint: str, seconds: float, holds: Callable[[re.Match[str]], bool]) -> None:
+        deadline = time.monotonic() + seconds
+        for port in self.sentinels:
+            while (seen := _SEEN.search(await redis_info(port, self.password, "sentinel"))) is None or not holds(seen):
+                if time.monotonic() > deadline:
+                    raise StackError(f"{complaint} within {seconds:g} s")
+                await asyncio.sleep(0.1)
+
+    def _complete(self, seen: re.Match[str]) -> bool:
+        return seen.groups() == ("ok", str(self.port), "1", str(SENTINELS))
+
+    def _replaced(self, seen: re.Match[str]) -> bool:
+        return int(seen[2]) != self.port
+
+
+async def fail_over(scene: Scene) -> None:
+    """Replicas of their own use a cache of their own beside the stack's, on the same database."""
+    settings = scene.local.settings()
+    async with own.beside() as beside:
+        cache = await start(beside)
+        replicas = [await beside.replica_beside(scene.local, settings | cache.settings) for _ in range(REPLICAS)]
+        await _until_cached(scene, replicas)
+        await cache.fail()
+        await let_it_be_read()
+        await _until_cached(scene, replicas)
+
+
+async def start(beside: Own) -> Cache:
+    password, port = secrets.token_hex(24), free_port()
+    primary = await _server(beside, "cache-a", port, password, {})
+    await _server(beside, "cache-b", free_port(), password, {"replicaof": f"127.0.0.1 {port}"})
+    sentinels = [await _sentinel(beside, f"sentinel-{n}", password, port) for n in range(1, SENTINELS + 1)]
+    return Cache(password, port, primary, sentinels)
+
+
+async def _server(beside: Own, name: str, port: int, password: str, settings: Mapping[str, str]) -> Process:
+    server = Valkey(name, beside.directory / name, port, password, CACHE | {"primaryauth": password} | dict(settings))
+    await server.create()
+    return await beside.start(server.program())
+
+
+async def _sentinel(beside: Own, name: str, password: str, primary: int) -> int:
+    port, directory = free_port(), beside.directory / name
+    directory.mkdir()
+    settings = [
+        "bind 127.0.0.1",
+        f"port {port}",
+        f'dir "{directory}"',
+        f"requirepass {password}",
+        f"sentinel sentinel-pass {password}",
+        f"sentinel monitor {SERVICE} 127.0.0.1 {primary} 2",
+        f"sentinel auth-pass {SERVICE} {password}",
+        f"sentinel down-after-milliseconds {SERVICE} 500",
+        f"sentinel failover-timeout {SERVICE} 5000",
+    ]
+    configuration = directory / "sentinel.conf"
+    write_atomically(configuration, "".join(f"{line}\n" for line in settings))
+
+    async def ready() -> bool:
+        return await redis_pings(port, password)
+
+    await beside.start(
+        Program(name=name, service="sentinel", argv=[binary(), str(configuration), "--sentinel"], ready=ready)
+    )
+    return port
+
+
+async def _until_cached(scene: Scene, replicas: Sequence[Target]) -> None:
+    """Without hits a failover proves nothing."""
+    if idle := await idle_caches(scene.rows, replicas):
+        raise StackError(f"no hits at {', '.join(idle)}")

@@ -1,0 +1,45 @@
+"""What people and programs read of a verification of the cache."""
+
+from verify.cache.tally import PROMISE, CacheTally
+from verify.report import Report
+
+EXPLANATION = (
+    "cached: share of the answers that came from a cache, of those that say it. stale: share of the answers given as"
+    " fresh that lacked a commit known when they were asked for; p50 to max: for how long it had been known, in ms,"
+    " among those. marked: answers that said they may be stale. own: stale reads of a write through the replica that"
+    " had acknowledged it. min-v: broken Min-Version promises."
+)
+
+HEADINGS = (
+    *("PHASE", "READS", "WRITES", "ERRORS", "CACHED", "STALE", "P50", "P99", "P99.9", "MAX"),
+    *("MARKED", "OWN", "MIN-V"),
+)
+
+
+def _row(tally: CacheTally) -> tuple[str, ...]:
+    summary = tally.counts()
+    cached = tally.sources["memory"] + tally.sources["redis"]
+    return (
+        tally.phase,
+        str(tally.reads),
+        str(tally.writes),
+        str(tally.errors.total()),
+        _percent(cached, cached + tally.sources["database"], 0),
+        _percent(summary["stale"], tally.reads, 3),
+        *(f"{value:.0f}" for value in summary["staleness_ms"].values()),
+        str(tally.marked),
+        str(tally.own_stale),
+        str(tally.breaches["min-version"]),
+    )
+
+
+def _notes(tally: CacheTally) -> list[str]:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in tally.errors.most_common())
+    return [f"no answer: {kinds}"] if kinds else []
+
+
+def _percent(part: int, whole: int, digits: int) -> str:
+    return f"{100 * part / whole:.{digits}f}%" if whole else "-"
+
+
+REPORT = Report("verify cache", HEADINGS, _row, EXPLANATION, _notes, {"promise_ms": PROMISE * 1000})

@@ -1,0 +1,59 @@
+"""What a scenario plays in: the running stack, the users that are read and written meanwhile, and what was found."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from verify.cache.load import Rates
+from verify.cache.rows import Rows
+from verify.cache.tally import PROMISE, CacheTally
+from verify.deployment import Local
+from verify.target import Target
+
+SEEN_BY_THEN = PROMISE + 0.5
+"""Seconds of reads after a change, so that what stays stale for longer than promised is seen before the next one."""
+
+AT_WORK_WITHIN = 15.0
+"""Seconds in which every replica answers from its cache again."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    local: Local
+    rows: Rows
+    rates: Rates
+    """Of the load, for those that have one of their own."""
+    tally: CacheTally
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`service` is the one that must be the stack's own; None: none need be."""
+
+    service: str | None
+    play: Callable[[Scene], Awaitable[None]]
+    """Returns when all is as it was before; raises StackError where it could not be done."""
+
+
+async def idle_caches(rows: Rows, replicas: Sequence[Target]) -> list[str]:
+    """Those that have not answered anything from their caches in time."""
+    deadline = time.monotonic() + AT_WORK_WITHIN
+    idle = list(replicas)
+    while idle and time.monotonic() < deadline:
+        idle = [replica for replica in idle if not await _hits(rows, replica)]
+        await asyncio.sleep(0.1)
+    return [replica.name for replica in idle]
+
+
+async def _hits(rows: Rows, replica: Target) -> bool:
+    path = f"/v1/users/{rows.any().id}"
+    try:
+        replies = [await replica.pool.request("GET", path) for _ in range(2)]
+    except (OSError, EOFError):
+        return False
+    return replies[-1].status == 200 and replies[-1].json()["source"] != "database"
+
+
+async def let_it_be_read() -> None:
+    await asyncio.sleep(SEEN_BY_THEN)

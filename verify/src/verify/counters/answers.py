@@ -1,0 +1,49 @@
+"""What counter-api's answers say."""
+
+from typing import Any
+
+from verify.connection import Reply
+
+UNKNOWN = frozenset({502, 503, 504})
+"""Statuses after which an increment may or may not have been applied."""
+
+
+class UnexpectedAnswer(Exception):
+    """The answer is none that the contract knows."""
+
+
+class ForeignAnswer(Exception):
+    """The answer belongs to another request."""
+
+
+def document(reply: Reply) -> dict[str, Any]:
+    """The JSON object of a success; raises UnexpectedAnswer."""
+    try:
+        found = reply.json()
+    except ValueError:
+        found = None
+    if reply.status != 200 or not isinstance(found, dict):
+        raise UnexpectedAnswer(f"status {reply.status} with {reply.body[:200]!r}")
+    return found
+
+
+def value(name: str, answer: object) -> int | None:
+    """Of the counter so called; None in a problem that leaves the outcome unknown.
+
+    Raises UnexpectedAnswer or ForeignAnswer.
+    """
+    match answer:
+        case {"name": str(found), "value": int(number)} if not isinstance(number, bool):
+            if found != name:
+                raise ForeignAnswer(f"{name} was asked for, and {found} was answered")
+            return number
+        case {"status": int(status)} if status in UNKNOWN:
+            return None
+    raise UnexpectedAnswer(f"{name} was answered {answer}")
+
+
+def value_read(name: str, reply: Reply) -> int | None:
+    """The answer to a read: 0 where there is no counter, None where it could not be read."""
+    if reply.status in UNKNOWN:
+        return None
+    return 0 if reply.status == 404 else value(name, document(reply))

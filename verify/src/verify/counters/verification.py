@@ -1,0 +1,115 @@
+"""One verification: counters are counted and read while one fault after the other is done to the stack."""
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from stack.errors import StackError
+from verify.counters.client import PATIENCE, Client
+from verify.counters.faults import FAULTS, PHASES
+from verify.counters.history import History
+from verify.counters.linearizability import check
+from verify.counters.load import CUT, CUT_IN_DISCONNECTS, Counters, Load
+from verify.counters.tally import CountersTally
+from verify.deployment import Deployment, Local
+from verify.phases import Plan
+
+COUNTERS = 3
+"""Of each kind, in each phase."""
+
+LEAD = 0.5
+"""Seconds of undisturbed load before each fault, and after it."""
+
+REPEATED = 20
+"""Times that a fault is done to a load that would not stop because of it; the pauses are of so many operations."""
+
+
+@dataclass(frozen=True)
+class CountersPlan(Plan):
+    operations: int
+    """Increments and reads that a phase has at least. The fault is repeated until then."""
+    clients: int
+    """Which ask at the same time."""
+
+
+async def verify(deployment: Deployment, plan: CountersPlan, announce: Callable[[str], None]) -> list[CountersTally]:
+    """What each phase found; `announce` is called with its name when it begins. The counters are deleted again."""
+    run = f"verify-{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(deployment.watched())
+        client = Client(run, deployment)
+        await _greet(client, deployment, run)
+        tallies: list[CountersTally] = []
+        for name in PHASES.of(plan, deployment):
+            counters = Counters.named(f"{run}:{len(tallies)}", COUNTERS)
+            stack.push_async_callback(_delete, counters.all, deployment)
+            announce(name)
+            tallies.append(await _phase(name, deployment, plan, client, counters))
+        return tallies
+
+
+async def _greet(client: Client, deployment: Deployment, run: str) -> None:
+    tally = CountersTally("greeting")
+    for target in deployment.targets:
+        if await client.read(History(f"{run}:greeting"), target, tally) is None:
+            why = ", ".join([*tally.errors, *tally.examples]) or "no answer"
+            raise StackError(f"{target.url} cannot be asked for a counter: {why}")
+
+
+async def _phase(
+    name: str, deployment: Deployment, plan: CountersPlan, client: Client, counters: Counters
+) -> CountersTally:
+    tally = CountersTally(name)
+    cut_share = CUT_IN_DISCONNECTS if name == "disconnects" else CUT
+    load = Load(client, deployment, counters, tally, quota=plan.operations, cut_share=cut_share)
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.run(plan.clients))
+        if name in FAULTS and isinstance(deployment, Local):
+            await _break(name, deployment, load, tally)
+        load.finish()
+    tally.seconds = time.monotonic() - began
+    for history in counters.all:
+        await _read_final(history, deployment, client, tally)
+        tally.judged(history.name, check(history))
+    return tally
+
+
+async def _break(name: str, local: Local, load: Load, tally: CountersTally) -> None:
+    """Do the fault again and again, until the load has its quota; once at least."""
+    await asyncio.sleep(LEAD)
+    while True:
+        with tally.injecting():
+            await FAULTS[name].inject(local)
+        if tally.failure:
+            return
+        tally.injected += 1
+        await asyncio.sleep(LEAD)
+        await load.more(load.quota // REPEATED)
+        if load.is_enough:
+            return
+
+
+async def _read_final(history: History, deployment: Deployment, client: Client, tally: CountersTally) -> None:
+    began = time.monotonic()
+    for attempt in itertools.count():
+        history.final = await client.read(history, deployment.any(), tally)
+        if history.final is not None:
+            return
+        if time.monotonic() - began > PATIENCE:
+            tally.breach("unanswered", f"{history.name} could not be read for {PATIENCE:g} s")
+            return
+        await client.pause(attempt)
+
+
+async def _delete(histories: Sequence[History], deployment: Deployment) -> None:
+    """As far as the deployment lets us; the records of the keys go by themselves."""
+    for history in histories:
+        try:
+            await deployment.any().pool.request("DELETE", f"/v1/counters/{history.name}")
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+            return

@@ -1,0 +1,50 @@
+"""The command line where nothing runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERIFY = Path(sys.executable).with_name("verify")
+
+
+def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [VERIFY, "--directory", directory, *arguments],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["cache", "--seconds", "0"],
+        ["cache", "--faults", "flood"],
+        ["cache", "--target", "http://127.0.0.1:1", "--faults", "kill-redis"],
+        ["cache", "--target", "127.0.0.1:80"],
+        ["counters", "--operations", "many"],
+        ["counters", "--clients", "0"],
+        ["counters", "--faults", "kill-postgres"],
+        ["counters", "--target", "http://127.0.0.1:1", "--faults", "kill-redis"],
+        ["counters", "--target", "https://127.0.0.1:1"],
+        ["users"],
+        [],
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, arguments: list[str]) -> None:
+    ended = _run(tmp_path, *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("verify: ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["cache", "counters"])
+def test_nothing_runs(tmp_path: Path, command: str) -> None:
+    ended = _run(tmp_path, command)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "verify: the stack is not running: `make up` starts it\n"
