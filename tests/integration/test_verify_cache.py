@@ -12,7 +12,7 @@ from tests.integration.conftest import VERIFY, Stack
 from tests.users import count
 
 from stack.layout import free_port
-from verify.cache.phases import PHASES
+from verify.cache.verification import PHASES
 
 SCHEMA = """
 SELECT 'table', relname, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+NO_ANSWER = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
+"""What a request raises that is not answered, or not in HTTP."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

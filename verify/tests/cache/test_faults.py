@@ -6,7 +6,7 @@ import pytest
 
 from stack.errors import StackError
 from verify.cache.faults import FAULTS, USERS
-from verify.cache.phases import PHASES
+from verify.cache.verification import PHASES
 from verify.deployment import Local
 
 pytestmark = pytest.mark.anyio

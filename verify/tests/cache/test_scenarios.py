@@ -14,11 +14,11 @@ from stack.process import Program
 from verify.cache import failover, own
 from verify.cache.faults import USERS
 from verify.cache.load import Rates
-from verify.cache.phases import PHASES
 from verify.cache.rows import Row, Rows
 from verify.cache.scenarios import SCENARIOS
 from verify.cache.scene import Scene
 from verify.cache.tally import CacheTally
+from verify.cache.verification import PHASES
 from verify.deployment import Local
 
 pytestmark = pytest.mark.anyio

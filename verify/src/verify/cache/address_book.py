@@ -2,9 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from verify.clock import Clock
 
 NOBODY: Final = None
 """Instead of a user's id: the address is free."""
@@ -22,7 +24,7 @@ class _Tenure:
 class AddressBook:
     """Told by the only one who changes them. Holders overlap while a change is being committed: either may be read."""
 
-    def __init__(self, addresses: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, addresses: Sequence[str], clock: Clock = time.monotonic) -> None:
         """All are free at first."""
         self._clock = clock
         self._tenures = {address: [_Tenure(NOBODY)] for address in addresses}

@@ -8,9 +8,8 @@ from stack.options import whole_number
 from verify import arguments
 from verify.cache.faults import USERS
 from verify.cache.load import Rates
-from verify.cache.phases import PHASES
 from verify.cache.report import REPORT
-from verify.cache.verification import CachePlan, verify
+from verify.cache.verification import PHASES, CachePlan, verify
 from verify.deployment import chosen
 
 

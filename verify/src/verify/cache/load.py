@@ -1,4 +1,4 @@
-"""The load: reads and writes that begin at a steady rate, whether earlier ones have been answered or not.
+"""An open loop: reads and writes begin at a steady rate, whether earlier ones have been answered or not.
 
 A load that waits for answers would ask least while something is frozen, which is when it matters.
 """

@@ -1,10 +1,8 @@
 """Judges the answers of user-api, whatever asked for them."""
 
-import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +10,9 @@ from verify.cache.address_book import AddressBook
 from verify.cache.rows import ForeignAnswer, Row, Rows
 from verify.cache.staleness import Position, deleted
 from verify.cache.tally import CacheTally
-from verify.connection import Reply
+from verify.clock import Clock
+from verify.connection import NO_ANSWER, Reply
 from verify.target import Target
-
-Clock = Callable[[], float]
-"""Seconds of a clock that is never set back."""
 
 # The parameter that marks a stale answer; not `fwd=stale`, which says that the tier did not answer.
 _MARKED = re.compile(r";\s*stale\s*(?:[;,]|$)")
@@ -227,7 +223,7 @@ class Prober:
         asked = self._clock()
         try:
             reply = await target.pool.request(method, path, headers, body)
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except NO_ANSWER as error:
             tally.errors[f"{'read' if method == 'GET' else method} {type(error).__name__}"] += 1
             return None
         if method == "GET":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from verify.cache.load import Rates
 from verify.cache.rows import Rows
 from verify.cache.tally import PROMISE, CacheTally
+from verify.connection import NO_ANSWER
 from verify.deployment import Local
 from verify.target import Target
 
@@ -50,7 +51,7 @@ async def _hits(rows: Rows, replica: Target) -> bool:
     path = f"/v1/users/{rows.any().id}"
     try:
         replies = [await replica.pool.request("GET", path) for _ in range(2)]
-    except (OSError, EOFError):
+    except NO_ANSWER:
         return False
     return replies[-1].status == 200 and replies[-1].json()["source"] != "database"
 

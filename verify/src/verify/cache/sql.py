@@ -10,10 +10,10 @@ from typing import Any, Self
 import asyncpg
 
 from stack.errors import StackError
-from verify.cache.prober import Clock
 from verify.cache.rows import ForeignAnswer, Row, Rows
 from verify.cache.staleness import deleted
 from verify.cache.tally import CacheTally
+from verify.clock import Clock
 
 TIMEOUT = 10.0
 """Seconds that a statement may take."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from stack.errors import StackError
 from verify.cache.faults import FAULTS
 from verify.cache.load import Load, Rates
-from verify.cache.phases import PHASES
 from verify.cache.prober import Prober
 from verify.cache.rows import Rows
 from verify.cache.scenarios import SCENARIOS
@@ -18,7 +17,9 @@ from verify.cache.scene import Scene, idle_caches
 from verify.cache.sql import SqlWriter
 from verify.cache.tally import PROMISE, CacheTally
 from verify.deployment import Deployment, Local
-from verify.phases import Plan
+from verify.phases import Phases, Plan
+
+PHASES = Phases(anywhere=["none"], disruptions={**FAULTS, **SCENARIOS})
 
 LEAD = 0.5
 """Seconds of undisturbed load before each fault."""

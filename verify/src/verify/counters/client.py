@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from verify.connection import Reply, cut_short
+from verify.clock import Clock
+from verify.connection import NO_ANSWER, Reply, cut_short
 from verify.counters.answers import ForeignAnswer, UnexpectedAnswer, value_read
 from verify.counters.history import History, Seen
 from verify.counters.operation import Operation
 from verify.counters.tally import CountersTally
 from verify.target import Target, Targets
-
-Clock = Callable[[], float]
-"""Seconds of a clock that is never set back."""
 
 KEYED_TIMEOUT = 1.0
 """Seconds until a request with a key is sent again elsewhere. A frozen replica may still carry the first one out when
@@ -146,7 +144,7 @@ class Client:
         except ConnectionRefusedError as error:
             tally.errors[f"{method} refused"] += 1
             raise _NotSent from error
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except NO_ANSWER as error:
             tally.errors[f"{method} {type(error).__name__}"] += 1
             return None
         if reply.status not in {200, 404}:

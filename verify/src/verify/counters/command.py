@@ -6,9 +6,9 @@ import asyncio
 from stack.layout import Layout
 from stack.options import whole_number
 from verify import arguments
-from verify.counters.faults import COUNTERS, PHASES
+from verify.counters.faults import COUNTERS
 from verify.counters.report import REPORT
-from verify.counters.verification import CountersPlan, verify
+from verify.counters.verification import PHASES, CountersPlan, verify
 from verify.deployment import chosen
 
 

@@ -2,7 +2,6 @@
 
 from verify.deployment import Local
 from verify.faults import Fault, frozen, killed
-from verify.phases import Phases
 
 COUNTERS = "counter-api"
 
@@ -20,5 +19,3 @@ FAULTS = {
     "kill-redis": killed("redis-counters"),
     "freeze-redis": frozen("redis-counters"),
 }
-
-PHASES = Phases(anywhere=list(UNBROKEN), disruptions=FAULTS)

@@ -1,4 +1,4 @@
-"""The load: clients that ask again as soon as they are answered, each bound to the gateway or to one replica.
+"""A closed loop: clients ask again as soon as they are answered, each bound to the gateway or to one replica.
 
 Bound, so that a frozen replica stops its own clients only, and the others go on through the rest.
 """

@@ -9,14 +9,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from stack.errors import StackError
+from verify.connection import NO_ANSWER
 from verify.counters.client import PATIENCE, Client
-from verify.counters.faults import FAULTS, PHASES
+from verify.counters.faults import FAULTS, UNBROKEN
 from verify.counters.history import History
 from verify.counters.linearizability import check
 from verify.counters.load import CUT, CUT_IN_DISCONNECTS, Counters, Load
 from verify.counters.tally import CountersTally
 from verify.deployment import Deployment, Local
-from verify.phases import Plan
+from verify.phases import Phases, Plan
+
+PHASES = Phases(anywhere=list(UNBROKEN), disruptions=FAULTS)
 
 COUNTERS = 3
 """Of each kind, in each phase."""
@@ -111,5 +114,5 @@ async def _delete(histories: Sequence[History], deployment: Deployment) -> None:
     for history in histories:
         try:
             await deployment.any().pool.request("DELETE", f"/v1/counters/{history.name}")
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+        except NO_ANSWER:
             return
