@@ -11,7 +11,7 @@ MIXED = 5.0
 """Seconds with both kinds of replicas."""
 
 PATIENCE = 2.0
-"""Seconds that an answer may take longer than one that asks no cache: nothing is down."""
+"""Seconds that an answer may take beyond what the database needs, since nothing is down."""
 
 
 async def rotate(scene: Scene) -> None:
