@@ -6,6 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.library import Library, library_with_log
 from tests.servers import Servers
+from tests.witness import eventually
+
+from evenkeel.cache import change_log
+from evenkeel.cache.change_log import HAD_CHILD, Look
 
 pytestmark = pytest.mark.anyio
 
@@ -196,7 +200,7 @@ async def test_while_changes_go_unseen_nothing_is_trusted(library: Library, begi
         assert look.distrust.startswith(f"changes of books may go unseen: {expected}")
         state = look.state
     await library.execute(end)
-    look = await library.log.look(state)
+    look = await _trusted(library, state)
     assert (look.changes, look.reason, look.distrust) == (None, "changes may have gone unseen before", None)
     await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
     assert await library.changes(look.state) == {"1": 2}
@@ -215,10 +219,75 @@ async def test_what_was_over_before_anybody_looked_is_seen_too(library: Library,
     before = await library.state()
     await library.execute(begin)
     await library.execute(end)
-    look = await library.log.look(before)
+    look = await _trusted(library, before)
     assert look.changes is None
     assert look.distrust is None
     assert await library.changes(look.state) == {}
+
+
+async def test_every_child_is_seen_not_only_the_first(library: Library) -> None:
+    """PostgreSQL marks a parent, and leaves the mark when the child goes: the next one changes nothing in the catalog."""
+    for _ in range(3):
+        before = await library.state()
+        for statement in ("CREATE TABLE novels () INHERITS (books)", "INSERT INTO novels (id) VALUES (9)"):
+            await library.execute(statement)
+        await library.execute("DROP TABLE novels")
+        look = await library.log.look(before)
+        assert look.changes is None
+        look = await _trusted(library, look.state)
+        assert await library.changes(look.state) == {}
+
+
+async def test_a_child_that_has_gone_is_seen_by_whoever_looks_later(library: Library) -> None:
+    """Caches of other Redis servers follow the same log. The mark is gone when they look; so they find it there."""
+    before = await library.state()
+    await library.execute("CREATE TABLE novels () INHERITS (books)")
+    await library.execute("DROP TABLE novels")
+    await _trusted(library, before)
+    look = await library.log.look(before)
+    assert (look.changes, look.reason) == (None, "the whole table may have changed")
+
+
+async def test_the_mark_of_a_child_is_removed_once_and_not_under_a_child(library: Library) -> None:
+    state = await library.state()
+    await library.execute("SELECT book_changes_analyze()")
+    assert await library.changes(state) == {}
+    await library.execute("CREATE TABLE novels () INHERITS (books)")
+    await library.execute("SELECT book_changes_analyze()")
+    assert await library.value("SELECT count(*) FROM book_changes") == 1
+    await library.execute("DROP TABLE novels")
+    for _ in range(2):
+        await library.execute("SELECT book_changes_analyze()")
+        assert await library.value("SELECT count(*) FROM book_changes") == 2
+
+
+async def test_the_mark_is_removed_for_roles_without_rights(library: Library) -> None:
+    await library.execute("CREATE TABLE novels () INHERITS (books)", "CREATE ROLE reader LOGIN PASSWORD 'reader'")
+    await library.execute("DROP TABLE novels")
+    try:
+        async with library.connect(user="reader", password="reader") as reader:
+            await reader.execute("SELECT public.book_changes_analyze()")
+        assert await library.value("SELECT relhassubclass FROM pg_class WHERE relname = 'books'") is False
+    finally:
+        await library.execute("DROP ROLE reader")
+
+
+async def test_a_mark_that_cannot_be_removed_is_told_and_tried_again(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(change_log, "ANALYZE_INTERVAL", 0)
+    state = await library.state()
+    await library.execute("CREATE TABLE novels () INHERITS (books)")
+    await library.execute("DROP TABLE novels", "ALTER FUNCTION book_changes_analyze RENAME TO away")
+
+    async def told() -> bool:
+        look = await library.log.look(state)
+        assert look.distrust == "changes of books may go unseen: it had a child, and has not been analyzed since"
+        return any(record.message == "the table had a child, and cannot be analyzed" for record in caplog.records)
+
+    await eventually(told)
+    await library.execute("ALTER FUNCTION away RENAME TO book_changes_analyze")
+    await _trusted(library, state)
 
 
 async def test_a_table_that_takes_the_name_with_triggers_of_its_own(library: Library) -> None:
@@ -227,8 +296,8 @@ async def test_a_table_that_takes_the_name_with_triggers_of_its_own(library: Lib
     await library.execute("ALTER TABLE books RENAME TO old", "CREATE TABLE books (LIKE old INCLUDING ALL)")
     await library.execute("DROP TABLE old, book_changes, book_changes_horizon")
     await library.execute(
-        "DROP FUNCTION book_changes_look, book_changes_prune, book_changes_bump, book_changes_by_row,"
-        " book_changes_by_statement"
+        "DROP FUNCTION book_changes_look, book_changes_prune, book_changes_analyze, book_changes_bump,"
+        " book_changes_by_row, book_changes_by_statement"
     )
     await library.install()
     for state in states:
@@ -245,3 +314,15 @@ async def test_an_open_transaction_has_changed_nothing_yet(library: Library) -> 
         assert await library.changes(state) == {}
         await transaction.rollback()
     assert await library.changes(state) == {}
+
+
+async def _trusted(library: Library, state: str) -> Look:
+    """The first look from there that ends a doubt; where a child was, it takes more than one."""
+    looks: list[Look] = []
+
+    async def looked() -> bool:
+        looks.append(await library.log.look(state))
+        return HAD_CHILD not in (looks[-1].distrust or "")
+
+    await eventually(looked)
+    return looks[-1]

@@ -7,7 +7,9 @@ triggers do not see, such as a table that is rewritten, or triggers that are off
 
 import asyncio
 import hashlib
+import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +20,9 @@ from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from evenkeel.cache.change_state import ChangeState
+from evenkeel.first_line import first_line
+
+log = logging.getLogger(__name__)
 
 MOST_CHANGES = 50_000
 """Changes of one statement beyond which it is logged as a range of keys, or as "anything" if they are no integers; and
@@ -38,9 +43,15 @@ PRUNE_BATCH = 10_000
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_IDENTIFIER = 63
 
-_File = Literal["install", "look", "origin", "prune", "remove"]
+HAD_CHILD = "it had a child, and has not been analyzed since"
+"""What speaks against trust where `<log>_analyze` is all that is needed. Part of the schema, too."""
 
-_FUNCTIONS: tuple[_File, ...] = ("look", "prune")
+ANALYZE_INTERVAL = 5.0
+"""Seconds between two such calls, where one has not helped."""
+
+_File = Literal["analyze", "functions", "install", "look", "origin", "prune", "remove"]
+
+_FUNCTIONS: tuple[_File, ...] = ("look", "prune", "analyze")
 
 _TRIVIAL = text("SELECT 1")
 
@@ -93,11 +104,13 @@ class ChangeLog:
         self._prune = text(
             "SELECT * FROM {prune}(CAST(:retention AS double precision), CAST(:batch AS bigint))".format_map(names)
         )
+        self._analyze = text("SELECT {analyze}()".format_map(names))
+        self._analyzed = float("-inf")
         # Each statement is its own transaction: one round trip, and any connection of a pool of connections will do.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._time_limit = time_limit
         self._timeouts = 0
-        self._given_up: set[asyncio.Task[Row[Any]]] = set()
+        self._given_up: set[asyncio.Task[Any]] = set()
 
     async def identity(self) -> str:
         """16 hexadecimal digits that stand for this history of this log: another database, another cluster, one that
@@ -137,6 +150,9 @@ class ChangeLog:
         state = ChangeState(found.origin, found.snapshot, None if found.distrust else found.table_now)
         identity = _identity(found.origin)
         if found.distrust is not None:
+            if found.distrust == HAD_CHILD and time.monotonic() >= self._analyzed + ANALYZE_INTERVAL:
+                self._analyzed = time.monotonic()
+                self._follow(asyncio.create_task(self._remove_mark()))
             sentence = f"changes of {self._table} may go unseen: {found.distrust}"
             return Look(str(state), identity, None, reason=sentence, distrust=sentence)
         doubt: str | None
@@ -172,6 +188,14 @@ class ChangeLog:
             if not more:
                 return total
 
+    async def _remove_mark(self) -> None:
+        """In the background: it takes a lock, and longer than a look may. The next looks tell whether it has helped."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execute(self._analyze)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is tried again)
+            log.warning("the table had a child, and cannot be analyzed", extra={"reason": first_line(error)})
+
     async def _note_timeout(self) -> None:
         try:
             await self._answer(_TRIVIAL, {})
@@ -188,8 +212,7 @@ class ChangeLog:
         asked = asyncio.Event()
         given_up = asyncio.Event()
         work = asyncio.create_task(self._ask(statement, parameters, asked, given_up))
-        self._given_up.add(work)
-        work.add_done_callback(self._forget)
+        self._follow(work)
         try:
             await asyncio.wait({work}, timeout=self._time_limit)
         except asyncio.CancelledError:
@@ -215,7 +238,11 @@ class ChangeLog:
             asked.set()
             return (await connection.execute(statement, parameters)).one()
 
-    def _forget(self, work: asyncio.Task[Row[Any]]) -> None:
+    def _follow(self, work: asyncio.Task[Any]) -> None:
+        self._given_up.add(work)
+        work.add_done_callback(self._forget)
+
+    def _forget(self, work: asyncio.Task[Any]) -> None:
         self._given_up.discard(work)
         if not work.cancelled():
             work.exception()  # nobody may be there to take it
@@ -246,10 +273,16 @@ def install(
     names |= {"key": _quoted(key), "key_name": key, "version": _quoted(version), "log_key": _quoted(log_key or key)}
     drawn = {updated_at: "clock_timestamp", tag: "gen_random_uuid"}
     names["drawn"] = " ".join(f"NEW.{_quoted(name)} = pg_catalog.{call}();" for name, call in drawn.items() if name)
+    return [*_statements("install", names), *renew(table=table, key=key, log=log, log_key=log_key)]
+
+
+def renew(*, table: str, key: str, log: str, log_key: str | None = None) -> list[str]:
+    """The statements that make the functions for looking and pruning anew, as this release has them."""
+    names = _names(table, log) | {"key": _quoted(key), "log_key": _quoted(log_key or key)}
     # In functions the log bears its schema, which PostgreSQL's format() fills in.
     inside = names | {"origin": _file("origin").format_map({"log_literal": "%2$L"})}
     names |= {f"{function}_function": _file(function).format_map(inside) for function in _FUNCTIONS}
-    return _statements("install", names)
+    return _statements("functions", names)
 
 
 def remove(*, table: str, log: str) -> list[str]:
@@ -267,6 +300,8 @@ def _names(table: str, log: str) -> dict[str, str]:
         "trigger_names": "{" + ",".join(f"{own_name}_{what}" for what in _TRIGGERS) + "}",
         "look": _qualified(log, "_look"),
         "prune": _qualified(log, "_prune"),
+        "analyze": _qualified(log, "_analyze"),
+        "had_child": HAD_CHILD,
         "table": _qualified(table),
         "log": _qualified(log),
         "horizon": _qualified(log, "_horizon"),

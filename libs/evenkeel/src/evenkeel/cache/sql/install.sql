@@ -36,21 +36,18 @@ CREATE TABLE {horizon} (
 
 INSERT INTO {horizon} (origin, pruned, cleared) SELECT {origin}, pg_current_snapshot(), pg_current_snapshot();
 
--- The functions name the log with its schema, wherever it is. Writers need no right to it: the functions run as its
+-- The functions of the triggers name the log with its schema, wherever it is. Writers need no right to it: the functions run as its
 -- owner, with a search path that nobody else can put anything into.
 DO $install$
 DECLARE
     log text;
-    horizon text;
-    schema text;
     bound text;
 BEGIN
     IF EXISTS (SELECT FROM pg_class WHERE oid = '{table}'::regclass AND relkind <> 'r')
         OR EXISTS (SELECT FROM pg_inherits WHERE '{table}'::regclass IN (inhrelid, inhparent)) THEN
         RAISE 'a change log covers an ordinary table; {table} is a view, partitioned, foreign, or inherits';
     END IF;
-    SELECT format('%I', nspname), format('%I.%I', nspname, relname), format('%I.%I', nspname, relname || '_horizon')
-        INTO schema, log, horizon
+    SELECT format('%I.%I', nspname, relname) INTO log
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
         WHERE pg_class.oid = '{log}'::regclass;
     -- Keys that are no integers have no range.
@@ -126,9 +123,6 @@ BEGIN
             END IF;
             RETURN NULL;
         END $function$ $create$, log);
-    EXECUTE format($create$ {look_function} $create$, log, log, horizon,
-        schema || '."{own_name}_by_statement"', schema || '."{own_name}_by_row"', schema || '."{own_name}_bump"');
-    EXECUTE format($create$ {prune_function} $create$, log, log, horizon);
 END $install$;
 
 -- Called for every row, so without a pinned search path, which costs more than all it does; every name is qualified.

@@ -3,7 +3,7 @@
 -- the time that compiling or parallel workers take; and PostgreSQL need not plan it anew ten times a second.
 -- STABLE: all of it sees the one snapshot of the statement that calls it. format() fills in %1$s, the log; %2$L, the
 -- same as a literal; %3$s, the horizon; %4$L to %6$L, the functions of the triggers as literals.
-CREATE FUNCTION {look}(
+CREATE OR REPLACE FUNCTION {look}(
     -- What the table's name stands for now; the state to begin from, NULL if there is none; how many changes are told
     -- at most; through how many transaction ids one look goes at most.
     named oid, since_origin text, since_snapshot text, since_table text, most bigint, step bigint,
@@ -46,6 +46,9 @@ BEGIN
                 WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = named)
                     OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = named)
                     THEN 'it has a parent or a child'
+                -- PostgreSQL leaves the mark when the child goes. The next child would not set it, and could come and
+                -- go between two looks.
+                WHEN relhassubclass THEN '{had_child}'
                 ELSE (
                     SELECT 'the trigger ' || min(name) || ' is off, missing or not ours'
                     FROM (VALUES

@@ -15,6 +15,6 @@ DROP TRIGGER {row_trigger} ON {table};
 DROP FUNCTION {by_statement}(), {by_row}(), {bump}();
 
 -- Logs that were made by releases before this one have no such functions.
-DROP FUNCTION IF EXISTS {look}, {prune};
+DROP FUNCTION IF EXISTS {look}, {prune}, {analyze};
 
 DROP TABLE {log}, {horizon};
