@@ -103,6 +103,23 @@ async def test_a_database_of_the_release_before_gets_tags_and_another_log(
     await engine.dispose()
 
 
+async def test_a_database_of_the_release_before_gets_the_functions_of_this_one(
+    before: Any, settings: MigrationSettings
+) -> None:
+    """Beside the log that it has: what caches know of it stays good."""
+    await _migrate_to(settings, "0005")
+    engine = create_async_engine(settings.database.url)
+    log = ChangeLog(engine, table="users", log="user_changes", time_limit=60)
+    state = (await log.look(None)).state
+    await before.execute("DROP FUNCTION user_changes_analyze")
+    await before.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'A')")
+    await migrate(settings)
+    assert (await log.look(state)).changes == {"1": 1}
+    await before.execute("CREATE TABLE child () INHERITS (users); DROP TABLE child; SELECT user_changes_analyze()")
+    assert (await log.look(state)).reason == "the whole table may have changed"
+    await engine.dispose()
+
+
 async def test_tags_can_be_taken_away_again(before: Any, settings: MigrationSettings) -> None:
     await migrate(settings)
     await before.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'A')")
