@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from evenkeel.cache.change_log import ChangeLog, install
+from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.change_log_schema import install
 
 BOOKS = "CREATE TABLE books (id bigint PRIMARY KEY, title text, version bigint NOT NULL DEFAULT 1, changed timestamptz)"
 

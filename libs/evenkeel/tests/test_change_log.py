@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.library import Library, library_with_log
 from tests.servers import Servers
 
-from evenkeel.cache.change_log import MOST_CHANGES, ChangeLog, install
+from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.change_log_schema import MOST_CHANGES, install
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,8 @@ from sqlalchemy.exc import DBAPIError
 from tests.library import BOOKS, Library, library_with_log, library_without_log
 from tests.servers import Servers
 
-from evenkeel.cache.change_log import ChangeLog, install, remove
+from evenkeel.cache.change_log import ChangeLog
+from evenkeel.cache.change_log_schema import install, remove
 
 pytestmark = pytest.mark.anyio
 

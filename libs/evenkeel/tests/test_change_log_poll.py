@@ -10,7 +10,8 @@ from sqlalchemy import event, text
 from tests.library import Library, library_with_log, library_without_log
 from tests.servers import Servers
 
-from evenkeel.cache.change_log import MOST_CHANGES, ChangeLog, Look, remove
+from evenkeel.cache.change_log import ChangeLog, Look
+from evenkeel.cache.change_log_schema import MOST_CHANGES, remove
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from evenkeel.cache import ReadThrough
-from evenkeel.cache.change_log import remove
+from evenkeel.cache.change_log_schema import remove
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from tests.redis_pair import RedisPair, redis_pair
 from tests.serving import Serve
 from tests.witness import Witness, eventually, fleet, witnessing
 
-from evenkeel.cache.change_log import MOST_CHANGES
+from evenkeel.cache.change_log_schema import MOST_CHANGES
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ A release that changes what `install` gives needs a migration of its own that re
 
 from alembic import op
 
-from evenkeel.cache.change_log import install, remove
+from evenkeel.cache.change_log_schema import install, remove
 
 revision = "0002"
 down_revision = "0001"

@@ -5,7 +5,7 @@ The log is removed and installed again: `user_changes_look` and `user_changes_pr
 
 from alembic import op
 
-from evenkeel.cache.change_log import install, remove
+from evenkeel.cache.change_log_schema import install, remove
 
 revision = "0003"
 down_revision = "0002"

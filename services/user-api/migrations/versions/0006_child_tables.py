@@ -5,7 +5,7 @@ Nothing is undone by a downgrade: the release before looks by the same functions
 
 from alembic import op
 
-from evenkeel.cache.change_log import renew
+from evenkeel.cache.change_log_schema import renew
 
 revision = "0006"
 down_revision = "0005"

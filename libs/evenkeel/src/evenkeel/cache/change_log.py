@@ -6,27 +6,20 @@ triggers do not see, such as a table that is rewritten, or triggers that are off
 """
 
 import asyncio
-import hashlib
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from evenkeel.cache.change_log_schema import FUNCTIONS, HAD_CHILD, MOST_CHANGES, identity_of, origin_of, qualified
 from evenkeel.cache.change_state import ChangeState
 from evenkeel.first_line import first_line
 
 log = logging.getLogger(__name__)
-
-MOST_CHANGES = 50_000
-"""Changes of one statement beyond which it is logged as a range of keys, or as "anything" if they are no integers; and
-of one look beyond which it is answered as "anything". Part of the schema: to change it takes a migration."""
 
 MOST_TRANSACTIONS = 20_000
 """Transaction ids that one look goes through, so that it ends in time however long nobody has looked."""
@@ -40,18 +33,8 @@ TIMEOUTS = 2
 PRUNE_BATCH = 10_000
 """Rows that one statement of prune() deletes, so that none runs into a statement timeout."""
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LONGEST_IDENTIFIER = 63
-
-HAD_CHILD = "it had a child, and has not been analyzed since"
-"""What speaks against trust where `<log>_analyze` is all that is needed. Part of the schema, too."""
-
 ANALYZE_INTERVAL = 5.0
 """Seconds between two such calls, where one has not helped."""
-
-_File = Literal["analyze", "functions", "install", "look", "origin", "prune", "remove"]
-
-_FUNCTIONS: tuple[_File, ...] = ("look", "prune", "analyze")
 
 _TRIVIAL = text("SELECT 1")
 
@@ -93,9 +76,9 @@ class ChangeLog:
 
     def __init__(self, engine: AsyncEngine, *, table: str, log: str, time_limit: float = LOOK_LIMIT) -> None:
         """The names given to `install`; ValueError if they are none. `time_limit` in seconds, for a look."""
-        names = {"table": _qualified(table)} | {what: _qualified(log, f"_{what}") for what in _FUNCTIONS}
+        names = {"table": qualified(table)} | {what: qualified(log, f"_{what}") for what in FUNCTIONS}
         self._table = table
-        self._identity = text(f"SELECT {_origin(log)}")
+        self._identity = text(f"SELECT {origin_of(log)}")
         # What the name stands for is looked up outside of the function, which has a search path of its own.
         self._look = text(
             "SELECT * FROM {look}(pg_catalog.to_regclass('{table}'), CAST(:origin AS text), CAST(:snapshot AS text),"
@@ -116,7 +99,7 @@ class ChangeLog:
         """16 hexadecimal digits that stand for this history of this log: another database, another cluster, one that
         was restored or promoted, or has crashed, each have others.
         """
-        return _identity((await self._answer(self._identity, {}))[0])
+        return identity_of((await self._answer(self._identity, {}))[0])
 
     async def look(self, since: str | None, *, limit: int = MOST_CHANGES) -> Look:
         """What was committed since the state `since`, by one statement, whose work is proportional to what is new.
@@ -148,11 +131,13 @@ class ChangeLog:
             raise
         self._timeouts = 0
         state = ChangeState(found.origin, found.snapshot, None if found.distrust else found.table_now)
-        identity = _identity(found.origin)
+        identity = identity_of(found.origin)
+        if found.distrust != HAD_CHILD:
+            self._analyzed = float("-inf")
+        elif time.monotonic() >= self._analyzed + ANALYZE_INTERVAL:
+            self._analyzed = time.monotonic()
+            self._follow(asyncio.create_task(self._remove_mark()))
         if found.distrust is not None:
-            if found.distrust == HAD_CHILD and time.monotonic() >= self._analyzed + ANALYZE_INTERVAL:
-                self._analyzed = time.monotonic()
-                self._follow(asyncio.create_task(self._remove_mark()))
             sentence = f"changes of {self._table} may go unseen: {found.distrust}"
             return Look(str(state), identity, None, reason=sentence, distrust=sentence)
         doubt: str | None
@@ -246,105 +231,3 @@ class ChangeLog:
         self._given_up.discard(work)
         if not work.cancelled():
             work.exception()  # nobody may be there to take it
-
-
-def install(
-    *,
-    table: str,
-    key: str,
-    version: str = "version",
-    updated_at: str | None,
-    tag: str | None = None,
-    log: str,
-    log_key: str | None = None,
-) -> list[str]:
-    """The statements that give an ordinary table a change log, to be executed in one transaction (READ COMMITTED).
-
-    `key` and `version` (an integer type) are columns of the table, `updated_at` one of type timestamptz and `tag` one
-    of type uuid, if any: from now on the database alone sets these three, at every UPDATE; tags are random. `log` is
-    the table to be made, with the columns xid, `log_key` (default: as `key`), version and place. Names may have a
-    schema; ValueError if one is no plain identifier.
-
-    Row changes are covered whoever makes them, TRUNCATE and a subscription's worker included. Writers of the table
-    need no rights on the log. Who looks needs SELECT on the log and `<log>_horizon`; who prunes needs DELETE on the
-    one, INSERT and UPDATE on the other as well.
-    """
-    names = _names(table, log)
-    names |= {"key": _quoted(key), "key_name": key, "version": _quoted(version), "log_key": _quoted(log_key or key)}
-    drawn = {updated_at: "clock_timestamp", tag: "gen_random_uuid"}
-    names["drawn"] = " ".join(f"NEW.{_quoted(name)} = pg_catalog.{call}();" for name, call in drawn.items() if name)
-    return [*_statements("install", names), *renew(table=table, key=key, log=log, log_key=log_key)]
-
-
-def renew(*, table: str, key: str, log: str, log_key: str | None = None) -> list[str]:
-    """The statements that make the functions for looking and pruning anew, as this release has them."""
-    names = _names(table, log) | {"key": _quoted(key), "log_key": _quoted(log_key or key)}
-    # In functions the log bears its schema, which PostgreSQL's format() fills in.
-    inside = names | {"origin": _file("origin").format_map({"log_literal": "%2$L"})}
-    names |= {f"{function}_function": _file(function).format_map(inside) for function in _FUNCTIONS}
-    return _statements("functions", names)
-
-
-def remove(*, table: str, log: str) -> list[str]:
-    """The statements that undo `install`, to be executed in one transaction."""
-    return _statements("remove", _names(table, log))
-
-
-def _names(table: str, log: str) -> dict[str, str]:
-    own_name = log.rpartition(".")[2]
-    triggers = {f"{what}_trigger": _quoted(f"{own_name}_{what}") for what in _TRIGGERS}
-    return triggers | {
-        "most": str(MOST_CHANGES),
-        "origin": _origin(log),
-        "own_name": own_name,
-        "trigger_names": "{" + ",".join(f"{own_name}_{what}" for what in _TRIGGERS) + "}",
-        "look": _qualified(log, "_look"),
-        "prune": _qualified(log, "_prune"),
-        "analyze": _qualified(log, "_analyze"),
-        "had_child": HAD_CHILD,
-        "table": _qualified(table),
-        "log": _qualified(log),
-        "horizon": _qualified(log, "_horizon"),
-        "index": _quoted(f"{own_name}_xid"),
-        "by_statement": _qualified(log, "_by_statement"),
-        "by_row": _qualified(log, "_by_row"),
-        "bump": _qualified(log, "_bump"),
-    }
-
-
-_TRIGGERS = ("bump", "insert", "update", "delete", "truncate", "row")
-
-
-def _statements(name: _File, names: Mapping[str, str]) -> list[str]:
-    return [
-        statement.strip() for statement in re.split(r";\n(?:\n|$)", _file(name).format_map(names)) if statement.strip()
-    ]
-
-
-@cache
-def _file(name: _File) -> str:
-    """The file without its comments, which the database need not read ten times a second."""
-    lines = files("evenkeel.cache").joinpath("sql", f"{name}.sql").read_text().splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith("--"))
-
-
-def _qualified(name: str, suffix: str = "") -> str:
-    """`schema.name` or `name`, with the suffix, each part quoted."""
-    *schema, own_name = name.split(".")
-    if len(schema) > 1:
-        raise ValueError(f"{name!r} is neither a name nor schema.name")
-    return ".".join(_quoted(part) for part in [*schema, own_name + suffix])
-
-
-def _quoted(name: str) -> str:
-    if not _IDENTIFIER.fullmatch(name) or len(name) > _LONGEST_IDENTIFIER:
-        raise ValueError(f"{name!r} is no plain identifier of at most {_LONGEST_IDENTIFIER} characters")
-    return f'"{name}"'
-
-
-def _origin(log: str) -> str:
-    return _file("origin").format_map({"log_literal": f"'{_qualified(log)}'"})
-
-
-def _identity(origin: str) -> str:
-    return hashlib.sha256(origin.encode()).hexdigest()[:16]
