@@ -323,6 +323,35 @@ async def test_scripts_renew_a_claim_that_is_the_callers(
     assert (await redis.pttl(names.owner) > 30_000) is (after == b"me")
 
 
+async def test_every_pass_renews_the_claim_of_its_own_relay(redis: Redis) -> None:
+    names = Names("user", HERE, new_epoch())
+    claim = script(redis, "claim")
+    for owner, mine in (("me", 1), ("other", 0)):
+        await redis.set(names.owner, owner, px=30_000)
+        assert (await claim([names.owner, names.alive, names.state], ["me", 90_000]))[0] == mine
+        assert await redis.get(names.owner) == owner.encode()
+        assert (await redis.pttl(names.owner) > 30_000) is (owner == "me")
+
+
+@pytest.mark.parametrize(("ago", "most", "least"), [(0, 1000, 900), (0.6, 400, 300), (0.97, 50, 50), (10, 50, 50)])
+def test_a_claim_counts_from_when_it_was_asked_for(
+    ago: float, most: int, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never ends at once: nobody could take over in order, and to Redis 0 means something else."""
+    claimed = relays._Claimed(
+        asked=100.0,
+        mine=True,
+        names=Names("user", HERE, new_epoch()),
+        state=b"",
+        swept="",
+        distrust="",
+        server_time=0,
+        lifetime=0,
+    )
+    monkeypatch.setattr("evenkeel.cache.relay.time.monotonic", lambda: 100.0 + ago)
+    assert least <= claimed.rest(relays.CLAIM) <= most
+
+
 async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
