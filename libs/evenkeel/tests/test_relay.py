@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from tests.witness import eventually
 
 from evenkeel.cache import relay as relays
+from evenkeel.cache import sweeping
 from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.forgetting import forget_cache
@@ -174,6 +175,43 @@ async def test_a_sweep_begins_with_the_names_of_the_present_epoch(
     await replica.relay._pass()
     assert begun == [first, replica.names.epoch]
     assert replica.names.epoch != first
+
+
+@pytest.fixture
+async def endless_sweeps(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "STEP", 1)
+    monkeypatch.setattr(sweeping, "PAUSE", 3600)
+    await redis.mset({f"counter:{number}": number for number in range(100)})
+
+
+@pytest.mark.usefixtures("endless_sweeps")
+async def test_who_stands_by_sweeps_no_more(redis: Redis) -> None:
+    """Another relay sweeps; and the names of this one may be of an epoch that is over."""
+    replica = Replica(Log(), redis)
+    for _ in range(2):
+        await replica.relay._pass()
+    sweep = replica.relay._sweep._task
+    assert sweep is not None
+    assert not sweep.done()
+    await redis.set(replica.names.owner, "another")
+    await replica.relay._pass()
+    assert sweep.cancelled()
+    assert await replica.held("swept") is None
+
+
+@pytest.mark.usefixtures("endless_sweeps")
+async def test_a_sweep_goes_on_until_another_epoch_begins(redis: Redis) -> None:
+    names = Names("user", HERE, new_epoch())
+    sweep = sweeping.Sweep(redis)
+    sweep.begin(names)
+    first = sweep._task
+    assert first is not None
+    sweep.begin(names)
+    assert sweep._task is first
+    sweep.begin(names.at(new_epoch()))
+    assert sweep._task is not first
+    await eventually(lambda: _true(first.cancelled()))
+    await sweep.end()
 
 
 async def test_an_epoch_begins_only_where_it_was_to(replica: Replica, redis: Redis) -> None:
