@@ -199,3 +199,21 @@ async def test_document_says_what_is_taken(client: httpx.AsyncClient) -> None:
     content = paths["/v1/number"]["patch"]["requestBody"]["content"]
     assert content == dict.fromkeys((JSON, "application/merge-patch+json"), content[JSON])
     assert list(paths["/v1/lines"]["post"]["requestBody"]["content"]) == [NDJSON]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"value":1,"value":2}', "value"),
+        (b'{"value":1,"value":1}', "value"),
+        (b'{"name":"a","value":1,"n\\u0061me":"b"}', "name"),
+        (b'{"value":1,"name":{"x":[{"y":1,"y":1}]}}', "y"),
+        (b'{"\\u0000":1,"\\u0000":1}', "\N{REPLACEMENT CHARACTER}"),
+        (b'{"%b":1,"%b":1}' % (b"x" * 1000, b"x" * 1000), f"{'x' * 100}…"),
+    ],
+)
+async def test_a_member_named_twice(client: httpx.AsyncClient, body: bytes, field: str) -> None:
+    for method, path in (("PUT", "/v1/number"), ("POST", "/v1/optional"), ("PATCH", "/v1/number")):
+        response = await client.request(method, path, content=body, headers={"Content-Type": JSON})
+        assert told(response) == (422, "validation")
+        assert response.json()["errors"] == [{"in": "body", "field": field, "detail": "sent more than once"}]

@@ -58,6 +58,7 @@ async def test_conditions(client: httpx.AsyncClient) -> None:
         unchanged = await by_email(client, if_none_match=tag)
         assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (304, b"", tag)
         assert problem(await by_email(client, if_none_match="1")) == (422, "validation")
+        assert problem(await by_email(client, "nobody@example.com", if_match="1")) == (422, "validation")
         assert (await by_email(client, min_version="1")).status_code == 200
         assert problem(await by_email(client, min_version="2")) == (412, "precondition-failed")
         fresh = await by_email(client, cache_control="no-cache")

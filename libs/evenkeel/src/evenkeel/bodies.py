@@ -1,6 +1,7 @@
 """Bodies are of a media type that the route takes, uncoded and in UTF-8; anything else is refused before it is read."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from email.message import Message
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
-from evenkeel.problems import UnsupportedMediaType
+from evenkeel.problems import InvalidInput, UnsupportedMediaType, printable
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -36,14 +38,23 @@ class StrictBody(APIRoute):
 
         async def handle_typed(request: Request) -> Response:
             _require(request, taken)
-            return await handle(_JsonRequest(request.scope, request.receive))
+            try:
+                return await handle(_JsonRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # FastAPI makes one of whatever else `json` raises.
+                if isinstance(error.__cause__, InvalidInput):
+                    raise error.__cause__ from None
+                raise
 
         return handle_typed
 
 
 class _JsonRequest(Request):
     async def json(self) -> Any:
-        """The body as JSON in UTF-8, with or without a byte order mark (RFC 8259, 8.1); json.JSONDecodeError."""
+        """The body as JSON in UTF-8, with or without a byte order mark (RFC 8259, 8.1).
+
+        json.JSONDecodeError; InvalidInput where an object has two members of one name.
+        """
         body = await self.body()
         try:
             text = body.decode("utf-8-sig")
@@ -61,7 +72,20 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer)
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Left alone, Python keeps the last one and drops the others without a word (RFC 8259, 4; RFC 7493, 2.3).
+    found = dict(members)
+    if len(found) == len(members):
+        return found
+    times = Counter(name for name, _ in members)
+    repeated = next(name for name in times if times[name] > 1)
+    raise InvalidInput(
+        "Send each member of an object once.",
+        errors=[{"in": "body", "field": printable(repeated), "detail": "sent more than once"}],
+    )
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
 
 
 def _require(request: Request, taken: tuple[str, ...]) -> None:

@@ -188,7 +188,7 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
     errors = [
         {
             "in": str(failure["loc"][0]),
-            "field": _printable(".".join(str(part) for part in failure["loc"][1:])),
+            "field": printable(".".join(str(part) for part in failure["loc"][1:])),
             "detail": failure["msg"].removeprefix("Value error, "),
         }
         for failure in failures[:_MOST_LISTED]
@@ -242,7 +242,7 @@ async def _answer_unexpected(_: Request, __: Exception) -> Response:
     return unexpected()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without control characters, which callers may put into names and terminals would obey; not too long."""
     if len(text) > _LONGEST_NAME:
         text = f"{text[:_LONGEST_NAME]}…"

@@ -92,10 +92,11 @@ async def list_users(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     if query.email is not None:
+        preconditions = Preconditions.parse(if_match, if_none_match)
         answer = await _users(request).get_by_email(
             query.email, min_version=min_version or 0, from_database=_no_cache(cache_control)
         )
-        return _answered(answer, Preconditions.parse(if_match, if_none_match))
+        return _answered(answer, preconditions)
     await untagged(request)
     if query.ids is not None:
         return _json(batch_body(query.ids, await _users(request).get_many(query.ids)))

@@ -21,6 +21,10 @@ class Entry:
     ttl: int | None = None
 
 
+_MARKS_OF_VALUES = 2
+"""Quotation marks around the values of a line: only `name` is text."""
+
+
 class CounterLine(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -47,6 +51,9 @@ def parse(number: int, text: bytes) -> Entry:
         line = CounterLine.model_validate_json(text)
     except ValidationError as error:
         raise _problem(number, error) from None
+    # Pydantic keeps the last of several members of one name. No name or value that is taken has quotation marks inside.
+    if text.count(b'"') != 2 * len(line.model_fields_set) + _MARKS_OF_VALUES:
+        raise InvalidInput(f"Line {number}: Send each member once.", line=number)
     return Entry(line.name, line.value, line.ttl)
 
 
