@@ -188,10 +188,17 @@ async def test_invalid_input(client: httpx.AsyncClient, method: str, path: str, 
     assert response.json()["errors"]
 
 
+async def test_integers_of_any_length_are_read(client: httpx.AsyncClient) -> None:
+    content = b'{"value": ' + b"9" * 5000 + b"}"
+    response = await client.put("/v1/counters/a", content=content, headers={"Content-Type": "application/json"})
+    assert problem(response) == (422, "validation")
+    assert [error["field"] for error in response.json()["errors"]] == ["value"]
+
+
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/v1/users"), ("PUT", "/v1/counters/a"), ("POST", "/v1/counters:batch")]
 )
-@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 60_000, b'{"a": NaN', b"9" * 5000])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 60_000, b'{"a": NaN'])
 async def test_malformed_json(client: httpx.AsyncClient, method: str, path: str, content: bytes) -> None:
     response = await client.request(method, path, content=content, headers={"Content-Type": "application/json"})
     assert problem(response) == (422, "malformed-json")

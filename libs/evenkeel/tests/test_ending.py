@@ -1,6 +1,9 @@
 """Tasks end although a cancellation was dropped on the way to them."""
 
 import asyncio
+import contextlib
+import gc
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -63,3 +66,28 @@ async def test_tasks_that_have_failed_or_returned_are_done() -> None:
     await end(failed, returned)
     assert isinstance(failed.exception(), OSError)
     await end()
+
+
+async def test_what_was_raised_is_looked_at_even_if_ending_is_cancelled() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+
+    async def fail() -> None:
+        raise ConnectionError
+
+    async def ignore() -> None:
+        for _ in range(2):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+
+    failed, slow = asyncio.create_task(fail()), asyncio.create_task(ignore())
+    await asyncio.sleep(0.01)
+    ending = asyncio.create_task(end(failed, slow))
+    await asyncio.sleep(0.01)
+    ending.cancel()
+    await asyncio.wait([ending, slow])
+    assert ending.cancelled()
+    del failed, slow, ending
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not complaints

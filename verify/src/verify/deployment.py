@@ -171,7 +171,7 @@ class Local:
         for name in set(self._replicas) - listed:
             self._replicas.pop(name).pool.close()
         for name, url in healthy.items():
-            self._replicas[name] = _at(self._replicas.get(name), name, url)
+            self._replicas[name] = _at(self._replicas.get(name), name, url, self._subject)
 
     def _credentials(self) -> dict[str, str]:
         """For the gateway; the replicas ask nobody who they are."""
@@ -180,6 +180,10 @@ class Local:
         if time.monotonic() - self._minted > TOKEN_INTERVAL or self._token is None:
             self._token, self._minted = self._mint(), time.monotonic()
         return bearer(self._token)()
+
+    def _subject(self) -> dict[str, str]:
+        """What the gateway says to replicas of that token: an Idempotency-Key belongs to its subject."""
+        return {"x-evenkeel-subject": tokens.DEFAULT_SUBJECT} if self._credentials() else {}
 
     async def _ask(self, request: control.Request, *, patience: float | None) -> control.Answer:
         return await asyncio.to_thread(control.ask, self._control_socket, request, timeout=patience)

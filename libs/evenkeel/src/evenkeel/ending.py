@@ -14,11 +14,16 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     that comes in the same turn of the event loop as the end of what it waits for. And a driver that is cancelled while
     it connects may answer with an error of its own, which a loop survives as it survives every error.
     """
+    for task in tasks:
+        # First of all: this may be cancelled itself.
+        task.add_done_callback(_look_at)
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=AGAIN)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # else asyncio would log that nobody has looked at it
+
+
+def _look_at(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()  # else asyncio would log that nobody has looked at it
