@@ -51,16 +51,20 @@ def _group(item: pytest.Item) -> str:
 def _shared(item: pytest.Item) -> list[str]:
     """The files and folders whose fixtures outlive the test, each with its parameter.
 
+    Of the folders alone where there are any: what a file shares besides is made where the folder's fixtures are.
     Without a bracket: pytest-xdist looks for the group behind the last one.
     """
     if not isinstance(item, pytest.Function):
         return []
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     shared: dict[str, str] = {}
+    folders: set[str] = set()
     for name, definitions in item._fixtureinfo.name2fixturedefs.items():
         fixture = definitions[-1]
         if fixture.scope == "function" or not fixture.baseid:
             continue
         where = fixture.baseid if fixture.scope == "session" else item.nodeid.partition("::")[0]
+        if fixture.scope == "session":
+            folders.add(where)
         shared[where] = f" {parameters[name]}" if name in parameters else shared.get(where, "")
-    return sorted(where + parameter for where, parameter in shared.items())
+    return sorted(where + parameter for where, parameter in shared.items() if where in folders or not folders)

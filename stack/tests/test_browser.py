@@ -16,7 +16,7 @@ from tests.serving import serving
 from counter_api.main import create_app
 from counter_api.settings import Settings
 
-pytestmark = [pytest.mark.anyio, pytest.mark.chromium]
+pytestmark = [pytest.mark.anyio, pytest.mark.chromium, pytest.mark.slow]
 
 REBOUND = "evil.example.com"
 """A name that its owner has pointed at this machine after the page was loaded."""
@@ -116,7 +116,7 @@ async def _scene(directory: Path, settings: dict[str, str], pages: int) -> Async
 
 
 # To 127.0.0.1 the one is another site, and the other is another origin of the same site.
-@pytest.mark.parametrize("host", [pytest.param("localhost", marks=pytest.mark.slow), "127.0.0.1"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_a_foreign_page_changes_nothing(scene: Scene, host: str) -> None:
     page = await scene.page(host)
     for attack in ATTACKS:
@@ -203,7 +203,6 @@ async def test_a_page_that_the_gateway_names_reads_and_writes(friendly: Scene) -
     await page.close()
 
 
-@pytest.mark.slow
 async def test_another_page_does_not(friendly: Scene) -> None:
     before = await friendly.counters()
     page = await friendly.page("127.0.0.1")

@@ -89,6 +89,7 @@ def test_what_dies_comes_back_where_it_was(running: Stack, name: str) -> None:
     assert after["restarts"] == before["restarts"] + 1
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_leaves_nothing_behind_for_the_next(running: Stack) -> None:
     before = running.processes()
     running.kill_supervisor()

@@ -125,9 +125,14 @@ def _pairs(head: bytes) -> list[tuple[str, str]]:
     [
         ("listeners.yaml", "merge_slashes: true", "merge_dots: true", "merge_dots"),
         ("listeners.yaml", "cluster: counter-api\n", "cluster: nobody\n", "unknown cluster 'nobody'"),
-        ("access/open/filter.yaml", "metadata_namespace", "namespace_of_metadata", "namespace_of_metadata"),
-        ("access/open/filter.yaml", "set_metadata.v3.Config", "buffer.v3.Buffer", "type"),
-        ("access/open/clusters.yaml", "resources: []", "resources: [{name: keys}]", "@type"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ("access/open/filter.yaml", "metadata_namespace", "namespace_of_metadata", "namespace_of_metadata"),
+                ("access/open/filter.yaml", "set_metadata.v3.Config", "buffer.v3.Buffer", "type"),
+                ("access/open/clusters.yaml", "resources: []", "resources: [{name: keys}]", "@type"),
+            )
+        ),
         ("listeners.yaml", "resources:\n", "resources: [\n", "gateway/listeners.yaml cannot be read"),
         ("listeners.yaml", "name: public\n", "name: private\n", "gateway/listeners.yaml has not the form"),
     ],

@@ -140,6 +140,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.run("down")
 
 
+@pytest.mark.slow
 def test_each_replica_has_one_and_reads_from_it(running: Stack) -> None:
     processes = running.processes()
     names = ["user-api-1", "cache-sidecar-1", "postgres", "redis-cache", "redis-counters", "gateway"]
@@ -151,6 +152,7 @@ def test_each_replica_has_one_and_reads_from_it(running: Stack) -> None:
         assert client.info("replication")["master_port"] == int(processes["redis-cache"]["url"].split(":")[-1][:-2])
 
 
+@pytest.mark.slow
 def test_a_dead_sidecar_comes_back_and_its_replica_goes_on(running: Stack) -> None:
     replica, sidecar = running.pids("user-api-1", "cache-sidecar-1")
     os.kill(sidecar, signal.SIGKILL)
@@ -160,6 +162,7 @@ def test_a_dead_sidecar_comes_back_and_its_replica_goes_on(running: Stack) -> No
     assert sidecar_after != sidecar
 
 
+@pytest.mark.slow
 def test_a_frozen_sidecar_does_not_keep_its_replica_from_answering(running: Stack) -> None:
     replica = running.processes()["user-api-1"]
     [sidecar] = running.pids("cache-sidecar-1")
@@ -190,6 +193,7 @@ def test_they_are_scaled_and_replaced_with_their_replicas(running: Stack) -> Non
     assert not psutil.pid_exists(replaced["cache-sidecar-2"]["pid"])
 
 
+@pytest.mark.slow
 def test_a_second_up_leaves_them_alone_and_cannot_take_them_away(running: Stack) -> None:
     before = running.pids("user-api-1", "cache-sidecar-1")
     running.run("up")
@@ -199,6 +203,7 @@ def test_a_second_up_leaves_them_alone_and_cannot_take_them_away(running: Stack)
     assert refused == "stack: whether there are sidecars cannot change while the stack runs; `stack down` first\n"
 
 
+@pytest.mark.slow
 def test_down_stops_them(running: Stack) -> None:
     pids = running.pids("user-api-1", "cache-sidecar-1")
     running.run("down")

@@ -221,6 +221,7 @@ async def test_events_outlive_a_node(serve: Serve, emptied: Cluster) -> None:
         await until(values, 2)
 
 
+@pytest.mark.slow
 async def test_events_and_an_import_across_a_failover(serve: Serve, tmp_path: Path) -> None:
     async with (
         counters_pair(tmp_path, direct=True) as pair,
