@@ -1,6 +1,7 @@
 """How pytest-xdist spreads the tests: each one by itself, unless it shares something expensive with others."""
 
 import os
+from pathlib import Path
 
 import pytest
 from _pytest.nodeid import NodeId
@@ -9,6 +10,10 @@ from stack.layout import PORTS, PORTS_VARIABLE
 
 MORE_WORKERS_THAN_CORES = 1
 """Tests wait much of the time, but more workers than this are late for the faults that they inject."""
+
+
+WHOLE_SYSTEMS = Path(__file__).parent / "integration"
+"""Its tests put stacks under load: side by side they would leave each other no time."""
 
 
 def share_out_ports() -> None:
@@ -26,7 +31,7 @@ def stay_together(item: pytest.Item) -> None:
 
     The fixtures of the root's conftest.py, such as the servers, are made once for each worker.
     """
-    shared = _shared(item)
+    shared = [WHOLE_SYSTEMS.name] if item.path.is_relative_to(WHOLE_SYSTEMS) else _shared(item)
     if shared and not _group(item):
         item.add_marker(pytest.mark.xdist_group(" ".join(shared)))
     if item.config.getoption("loadgroup", default=False) and _group(item):
@@ -51,20 +56,16 @@ def _group(item: pytest.Item) -> str:
 def _shared(item: pytest.Item) -> list[str]:
     """The files and folders whose fixtures outlive the test, each with its parameter.
 
-    Of the folders alone where there are any: what a file shares besides is made where the folder's fixtures are.
     Without a bracket: pytest-xdist looks for the group behind the last one.
     """
     if not isinstance(item, pytest.Function):
         return []
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     shared: dict[str, str] = {}
-    folders: set[str] = set()
     for name, definitions in item._fixtureinfo.name2fixturedefs.items():
         fixture = definitions[-1]
         if fixture.scope == "function" or not fixture.baseid:
             continue
         where = fixture.baseid if fixture.scope == "session" else item.nodeid.partition("::")[0]
-        if fixture.scope == "session":
-            folders.add(where)
         shared[where] = f" {parameters[name]}" if name in parameters else shared.get(where, "")
-    return sorted(where + parameter for where, parameter in shared.items() if where in folders or not folders)
+    return sorted(where + parameter for where, parameter in shared.items())
