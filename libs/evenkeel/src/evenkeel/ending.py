@@ -17,11 +17,17 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     for task in tasks:
         # First of all: this may be cancelled itself.
         task.add_done_callback(_look_at)
-    pending = {task for task in tasks if not task.done()}
-    while pending:
+    cancelled: asyncio.CancelledError | None = None
+    while pending := {task for task in tasks if not task.done()}:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=AGAIN)
+        try:
+            await asyncio.wait(pending, timeout=AGAIN)
+        except asyncio.CancelledError as error:
+            # Not before they have ended: whoever waits for this one closes what they use, and they would open it again.
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
