@@ -1,9 +1,12 @@
 """Users for tests."""
 
+import asyncio
 from typing import Any
 
 import asyncpg
 import httpx
+
+from evenkeel.cache.relay import INTERVAL
 
 ADA: dict[str, Any] = {"email": "ada@example.com", "name": "Ada Lovelace"}
 
@@ -13,6 +16,13 @@ async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
     response = await client.post("/v1/users", json=ADA | changes)
     assert response.status_code == 201, response.text
     user: dict[str, Any] = response.json()
+    return user
+
+
+async def create_and_settle(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
+    """As `create`, and wait until the relay has read of it: it invalidates once more what the writer has."""
+    user = await create(client, **changes)
+    await asyncio.sleep(3 * INTERVAL)
     return user
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from tests.cache_names import cache_names
 from tests.serving import Serve
-from tests.users import ADA, create
+from tests.users import ADA, create, create_and_settle
 
 from evenkeel.cache import LoadError
 from evenkeel.cache.redis import LEASE
@@ -68,7 +68,7 @@ async def source(client: httpx.AsyncClient, user_id: int = 1, **headers: str) ->
 )
 async def test_tiers_are_those_of_the_setting(serve: Serve, tiers: str, sources: list[str]) -> None:
     async with serve(cache_tiers=tiers) as client:
-        await create(client)
+        await create_and_settle(client)
         assert [await source(client), await source(client)] == sources
         status = (await client.get("/v1/users/1")).headers["Cache-Status"]
         assert status.count("; hit") == (1 if tiers else 0)
@@ -76,7 +76,7 @@ async def test_tiers_are_those_of_the_setting(serve: Serve, tiers: str, sources:
 
 async def test_redis_cache_with_expiry_and_source(serve: Serve) -> None:
     async with serve(cache_tiers="redis", cache_ttl=0.5, cache_stale_ttl=0) as client:
-        await create(client)
+        await create_and_settle(client)
         assert await source(client) == "database"
         assert await source(client) == "redis"
         await asyncio.sleep(0.6)
@@ -120,7 +120,7 @@ async def test_many_readers_of_a_cold_key_through_two_replicas_cause_one_query(
 
 async def test_memory_cache_with_ttl(serve: Serve) -> None:
     async with serve(cache_tiers="memory", memory_ttl=0.3) as client:
-        await create(client)
+        await create_and_settle(client)
         assert await source(client) == "database"
         assert await source(client) == "memory"
         await asyncio.sleep(0.4)
@@ -130,7 +130,7 @@ async def test_memory_cache_with_ttl(serve: Serve) -> None:
 async def test_memory_cache_with_size_bound_evicts_the_least_recently_used(serve: Serve) -> None:
     async with serve(cache_tiers="memory", memory_max_entries=2, memory_ttl=60) as client:
         for n in range(3):
-            await create(client, email=f"u{n}@example.com")
+            await create_and_settle(client, email=f"u{n}@example.com")
         await source(client, 1)
         await source(client, 2)
         assert await source(client, 1) == "memory"
@@ -140,13 +140,13 @@ async def test_memory_cache_with_size_bound_evicts_the_least_recently_used(serve
 
 async def test_redis_tier_is_shared_by_replicas(serve: Serve) -> None:
     async with serve(replica_name="replica-a") as a, serve(replica_name="replica-b") as b:
-        await create(a)
+        await create_and_settle(a)
         assert [await source(a), await source(b), await source(b)] == ["database", "redis", "memory"]
 
 
 async def test_min_version_reads_the_newest_through_every_replica(serve: Serve, postgres: "asyncpg.Connection") -> None:
     async with serve(memory_ttl=600) as a, serve(memory_ttl=600, replica_name="replica-b") as b:
-        await create(a)
+        await create_and_settle(a)
         await source(b)
         assert await source(b) == "memory"
         # By hand, so that nobody has told b yet when it is asked.
@@ -274,7 +274,7 @@ async def test_entries_of_another_shape_are_loaded_anew(
 async def test_refused_changes_invalidate_nothing(serve: Serve, queries: list[str]) -> None:
     async with serve() as client:
         await create(client)
-        await create(client, email="b@example.com")
+        await create_and_settle(client, email="b@example.com")
         await source(client)
         for _ in range(5):
             refusals = [

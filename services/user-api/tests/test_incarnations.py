@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from tests.users import create, etag
+from tests.users import create, create_and_settle, etag
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def seen(client: httpx.AsyncClient, tag: str) -> None:
 
 @pytest.mark.parametrize("statements", AGAIN, ids=["inserted", "truncated", "restored"])
 async def test_tag_of_the_row_before_never_matches(client: httpx.AsyncClient, connection: Any, statements: str) -> None:
-    await create(client)
+    await create_and_settle(client)
     old = (await client.get("/v1/users/1")).headers["ETag"]
     assert (await client.get("/v1/users/1")).json()["source"] == "memory"
     await connection.execute(statements)

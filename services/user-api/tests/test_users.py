@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.problems import OF_EVERY_OPERATION, problem
-from tests.users import ADA, create, etag
+from tests.users import ADA, create, create_and_settle, etag
 
 pytestmark = pytest.mark.anyio
 
@@ -129,7 +129,7 @@ class TestCreate:
 
 class TestRead:
     async def test_from_database_then_memory(self, client: httpx.AsyncClient) -> None:
-        user = await create(client)
+        user = await create_and_settle(client)
         first = await client.get("/v1/users/1")
         assert (first.status_code, first.json()) == (200, {"source": "database", "data": user})
         assert first.headers["Cache-Status"] == "redis; fwd=uri-miss; stored, memory; fwd=uri-miss; stored"
