@@ -1,6 +1,6 @@
 import pytest
 
-from evenkeel.etags import etag, none_match, numbers, parse_if_match
+from evenkeel.etags import etag, numbers, parse_tags
 from evenkeel.problems import InvalidInput
 
 
@@ -28,7 +28,8 @@ def test_etag() -> None:
     ],
 )
 def test_if_match(header: str | None, accepted: set[str] | None) -> None:
-    assert parse_if_match(header) == accepted
+    tags = parse_tags(header, "If-Match", weak=False)
+    assert (None if tags is None or tags.every else tags.states) == accepted
 
 
 def test_states_that_are_numbers() -> None:
@@ -40,9 +41,9 @@ def test_states_that_are_numbers() -> None:
     "header", ["", " ", ",", ", ,", "1", '"1', '"1" "2"', '"1", 2', "*, *", '*, "1"', '"1\n"', '"1"\n', "W/", 'w/"1"']
 )
 def test_what_is_no_list_of_tags_is_refused(header: str) -> None:
-    for parse in (parse_if_match, lambda value: none_match(value, 1)):
+    for name, weak in (("If-Match", False), ("If-None-Match", True)):
         with pytest.raises(InvalidInput):
-            parse(header)
+            parse_tags(header, name, weak=weak)
 
 
 @pytest.mark.parametrize(
@@ -58,4 +59,5 @@ def test_what_is_no_list_of_tags_is_refused(header: str) -> None:
     ],
 )
 def test_if_none_match(header: str | None, *, sends: bool) -> None:
-    assert none_match(header, 7) is sends
+    tags = parse_tags(header, "If-None-Match", weak=True)
+    assert (tags is None or not tags.cover(7)) is sends

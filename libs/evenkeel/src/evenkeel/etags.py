@@ -34,16 +34,6 @@ def etag(state: str | int) -> str:
     return f'"{state}"'
 
 
-def parse_if_match(header: str | None) -> frozenset[str] | None:
-    """The states that `If-Match` accepts; None when the header is absent or `*`, which every existing state matches.
-
-    Weak tags never match (RFC 9110, 8.8.3.2). A header that is no list of tags is an InvalidInput: to ignore it would
-    be to write without the precondition that the caller asked for.
-    """
-    tags = parse_tags(header, "If-Match", weak=False)
-    return None if tags is None or tags.every else tags.states
-
-
 def parse_tags(header: str | None, name: str, *, weak: bool) -> Tags | None:
     """The tags that the header field of this name has; None when it is absent. InvalidInput when it is no list.
 
@@ -61,12 +51,6 @@ def numbers(states: Iterable[str] | None) -> frozenset[int] | None:
     if states is None:
         return None
     return frozenset(int(state) for state in states if _NUMBER.fullmatch(state))
-
-
-def none_match(header: str | None, current: str | int) -> bool:
-    """Whether `If-None-Match` lets the full answer be sent; False means 304. Weak and strong tags compare alike."""
-    tags = parse_tags(header, "If-None-Match", weak=True)
-    return tags is None or not tags.cover(current)
 
 
 def _states(header: str, name: str, *, weak: bool) -> list[str]:

@@ -28,34 +28,31 @@ class Preconditions:
 
     def hold(self, state: str | int | None) -> bool:
         """Whether the request may be carried out on a resource in this state; None: there is no such resource."""
-        return (self.match is None or self.match.cover(state)) and not (
-            self.none_match is not None and self.none_match.cover(state)
-        )
+        return self.matched(state) and not (self.none_match is not None and self.none_match.cover(state))
+
+    def matched(self, state: str | int | None) -> bool:
+        """Whether `If-Match` holds; on a read, what else does not is no failure, but a 304."""
+        return self.match is None or self.match.cover(state)
 
     def __str__(self) -> str:
         """The same text for the same preconditions, however they were written."""
         return f"{self.match or ''};{self.none_match or ''}"
 
 
-async def no_preconditions(request: Request) -> None:
-    """A dependency of routes whose resource has no entity tags: a precondition would be ignored, so it is refused."""
-    sent = [name for name in ("If-Match", "If-None-Match") if name in request.headers]
-    if sent:
-        raise InvalidInput(
-            "This resource has no entity tags, so no precondition on them can be judged.",
-            errors=[{"in": "header", "field": name, "detail": "not taken here"} for name in sent],
-        )
-
-
 async def untagged(request: Request) -> None:
-    """A dependency of routes whose resource has no entity tags, as above for what changes something.
+    """A dependency of routes whose resource has no entity tags: a write's precondition would be ignored, so refuse it.
 
     A read is judged: `If-Match` names no tag that there is, unless it is `*`; `If-None-Match` excludes none, and has no
     effect.
     """
     if request.method not in {"GET", "HEAD"}:
-        await no_preconditions(request)
+        sent = [name for name in ("If-Match", "If-None-Match") if name in request.headers]
+        if sent:
+            raise InvalidInput(
+                "This resource has no entity tags, so no precondition on them can be judged.",
+                errors=[{"in": "header", "field": name, "detail": "not taken here"} for name in sent],
+            )
         return
-    sent = Preconditions.parse(request.headers.get("if-match"), request.headers.get("if-none-match"))
-    if sent.match is not None and not sent.match.every:
+    read = Preconditions.parse(request.headers.get("if-match"), request.headers.get("if-none-match"))
+    if read.match is not None and not read.match.every:
         raise PreconditionFailed("This resource has no entity tags, so it has none of those in If-Match.")

@@ -121,6 +121,10 @@ class ProblemDocument(BaseModel):
     more_errors: int = Field(0, ge=1, description="How many further ones there are")
 
 
+OF_A_BODY: tuple[type[Problem], ...] = (ContentTooLarge, UnsupportedMediaType, InvalidInput, MalformedJson)
+"""What a route may answer because it takes a body."""
+
+
 def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that may answer these problems."""
     documented: dict[int | str, dict[str, Any]] = {}

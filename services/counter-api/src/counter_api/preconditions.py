@@ -9,7 +9,7 @@ def unmet(preconditions: Preconditions, current: int | None) -> PreconditionFail
     """Say which of them does not hold; None: there is no such counter."""
     if current is None:
         sentence = "If-Match names a counter that does not exist."
-    elif preconditions.match is not None and not preconditions.match.cover(current):
+    elif not preconditions.matched(current):
         sentence = f"If-Match does not name the current value, {etag(current)}."
     elif preconditions.none_match is not None and preconditions.none_match.every:
         sentence = f"If-None-Match asks that there be no such counter; its value is {etag(current)}."

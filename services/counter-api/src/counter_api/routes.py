@@ -32,14 +32,12 @@ from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
 from evenkeel.openapi import sends
 from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import (
-    ContentTooLarge,
+    OF_A_BODY,
     InvalidInput,
-    MalformedJson,
     NotFound,
     PreconditionFailed,
     Problem,
     Unavailable,
-    UnsupportedMediaType,
     responses,
 )
 
@@ -64,16 +62,7 @@ router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depe
     summary="Add to a counter, and get the value this very call produced",
     response_model=Counter,
     responses=responses(
-        CounterBound,
-        CounterOverflow,
-        NotACounter,
-        PreconditionFailed,
-        InvalidInput,
-        MalformedJson,
-        ContentTooLarge,
-        UnsupportedMediaType,
-        IdempotencyMismatch,
-        Unavailable,
+        CounterBound, CounterOverflow, NotACounter, PreconditionFailed, *OF_A_BODY, IdempotencyMismatch, Unavailable
     ),
 )
 async def increment_counter(
@@ -104,7 +93,7 @@ async def read_counter(
 ) -> Response:
     preconditions = Preconditions.parse(if_match, if_none_match)
     value = await counters.value(name)
-    if preconditions.match is not None and not preconditions.match.cover(value):
+    if not preconditions.matched(value):
         raise unmet(preconditions, value)
     headers = {"ETag": etag(value), **NO_CACHE}
     if not preconditions.hold(value):
@@ -133,16 +122,7 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
     responses={
         200: sends("ETag"),
         201: {"model": Counter, "description": "there was no such counter", **sends("ETag")},
-        **responses(
-            NotACounter,
-            PreconditionFailed,
-            InvalidInput,
-            MalformedJson,
-            ContentTooLarge,
-            UnsupportedMediaType,
-            IdempotencyMismatch,
-            Unavailable,
-        ),
+        **responses(NotACounter, PreconditionFailed, *OF_A_BODY, IdempotencyMismatch, Unavailable),
     },
 )
 async def set_counter(
@@ -198,9 +178,7 @@ async def list_counters(counters: Service, query: Annotated[ListQuery, Query()])
     description="Judged in order; one that is refused does not keep the others from being applied.",
     response_model=BatchResults,
     max_body_size=MAX_BATCH_BODY,
-    responses=responses(
-        InvalidInput, MalformedJson, ContentTooLarge, UnsupportedMediaType, IdempotencyMismatch, Unavailable
-    ),
+    responses=responses(*OF_A_BODY, IdempotencyMismatch, Unavailable),
     dependencies=[Depends(untagged)],
 )
 async def increment_counters(counters: Service, body: BatchRequest, key: Key) -> Response:

@@ -12,11 +12,9 @@ from evenkeel.idempotency import REPLAYED, Caller, IdempotencyKey, IdempotencyMi
 from evenkeel.openapi import sends
 from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import (
-    ContentTooLarge,
+    OF_A_BODY,
     InvalidInput,
-    MalformedJson,
     Unavailable,
-    UnsupportedMediaType,
     responses,
 )
 from evenkeel.query_parameters import StrictQuery
@@ -50,16 +48,7 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
     summary="Create a user",
     status_code=201,
     response_model=User,
-    responses=responses(
-        EmailTaken,
-        ContentTooLarge,
-        UnsupportedMediaType,
-        InvalidInput,
-        MalformedJson,
-        IdempotencyMismatch,
-        Unavailable,
-    )
-    | {201: sends("Location", "ETag")},
+    responses=responses(EmailTaken, *OF_A_BODY, IdempotencyMismatch, Unavailable) | {201: sends("Location", "ETag")},
     dependencies=[Depends(untagged)],
 )
 async def create_user(
@@ -130,17 +119,7 @@ async def read_user(
     "/{user_id}",
     summary="Change a user by a JSON merge patch",
     response_model=User,
-    responses=responses(
-        UserNotFound,
-        EmailTaken,
-        StateMismatch,
-        ContentTooLarge,
-        UnsupportedMediaType,
-        InvalidInput,
-        MalformedJson,
-        IdempotencyMismatch,
-        Unavailable,
-    )
+    responses=responses(UserNotFound, EmailTaken, StateMismatch, *OF_A_BODY, IdempotencyMismatch, Unavailable)
     | {200: sends("ETag")},
     openapi_extra=takes_merge_patch(UserPatch),
 )
@@ -189,7 +168,7 @@ def _answered(answer: Answer[Any], preconditions: Preconditions) -> Response:
     """The one user that was read."""
     user = answer.entry
     tag = user.tag.hex()
-    if preconditions.match is not None and not preconditions.match.cover(tag):
+    if not preconditions.matched(tag):
         raise StateMismatch(user.version)
     headers = {"ETag": etag(tag), "Cache-Status": cache_status.render(answer.statuses)}
     if not preconditions.hold(tag):

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from evenkeel.ending import end
+from evenkeel.background import running
 from evenkeel.first_line import first_line
 from evenkeel.redis.primary import Way, way_of
 from evenkeel.redis.urls import host_and_port, joined
@@ -34,11 +34,8 @@ async def following(sidecar: Redis, primary: Redis) -> AsyncIterator[None]:
     if way is None:
         yield
         return
-    task = asyncio.create_task(_follow(sidecar, way))
-    try:
+    async with running(_follow(sidecar, way)):
         yield
-    finally:
-        await end(task)
 
 
 async def _follow(sidecar: Redis, way: Way) -> None:

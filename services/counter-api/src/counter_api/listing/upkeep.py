@@ -8,8 +8,8 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from counter_api.listing.held import held
@@ -19,6 +19,7 @@ from counter_api.listing.pages import names_call, names_of
 from counter_api.listing.scripts import FORGET, LACKING, MARK, UNLIST
 from counter_api.listing.shards import ALL, READ_FOR, STAMPED_FOR, Shard, shard_of
 from counter_api.storage.pipeline import Call, RedisPipeline
+from evenkeel import background
 from evenkeel.ending import end
 from evenkeel.problems import Problem
 
@@ -51,13 +52,8 @@ class Upkeep:
         self._completing = Lease(pipeline, "{_names}:completing")
         self._completion: asyncio.Task[bool] | None = None
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            await end(task)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return background.running(self._run())
 
     async def close(self) -> None:
         if self._completion is not None:

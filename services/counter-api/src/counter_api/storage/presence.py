@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
 
 from counter_api.storage.calls import Call
 from counter_api.storage.pipeline import RedisPipeline
 from counter_api.storage.request_tally import REQUESTS
 from counter_api.storage.scripts import load
-from evenkeel.ending import end
+from evenkeel import background
 from evenkeel.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -32,13 +31,8 @@ class Presence:
         self._pipeline = pipeline
         self._replica = replica
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            await end(task)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return background.running(self._run())
 
     async def note(self) -> bool:
         """That this replica is there; whether that succeeded."""

@@ -14,13 +14,11 @@ from evenkeel.bodies import StrictBody
 from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
 from evenkeel.preconditions import untagged
 from evenkeel.problems import (
-    ContentTooLarge,
+    OF_A_BODY,
     InvalidInput,
-    MalformedJson,
     NotFound,
     PreconditionFailed,
     Unavailable,
-    UnsupportedMediaType,
     responses,
 )
 
@@ -41,16 +39,7 @@ router = APIRouter(tags=["uniques"], route_class=StrictBody, dependencies=[Depen
     description="Safe to send again: a member counts once, however often it is added. The names are apart from those "
     "of counters.",
     response_model=UniqueCount,
-    responses=responses(
-        NotUniques,
-        InvalidInput,
-        MalformedJson,
-        ContentTooLarge,
-        UnsupportedMediaType,
-        IdempotencyMismatch,
-        UniquesOff,
-        Unavailable,
-    ),
+    responses=responses(NotUniques, *OF_A_BODY, IdempotencyMismatch, UniquesOff, Unavailable),
 )
 async def add_member(uniques: Service, name: Name, body: AddMember, key: Key) -> Response:
     return _answer(name, await uniques.add(name, body.member, key))

@@ -36,8 +36,8 @@ CREATE TABLE {horizon} (
 
 INSERT INTO {horizon} (origin, pruned, cleared) SELECT {origin}, pg_current_snapshot(), pg_current_snapshot();
 
--- The functions of the triggers name the log with its schema, wherever it is. Writers need no right to it: the functions run as its
--- owner, with a search path that nobody else can put anything into.
+-- The functions of the triggers name the log with its schema, wherever it is. Writers need no right to it: the
+-- functions run as its owner, with a search path that nobody else can put anything into.
 DO $install$
 DECLARE
     log text;
