@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from evenkeel.cache.errors import LoadError
-from evenkeel.idempotency import IdempotencyMismatch
+from evenkeel.idempotency import IdempotencyMismatch, RequestKey
 from user_api.models import RecordRow
 
 log = logging.getLogger(__name__)
@@ -54,20 +54,20 @@ class Changed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class RecordKey:
     """Under which an answer is remembered, and what it answers."""
 
     id: bytes
     payload: bytes
 
     @classmethod
-    def of(cls, key: str, *, caller: str, method: str, path: str, payload: str) -> Self:
-        """Of a request; the key belongs to the caller, the method and the path."""
-        whose = json.dumps([caller, method, path, key]).encode()
-        return cls(hashlib.sha256(whose).digest(), hmac.digest(whose, payload.encode(), hashlib.sha256))
+    def of(cls, key: RequestKey, payload: str) -> Self:
+        """Of a request with this key and payload."""
+        whose = json.dumps([key.caller, key.method, key.path, key.text]).encode()
+        return cls(bytes.fromhex(key.digest()), hmac.digest(whose, payload.encode(), hashlib.sha256))
 
 
-async def claim(session: AsyncSession, key: Key, ttl: float) -> Changed | None:
+async def claim(session: AsyncSession, key: RecordKey, ttl: float) -> Changed | None:
     """The answer that was given under the key, or None: then this transaction has to `record` one.
 
     Waits for another transaction that has claimed the key. IdempotencyMismatch if the payload was another one.
@@ -101,7 +101,7 @@ async def claim(session: AsyncSession, key: Key, ttl: float) -> Changed | None:
     raise LoadError("The record of this Idempotency-Key cannot be had now.")
 
 
-async def record(session: AsyncSession, key: Key, answer: Changed) -> None:
+async def record(session: AsyncSession, key: RecordKey, answer: Changed) -> None:
     """Remember the answer under the key, which this transaction has claimed."""
     await session.execute(
         update(RecordRow)

@@ -1,6 +1,7 @@
 """The HTTP contract of users."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from evenkeel.bodies import StrictBody, takes_merge_patch
 from evenkeel.cache import Answer, Entry, cache_status
 from evenkeel.etags import etag
-from evenkeel.idempotency import REPLAYED, Caller, IdempotencyKey, IdempotencyMismatch
+from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key, RequestKey
 from evenkeel.openapi import sends
 from evenkeel.preconditions import Preconditions, untagged
 from evenkeel.problems import (
@@ -18,7 +19,7 @@ from evenkeel.problems import (
     responses,
 )
 from evenkeel.query_parameters import StrictQuery
-from user_api.idempotency import Changed, Key
+from user_api.idempotency import Changed, RecordKey
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
 from user_api.schemas import ListQuery, NewUser, User, UserAnswer, UserBatch, UserId, UserPage, UserPatch, Version
 from user_api.service import UserService
@@ -51,11 +52,8 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
     responses=responses(EmailTaken, *OF_A_BODY, IdempotencyMismatch, Unavailable) | {201: sends("Location", "ETag")},
     dependencies=[Depends(untagged)],
 )
-async def create_user(
-    request: Request, new: NewUser, caller: Caller, idempotency_key: IdempotencyKey = None
-) -> Response:
-    key = _key(request, idempotency_key, caller, router.prefix, new.model_dump_json())
-    created = await _users(request).create(new, key)
+async def create_user(request: Request, new: NewUser, key: Key) -> Response:
+    created = await _users(request).create(new, _record_key(key, router.prefix, new.model_dump_json()))
     return _changed(created, {"Location": f"{router.prefix}/{created.user_id}"})
 
 
@@ -127,15 +125,14 @@ async def change_user(
     request: Request,
     user_id: UserIdPath,
     patch: UserPatch,
-    caller: Caller,
+    key: Key,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     preconditions = Preconditions.parse(if_match, if_none_match)
     payload = f"{preconditions}{patch.model_dump_json(exclude_unset=True)}"
-    key = _key(request, idempotency_key, caller, f"{router.prefix}/{user_id}", payload)
-    return _changed(await _users(request).update(user_id, patch, preconditions, key))
+    record = _record_key(key, f"{router.prefix}/{user_id}", payload)
+    return _changed(await _users(request).update(user_id, patch, preconditions, record))
 
 
 @router.delete(
@@ -147,14 +144,13 @@ async def change_user(
 async def delete_user(
     request: Request,
     user_id: UserIdPath,
-    caller: Caller,
+    key: Key,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     preconditions = Preconditions.parse(if_match, if_none_match)
-    key = _key(request, idempotency_key, caller, f"{router.prefix}/{user_id}", str(preconditions))
-    deleted = await _users(request).delete(user_id, preconditions, key)
+    record = _record_key(key, f"{router.prefix}/{user_id}", str(preconditions))
+    deleted = await _users(request).delete(user_id, preconditions, record)
     return Response(status_code=204, headers=REPLAYED if deleted.replayed else None)
 
 
@@ -183,10 +179,9 @@ def _changed(user: Changed, headers: Mapping[str, str] | None = None) -> Respons
     return _json(user.body, status=user.status, headers=fields)
 
 
-def _key(request: Request, sent: str | None, caller: str, path: str, payload: str) -> Key | None:
-    if sent is None:
-        return None
-    return Key.of(sent, caller=caller, method=request.method, path=path, payload=payload)
+def _record_key(key: RequestKey | None, path: str, payload: str) -> RecordKey | None:
+    """`path` is the resource's own, however its id was written."""
+    return None if key is None else RecordKey.of(replace(key, path=path), payload)
 
 
 def _users(request: Request) -> UserService:

@@ -11,7 +11,7 @@ from evenkeel.cache import Answer, DatabaseBreaker, Entry, LoadError, ReadThroug
 from evenkeel.cache.filling import Load
 from evenkeel.preconditions import Preconditions
 from evenkeel.problems import Problem
-from user_api.idempotency import Changed, Key
+from user_api.idempotency import Changed, RecordKey
 from user_api.problems import NobodyHasEmail, UserNotFound, VersionMismatch, unavailable
 from user_api.schemas import NewUser, User, UserPatch
 from user_api.storage import Tagged, UserStorage
@@ -32,7 +32,7 @@ class UserService:
         self.peek = cache.peek
         """What this process may answer at once, by the id in decimal."""
 
-    async def create(self, new: NewUser, key: Key | None = None) -> Changed:
+    async def create(self, new: NewUser, key: RecordKey | None = None) -> Changed:
         try:
             created = await self._database.run(lambda: self._storage.create(new, key), repeatable=key is not None)
         except LoadError as error:
@@ -97,13 +97,13 @@ class UserService:
         return users[:limit], len(users) > limit
 
     async def update(
-        self, user_id: int, patch: UserPatch, preconditions: Preconditions, key: Key | None = None
+        self, user_id: int, patch: UserPatch, preconditions: Preconditions, key: RecordKey | None = None
     ) -> Changed:
         changes = patch.model_dump(exclude_unset=True)
         change = partial(self._storage.update, user_id, changes, preconditions, key)
         return await self._change(user_id, change, repeatable=key is not None)
 
-    async def delete(self, user_id: int, preconditions: Preconditions, key: Key | None = None) -> Changed:
+    async def delete(self, user_id: int, preconditions: Preconditions, key: RecordKey | None = None) -> Changed:
         change = partial(self._storage.delete, user_id, preconditions, key)
         return await self._change(user_id, change, repeatable=key is not None)
 

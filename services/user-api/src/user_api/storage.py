@@ -18,7 +18,7 @@ from evenkeel.cache.errors import Busy
 from evenkeel.preconditions import Preconditions
 from evenkeel.problems import Problem
 from user_api.database import failure
-from user_api.idempotency import Changed, Key, claim, record
+from user_api.idempotency import Changed, RecordKey, claim, record
 from user_api.models import UserRow
 from user_api.problems import EmailTaken, ReplayedRefusal, StateMismatch, UserNotFound
 from user_api.schemas import NewUser, User
@@ -62,7 +62,7 @@ class UserStorage:
             log.warning("the database does not do its work", extra={"reason": str(error.__cause__ or error)})
             raise its from error
 
-    async def create(self, new: NewUser, key: Key | None) -> Changed:
+    async def create(self, new: NewUser, key: RecordKey | None) -> Changed:
         """Insert; EmailTaken when the address is in use."""
 
         async def insert_user(session: AsyncSession) -> Changed:
@@ -91,7 +91,7 @@ class UserStorage:
             return [_tagged(row).user for row in rows]
 
     async def update(
-        self, user_id: int, changes: dict[str, str], preconditions: Preconditions, key: Key | None
+        self, user_id: int, changes: dict[str, str], preconditions: Preconditions, key: RecordKey | None
     ) -> Changed:
         """Apply the changes if the preconditions hold; the database makes the new version and tag.
 
@@ -114,7 +114,7 @@ class UserStorage:
 
         return await self._change(update_user, key)
 
-    async def delete(self, user_id: int, preconditions: Preconditions, key: Key | None) -> Changed:
+    async def delete(self, user_id: int, preconditions: Preconditions, key: RecordKey | None) -> Changed:
         """Delete the user if the preconditions hold; UserNotFound, StateMismatch otherwise."""
 
         async def delete_user(session: AsyncSession) -> Changed:
@@ -124,7 +124,7 @@ class UserStorage:
 
         return await self._change(delete_user, key)
 
-    async def _change(self, change: Callable[[AsyncSession], Awaitable[Changed]], key: Key | None) -> Changed:
+    async def _change(self, change: Callable[[AsyncSession], Awaitable[Changed]], key: RecordKey | None) -> Changed:
         """Change something in one transaction; under a key once, and whatever it led to is remembered with it.
 
         IdempotencyMismatch, and ReplayedRefusal for what was refused before.
