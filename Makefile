@@ -24,7 +24,7 @@ clean: ## stop it and delete the data
 token: $(BIN)/.ready ## an access token with SCOPES="users:read counters:write", for LIFETIME seconds (3600)
 	@$(BIN)/stack token --jwks gateway/access/tokens/jwks.json $(if $(LIFETIME),--lifetime "$(LIFETIME)") $(SCOPES)
 
-# More workers than cores, since tests wait for faults most of the time (tests/distribution.py).
+# More workers than cores, since tests wait for faults most of the time (tests/support/distribution.py).
 PYTEST = $(BIN)/pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder $(if $(BACKEND),--backend=$(BACKEND))
 
 # Workers and replicas are dozens of processes: each would compile every module anew.
@@ -40,7 +40,7 @@ lint: $(BIN)/.ready ## ruff, mypy, licences, and known vulnerabilities
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@# one run a distribution: their tests have modules of the same names
-	@for project in $(PROJECTS) "tests benchmarks supply_chain conftest.py"; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@for project in $(PROJECTS) "gateway/tests" "tests benchmarks supply_chain conftest.py"; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
 	@$(BIN)/python supply_chain/licences.py --check
 	@$(BIN)/python supply_chain/audit.py
 

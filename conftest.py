@@ -11,9 +11,9 @@ import asyncpg
 import httpx
 import pytest
 from redis import Redis
-from tests import chromium, pgbouncer
-from tests.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
-from tests.servers import Servers, backend, docker_answers
+from tests.support import chromium, pgbouncer
+from tests.support.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
+from tests.support.servers import Servers, backend, docker_answers
 
 import verify  # noqa: F401 (here, or pytest takes the folder of that name for the package)
 from user_api.migrate import migrate

@@ -22,7 +22,7 @@ from benchmarks.serving import running, user_api
 from benchmarks.steady import Reader, Second, reading
 from benchmarks.users import populate, read_all
 from redis import Redis
-from tests.servers import Servers, embedded
+from tests.support.servers import Servers, embedded
 
 RECOVERED = 0.99
 """Share of hits in a second from which on all is as it was."""

@@ -94,6 +94,8 @@ def _snapshot(seconds: int) -> Callable[[str], Awaitable[None]]:
 
     async def make(database: str) -> None:
         async with connected(database) as reader, reader.transaction(isolation="repeatable_read"):
+            # The local stack's PostgreSQL ends a transaction that is idle for a minute.
+            await reader.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await reader.fetchval("SELECT count(*) FROM user_changes")
             async with asyncio.TaskGroup() as group:
                 group.create_task(_write(database, seconds))

@@ -12,7 +12,7 @@ from benchmarks.users import payload
 from prometheus_client import CollectorRegistry
 
 from evenkeel.cache.entry import Entry
-from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from user_api.hot_reads import ReadyUser, prepare
 

@@ -10,7 +10,7 @@ from benchmarks.rounds import Contestant, Options, Result, compete
 from benchmarks.serving import Cores, Server, pinned_servers, user_api
 from benchmarks.users import fill_redis, populate, spread, warm
 from redis import Redis
-from tests.servers import Servers
+from tests.support.servers import Servers
 
 FEW = 1_000
 MANY = 1_000_000

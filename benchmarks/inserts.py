@@ -10,7 +10,7 @@ import asyncpg
 from benchmarks.goals import Goal, report
 from benchmarks.rounds import Options
 from benchmarks.users import populate
-from tests.servers import embedded
+from tests.support.servers import embedded
 
 CONNECTIONS = 8
 ROWS = 1000

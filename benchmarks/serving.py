@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import psutil
-from tests.servers import Servers, embedded
+from tests.support.servers import Servers, embedded
 
 from stack.layout import free_port
 
@@ -116,7 +116,7 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        # Nobody balances the load here who would have to notice that it leaves (evenkeel.draining).
+        # Nobody balances the load here who would have to notice that it leaves (evenkeel.service.draining).
         self._process.send_signal(signal.SIGINT)
 
     def ended(self) -> None:

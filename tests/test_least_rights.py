@@ -10,9 +10,9 @@ import asyncpg
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.cache_servers import WatchedCache, cache_cluster, owner, watched_cache
-from tests.counters_redis import Cluster, CountersServer, counters_cluster, counters_server
-from tests.serving import serving, until_ready
+from tests.support.cache_servers import WatchedCache, cache_cluster, owner, watched_cache
+from tests.support.counters_redis import Cluster, CountersServer, counters_cluster, counters_server
+from tests.support.serving import serving, until_ready
 
 from counter_api.main import create_app as counter_app
 from counter_api.settings import Settings as CounterSettings

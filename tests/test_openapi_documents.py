@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from tests.problems import OF_EVERY_OPERATION
+from tests.support.problems import OF_EVERY_OPERATION
 
 import counter_api.main
 import counter_api.settings
 import user_api.main
 import user_api.settings
-from evenkeel.openapi import INT64_MAX, INT64_MIN, operations, schemas
+from evenkeel.http.openapi import INT64_MAX, INT64_MIN, operations, schemas
 
 Document = dict[str, Any]
 

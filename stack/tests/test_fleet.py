@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from tests.supervised import kill_until_back
+from tests.support.supervised import kill_until_back
 
 from stack.fleet import Fleet
 from stack.gateway import Gateway

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.access_claims import claims
-from tests.gateway_bench import Bench, gateway_bench, gateway_problem
+from tests.support.access_claims import claims
+from tests.support.gateway_bench import Bench, gateway_bench, gateway_problem
 
 from stack.errors import StackError
 from stack.signing_keys import SigningKeys

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.supervised import kill_until_back
+from tests.support.supervised import kill_until_back
 
 from stack.errors import StackError
 from stack.process import Process, Program

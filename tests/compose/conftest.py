@@ -7,9 +7,9 @@ import uuid
 
 import httpx
 import pytest
-from tests.compose_project import Project
-from tests.steady_load import SteadyLoad
-from tests.users import create
+from tests.support.compose_project import Project
+from tests.support.steady_load import SteadyLoad
+from tests.support.users import create
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.compose_project import Project, run
-from tests.problems import problem
+from tests.support.compose_project import Project, run
+from tests.support.problems import problem
 
 pytestmark = pytest.mark.compose
 

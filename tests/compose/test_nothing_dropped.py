@@ -4,8 +4,8 @@ import asyncio
 
 import httpx
 import pytest
-from tests.compose_project import ROOT, SERVICES, STOPPED_WITHIN, Project, healthy, run
-from tests.steady_load import SteadyLoad, until
+from tests.support.compose_project import ROOT, SERVICES, STOPPED_WITHIN, Project, healthy, run
+from tests.support.steady_load import SteadyLoad, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.compose]
 

@@ -10,7 +10,7 @@ from tests.deploy.manifests import BUILT_IN, OVERLAYS, SETTINGS, Manifests, name
 
 from counter_api.metrics import Metrics as CounterMetrics
 from evenkeel.cache import Metrics as CacheMetrics
-from evenkeel.request_context import RequestContext
+from evenkeel.http.request_context import RequestContext
 from user_api.database import create_engine, observe_pool
 from user_api.settings import Settings
 

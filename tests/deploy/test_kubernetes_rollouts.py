@@ -12,7 +12,7 @@ from tests.deploy.manifests import (
     quantity,
 )
 
-from evenkeel.server import GRACEFUL_SHUTDOWN
+from evenkeel.service.server import GRACEFUL_SHUTDOWN
 
 pytestmark = pytest.mark.xdist_group("kubernetes")
 

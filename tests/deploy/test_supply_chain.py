@@ -12,7 +12,7 @@ import pytest
 import yaml
 from packaging.utils import canonicalize_name
 from supply_chain import audit, licences, sbom
-from tests.fake_http import Answer, Request, answering
+from tests.support.fake_http import Answer, Request, answering
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from tests.problems import problem
+from tests.support.problems import problem
 
 JSON = {"Content-Type": "application/json"}
 

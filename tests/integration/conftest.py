@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
-from tests.servers import Servers, backend
+from tests.support.servers import Servers, backend
 
 from stack.layout import free_port
 

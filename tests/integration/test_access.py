@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from tests.integration.conftest import VERIFY, Stack
-from tests.problems import problem
+from tests.support.problems import problem
 
 from stack.layout import free_port
 

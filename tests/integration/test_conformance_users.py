@@ -3,7 +3,7 @@
 import httpx
 import pytest
 from tests.integration.conformance import JSON, Row, check, unused
-from tests.users import create, etag
+from tests.support.users import create, etag
 
 pytestmark = pytest.mark.anyio
 

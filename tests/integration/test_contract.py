@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.problems import problem
-from tests.users import ADA, create, etag
+from tests.support.problems import problem
+from tests.support.users import ADA, create, etag
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.problems import problem
+from tests.support.problems import problem
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Stack

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.conformance import unused
-from tests.problems import problem
-from tests.users import create
+from tests.support.problems import problem
+from tests.support.users import create
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests import http2_frames
-from tests.problems import problem
+from tests.support import http2_frames
+from tests.support.problems import problem
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generated_client import GeneratedClient
+from tests.support.generated_client import GeneratedClient
 
 GUIDE = Path(__file__).parents[2] / "docs" / "clients.md"
 

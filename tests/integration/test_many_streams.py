@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests import http2_frames
+from tests.support import http2_frames
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

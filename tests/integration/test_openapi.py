@@ -62,7 +62,7 @@ def test_every_answer_is_as_documented(gateway: str, service: str, tmp_path: Pat
             *("--generation-deterministic", "--no-shrink", "--continue-on-failure", "--warnings", "off"),
             *("--report-json-path", str(report)),
         ],
-        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.openapi_hooks"},
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.support.openapi_hooks"},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 import pytest
-from tests.steady_load import SteadyLoad, until
-from tests.users import create
+from tests.support.steady_load import SteadyLoad, until
+from tests.support.users import create
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Stack

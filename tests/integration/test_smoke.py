@@ -5,9 +5,9 @@ from collections import Counter
 
 import httpx
 import pytest
-from tests.load import Connection
-from tests.problems import problem
-from tests.users import create
+from tests.support.load import Connection
+from tests.support.problems import problem
+from tests.support.users import create
 
 pytestmark = pytest.mark.anyio
 

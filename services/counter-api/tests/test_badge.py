@@ -5,8 +5,8 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.problems import problem
-from tests.serving import Serve
+from tests.support.problems import problem
+from tests.support.serving import Serve
 
 from counter_api.badge import LONGEST_LABEL, render
 

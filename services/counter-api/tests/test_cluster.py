@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from redis.crc import key_slot
-from tests.counters_redis import Cluster, CountersServer, counters_cluster
-from tests.serving import Serve, until_ready
+from tests.support.counters_redis import Cluster, CountersServer, counters_cluster
+from tests.support.serving import Serve, until_ready
 
 pytestmark = pytest.mark.anyio
 

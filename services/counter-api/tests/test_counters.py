@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.serving import Serve, serving
+from tests.support.serving import Serve, serving
 
 from counter_api.main import create_app
 from counter_api.settings import Settings

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
-from tests.lossy_proxy import LossyProxy
-from tests.once import asking, once
+from tests.support.lossy_proxy import LossyProxy
+from tests.support.once import asking, once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
@@ -19,7 +19,7 @@ from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, 
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Requests
 from counter_api.storage.redis_store import RedisStore
-from evenkeel.problems import PreconditionFailed, Problem
+from evenkeel.http.problems import PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,9 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.problems import problem
-from tests.proxy import proxied
-from tests.serving import Serve
+from tests.support.problems import problem
+from tests.support.proxy import proxied
+from tests.support.serving import Serve
 
 from counter_api.events import feed as feed_module
 from counter_api.events import server_watch, stream

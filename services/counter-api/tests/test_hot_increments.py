@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.problems import problem
-from tests.serving import Serve, serving
+from tests.support.problems import problem
+from tests.support.serving import Serve, serving
 
 from counter_api.hot_increments import NOT_PLAIN, HotIncrements
 from counter_api.main import create_app
 from counter_api.service import Counters
 from counter_api.settings import Settings
-from evenkeel.problems import Unavailable
+from evenkeel.http.problems import Unavailable
 
 pytestmark = pytest.mark.anyio
 

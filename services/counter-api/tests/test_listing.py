@@ -11,9 +11,9 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
-from tests.counters_redis import counters_cluster
-from tests.lossy_proxy import LossyProxy
-from tests.serving import Serve
+from tests.support.counters_redis import counters_cluster
+from tests.support.lossy_proxy import LossyProxy
+from tests.support.serving import Serve
 
 from counter_api.listing import redis_listing, upkeep
 from counter_api.listing.shards import ALL, LISTED_FOR, READ_FOR, STAMPED_FOR, shard_of
@@ -25,7 +25,7 @@ from counter_api.settings import Settings
 from counter_api.storage.batch import Group
 from counter_api.storage.protocol import Page
 from counter_api.storage.redis_store import RedisStore
-from evenkeel.problems import Problem, Unavailable
+from evenkeel.http.problems import Problem, Unavailable
 
 pytestmark = pytest.mark.anyio
 

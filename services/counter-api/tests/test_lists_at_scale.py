@@ -9,7 +9,7 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 from redis import Redis
-from tests.counters_redis import counters_server
+from tests.support.counters_redis import counters_server
 
 from counter_api.listing.shards import ALL
 from counter_api.main import open_store

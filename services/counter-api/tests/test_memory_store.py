@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.once import once
+from tests.support.once import once
 
 from counter_api.operations import Applied, Increment
 from counter_api.problems import CounterBound

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.once import once
+from tests.support.once import once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics

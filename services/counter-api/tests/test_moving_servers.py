@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 from redis.crc import key_slot
-from tests.counters_redis import PASSWORD, Cluster, CountersServer, counters_cluster, counters_pair
-from tests.sentinel import Sentinel
-from tests.serving import Serve
+from tests.support.counters_redis import PASSWORD, Cluster, CountersServer, counters_cluster, counters_pair
+from tests.support.sentinel import Sentinel
+from tests.support.serving import Serve
 
 from counter_api.events import server_watch
 from counter_api.transfer import importing

@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from tests.problems import OF_EVERY_OPERATION
+from tests.support.problems import OF_EVERY_OPERATION
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from counter_api.settings import Settings
 from counter_api.storage.batch import FOR_EVER, Group
 from counter_api.storage.encoding import Terms
 from counter_api.storage.pipeline import Call, RedisPipeline
-from evenkeel.problems import NotFound, Problem
+from evenkeel.http.problems import NotFound, Problem
 from evenkeel.redis.opening import topology_of
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.serving import Serve, until_ready
+from tests.support.serving import Serve, until_ready
 
 from counter_api.storage.safety import REQUIRED
 

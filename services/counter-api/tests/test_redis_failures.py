@@ -8,8 +8,8 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.lossy_proxy import LossyProxy
-from tests.serving import Serve, until_ready
+from tests.support.lossy_proxy import LossyProxy
+from tests.support.serving import Serve, until_ready
 
 from stack.layout import free_port
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.counters_redis import CountersPair, counters_pair
-from tests.machine_time import machine_time
-from tests.serving import Serve
+from tests.support.counters_redis import CountersPair, counters_pair
+from tests.support.machine_time import machine_time
+from tests.support.serving import Serve
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.counters_redis import PASSWORD, CountersPair, counters_pair
-from tests.sentinel import USER, USER_PASSWORD, Sentinel
-from tests.serving import Serve
+from tests.support.counters_redis import PASSWORD, CountersPair, counters_pair
+from tests.support.sentinel import USER, USER_PASSWORD, Sentinel
+from tests.support.serving import Serve
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.serving import Serve
+from tests.support.serving import Serve
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.once import asking, once
+from tests.support.once import asking, once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
@@ -29,9 +29,9 @@ from counter_api.problems import CounterBound, CounterOverflow
 from counter_api.series import STEPS, UNITS
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Page, Requests, Store
-from evenkeel.idempotency import IdempotencyMismatch
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import NotFound, PreconditionFailed, Problem
+from evenkeel.http.idempotency import IdempotencyMismatch
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import NotFound, PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio
 

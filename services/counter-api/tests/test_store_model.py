@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from prometheus_client import CollectorRegistry
-from tests.once import asking, once
+from tests.support.once import asking, once
 
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
@@ -20,9 +20,9 @@ from counter_api.operations import Delete, Increment, Operation, Outcome, Put, i
 from counter_api.series import UNITS, Unit
 from counter_api.settings import Settings
 from counter_api.storage.protocol import Store
-from evenkeel.idempotency import fingerprint
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import Problem
+from evenkeel.http.idempotency import fingerprint
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import Problem
 
 EDGES = [0, 1, 7, 9_999_999_999, 10**10, 2**53 - 1, 2**53, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1]
 VALUES = st.one_of(

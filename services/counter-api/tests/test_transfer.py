@@ -11,8 +11,8 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.problems import problem
-from tests.serving import Serve
+from tests.support.problems import problem
+from tests.support.serving import Serve
 
 from counter_api.listing.sorted_counters import SortedCounters
 from counter_api.transfer import importing

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.serving import Serve
+from tests.support.serving import Serve
 
 from stack.layout import free_port
 

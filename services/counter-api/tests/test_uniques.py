@@ -12,9 +12,9 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.load import Connection
-from tests.problems import problem
-from tests.serving import Serve
+from tests.support.load import Connection
+from tests.support.problems import problem
+from tests.support.serving import Serve
 
 from counter_api.settings import Settings
 from counter_api.uniques.members import MemberHash, key_from_text

@@ -4,8 +4,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests import pgbouncer
-from tests.serving import Serve, serving
+from tests.support import pgbouncer
+from tests.support.serving import Serve, serving
 
 from user_api.main import create_app
 from user_api.settings import Settings

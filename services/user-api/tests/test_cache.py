@@ -14,12 +14,12 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from tests.cache_names import cache_names
-from tests.serving import Serve
-from tests.users import ADA, create, create_and_settle
+from tests.support.cache_names import cache_names
+from tests.support.serving import Serve
+from tests.support.users import ADA, create, create_and_settle
 
 from evenkeel.cache import LoadError
-from evenkeel.cache.redis import LEASE
+from evenkeel.cache.redis_tier import LEASE
 from stack.layout import free_port
 from user_api.storage import UserStorage
 

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from tests.users import create, etag
+from tests.support.users import create, etag
 
 from evenkeel.cache.change_log import ChangeLog
 from user_api.migrate import alembic_config, migrate

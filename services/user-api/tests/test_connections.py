@@ -7,10 +7,10 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.goodbye import say_goodbye
-from tests.proxy import proxied
-from tests.serving import Serve
-from tests.users import ADA, create
+from tests.support.goodbye import say_goodbye
+from tests.support.proxy import proxied
+from tests.support.serving import Serve
+from tests.support.users import ADA, create
 
 from stack.layout import free_port
 from user_api.database import PROBE_CONNECTIONS, connections, create_engine

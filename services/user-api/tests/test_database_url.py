@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.certificates import issue
-from tests.serving import Serve, until_ready
-from tests.users import create
+from tests.support.certificates import issue
+from tests.support.serving import Serve, until_ready
+from tests.support.users import create
 
-from evenkeel.first_to_end import first_to_end
+from evenkeel.tasks.first_to_end import first_to_end
 from user_api.cli import main
 from user_api.database import CONNECT_TIMEOUT, connect_arguments
 from user_api.database_url import parse_database_url

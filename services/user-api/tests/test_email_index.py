@@ -13,9 +13,9 @@ from alembic import command
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.problems import problem
-from tests.serving import Serve
-from tests.users import ADA, create
+from tests.support.problems import problem
+from tests.support.serving import Serve
+from tests.support.users import ADA, create
 
 from user_api.migrate import alembic_config, migrate
 from user_api.settings import MigrationSettings

@@ -9,11 +9,11 @@ import asyncpg
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.cache_names import cache_names
-from tests.problems import problem
-from tests.proxy import proxied
-from tests.serving import Serve, until_ready
-from tests.users import create, etag
+from tests.support.cache_names import cache_names
+from tests.support.problems import problem
+from tests.support.proxy import proxied
+from tests.support.serving import Serve, until_ready
+from tests.support.users import create, etag
 
 from stack.layout import free_port
 

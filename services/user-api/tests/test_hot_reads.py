@@ -10,11 +10,11 @@ import asyncpg
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.problems import problem
-from tests.serving import serving
+from tests.support.problems import problem
+from tests.support.serving import serving
 
 from evenkeel.cache.entry import ABSENT, Entry
-from evenkeel.cache.memory import MemoryHit
+from evenkeel.cache.memory_tier import MemoryHit
 from user_api.hot_reads import NOT_PLAIN, HotReads, prepare
 from user_api.main import create_app
 from user_api.service import UserService

@@ -8,9 +8,9 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.problems import problem
-from tests.serving import Serve
-from tests.users import ADA, count, create, etag
+from tests.support.problems import problem
+from tests.support.serving import Serve
+from tests.support.users import ADA, count, create, etag
 
 from evenkeel.cache.errors import Disconnected
 from user_api.idempotency import PRUNE_BATCH, Pruner

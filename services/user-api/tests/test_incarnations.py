@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from tests.users import create, create_and_settle, etag
+from tests.support.users import create, create_and_settle, etag
 
 pytestmark = pytest.mark.anyio
 

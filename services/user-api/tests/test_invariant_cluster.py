@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from redis.crc import key_slot
-from tests.cache_servers import SLOT, cache_cluster, follows, owner, sidecar_of
-from tests.counters_redis import PASSWORD, Cluster, CountersServer
-from tests.serving import Serve
-from tests.witness import eventually, fleet, witnessing
+from tests.support.cache_servers import SLOT, cache_cluster, follows, owner, sidecar_of
+from tests.support.counters_redis import PASSWORD, Cluster, CountersServer
+from tests.support.serving import Serve
+from tests.support.witness import eventually, fleet, witnessing
 
 pytestmark = pytest.mark.anyio
 

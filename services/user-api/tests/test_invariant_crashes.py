@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from tests.replica import DIE_BEFORE_INVALIDATION, Replica
-from tests.serving import Serve
-from tests.witness import BOUND, fleet, relay_at_work, witnessing
+from tests.support.replica import DIE_BEFORE_INVALIDATION, Replica
+from tests.support.serving import Serve
+from tests.support.witness import BOUND, fleet, relay_at_work, witnessing
 
 from user_api.settings import Settings
 

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from redis.asyncio import Redis
-from tests.cache_names import all_cache_names
-from tests.proxy import proxied
-from tests.serving import Serve
-from tests.witness import BOUND, Seen, Witness, fleet, witnessing
+from tests.support.cache_names import all_cache_names
+from tests.support.proxy import proxied
+from tests.support.serving import Serve
+from tests.support.witness import BOUND, Seen, Witness, fleet, witnessing
 
 from stack.layout import free_port
 from user_api.migrate import migrate

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
-from tests.cache_names import cache_names
-from tests.load import Connection
-from tests.proxy import Proxy, proxied
-from tests.redis_pair import RedisPair, redis_pair, redis_server
-from tests.serving import Serve, serving
-from tests.witness import BOUND, Witness, eventually, fleet, witnessing
+from tests.support.cache_names import cache_names
+from tests.support.load import Connection
+from tests.support.proxy import Proxy, proxied
+from tests.support.redis_pair import RedisPair, redis_pair, redis_server
+from tests.support.serving import Serve, serving
+from tests.support.witness import BOUND, Witness, eventually, fleet, witnessing
 
 from counter_api.main import create_app as create_counter_api
 from counter_api.settings import Settings as CounterSettings

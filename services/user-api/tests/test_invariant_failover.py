@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from tests.cache_names import cache_names
-from tests.proxy import Proxy, proxied
-from tests.redis_pair import RedisPair, redis_pair
-from tests.serving import Serve
-from tests.witness import BOUND, eventually, fleet, witnessing
+from tests.support.cache_names import cache_names
+from tests.support.proxy import Proxy, proxied
+from tests.support.redis_pair import RedisPair, redis_pair
+from tests.support.serving import Serve
+from tests.support.witness import BOUND, eventually, fleet, witnessing
 
 from stack.layout import free_port
 

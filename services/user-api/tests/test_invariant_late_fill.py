@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
-from tests.cache_names import cache_names
-from tests.load import Connection
-from tests.serving import Serve
-from tests.witness import BOUND, Seen, Witness, eventually, fleet, witnessing
+from tests.support.cache_names import cache_names
+from tests.support.load import Connection
+from tests.support.serving import Serve
+from tests.support.witness import BOUND, Seen, Witness, eventually, fleet, witnessing
 
 from user_api.storage import Tagged, UserStorage
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.child import Child
-from tests.load import Connection
-from tests.machine_time import machine_time
-from tests.own_postgres import own_postgres
-from tests.proxy import proxied
-from tests.serving import Serve
-from tests.witness import BOUND, TAKEOVER, Witness, fleet, relay_at_work, witnessing
+from tests.support.child import Child
+from tests.support.load import Connection
+from tests.support.machine_time import machine_time
+from tests.support.own_postgres import own_postgres
+from tests.support.proxy import proxied
+from tests.support.serving import Serve
+from tests.support.witness import BOUND, TAKEOVER, Witness, fleet, relay_at_work, witnessing
 
 from stack.layout import free_port
 

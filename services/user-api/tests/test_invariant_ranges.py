@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.cache_names import cache_names
-from tests.proxy import Proxy, proxied
-from tests.redis_pair import RedisPair, redis_pair
-from tests.serving import Serve
-from tests.witness import Witness, eventually, fleet, witnessing
+from tests.support.cache_names import cache_names
+from tests.support.proxy import Proxy, proxied
+from tests.support.redis_pair import RedisPair, redis_pair
+from tests.support.serving import Serve
+from tests.support.witness import Witness, eventually, fleet, witnessing
 
 from evenkeel.cache.change_log_schema import MOST_CHANGES
 from stack.layout import free_port

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
-from tests.cache_names import cache_names
-from tests.proxy import proxied
-from tests.redis_pair import RedisServer, redis_server
-from tests.serving import Serve
-from tests.witness import BOUND, fleet, witnessing
+from tests.support.cache_names import cache_names
+from tests.support.proxy import proxied
+from tests.support.redis_pair import RedisServer, redis_server
+from tests.support.serving import Serve
+from tests.support.witness import BOUND, fleet, witnessing
 
 from stack.layout import free_port
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from tests.cache_servers import WatchedCache, followed, follows, sidecar_of, watched_cache
-from tests.counters_redis import PASSWORD
-from tests.sentinel import USER, USER_PASSWORD
-from tests.serving import Serve
-from tests.witness import eventually, fleet, witnessing
+from tests.support.cache_servers import WatchedCache, followed, follows, sidecar_of, watched_cache
+from tests.support.counters_redis import PASSWORD
+from tests.support.sentinel import USER, USER_PASSWORD
+from tests.support.serving import Serve
+from tests.support.witness import eventually, fleet, witnessing
 
 pytestmark = pytest.mark.anyio
 

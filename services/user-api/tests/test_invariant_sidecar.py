@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.load import Connection
-from tests.redis_pair import RedisPair, redis_pair
-from tests.serving import Serve
-from tests.witness import eventually, fleet, witnessing
+from tests.support.load import Connection
+from tests.support.redis_pair import RedisPair, redis_pair
+from tests.support.serving import Serve
+from tests.support.witness import eventually, fleet, witnessing
 
 pytestmark = pytest.mark.anyio
 

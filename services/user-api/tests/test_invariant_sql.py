@@ -6,8 +6,8 @@ import subprocess
 
 import asyncpg
 import pytest
-from tests.serving import Serve
-from tests.witness import fleet, witnessing
+from tests.support.serving import Serve
+from tests.support.witness import fleet, witnessing
 
 from stack import wheels
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from tests.cache_names import cache_names
-from tests.load import Connection
-from tests.replica import Replica, counting
-from tests.witness import witnessing
+from tests.support.cache_names import cache_names
+from tests.support.load import Connection
+from tests.support.replica import Replica, counting
+from tests.support.witness import witnessing
 
 from evenkeel.cache.filling import PATIENCE
 from user_api.settings import Settings

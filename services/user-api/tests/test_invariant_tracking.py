@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 from redis.asyncio import Redis
-from tests.proxy import Proxy, proxied
-from tests.serving import Serve
-from tests.witness import fleet, witnessing
+from tests.support.proxy import Proxy, proxied
+from tests.support.serving import Serve
+from tests.support.witness import fleet, witnessing
 
 from stack.layout import free_port
 

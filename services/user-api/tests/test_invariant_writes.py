@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from tests.load import Connection, Reply
-from tests.serving import Serve
-from tests.witness import fleet, witnessing
+from tests.support.load import Connection, Reply
+from tests.support.serving import Serve
+from tests.support.witness import fleet, witnessing
 
 pytestmark = pytest.mark.anyio
 

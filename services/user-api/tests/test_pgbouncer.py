@@ -12,13 +12,13 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.load import Connection
-from tests.pgbouncer import POOL_SIZE, PgBouncer, pgbouncer
-from tests.proxy import Proxy, proxied
-from tests.servers import Servers
-from tests.serving import Serve
-from tests.users import create, etag
-from tests.witness import PATIENCE, eventually, fleet, relay_at_work, witnessing
+from tests.support.load import Connection
+from tests.support.pgbouncer import POOL_SIZE, PgBouncer, pgbouncer
+from tests.support.proxy import Proxy, proxied
+from tests.support.servers import Servers
+from tests.support.serving import Serve
+from tests.support.users import create, etag
+from tests.support.witness import PATIENCE, eventually, fleet, relay_at_work, witnessing
 
 from stack.layout import free_port
 from user_api.database import STATEMENT_TIMEOUT, check_schema, create_engine

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
-from tests.proxy import proxied
-from tests.serving import Serve, until_ready
+from tests.support.proxy import proxied
+from tests.support.serving import Serve, until_ready
 
 from stack.layout import free_port
 from user_api.cli import main

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.problems import OF_EVERY_OPERATION, problem
-from tests.users import ADA, create, create_and_settle, etag
+from tests.support.problems import OF_EVERY_OPERATION, problem
+from tests.support.users import ADA, create, create_and_settle, etag
 
 pytestmark = pytest.mark.anyio
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.child import Child
-from tests.load import Connection
-from tests.own_postgres import own_postgres
-from tests.proxy import Proxy, proxied
-from tests.replica import Replica
-from tests.serving import Serve
-from tests.users import create
-from tests.waits import Callers, calling, kinds
+from tests.support.child import Child
+from tests.support.load import Connection
+from tests.support.own_postgres import own_postgres
+from tests.support.proxy import Proxy, proxied
+from tests.support.replica import Replica
+from tests.support.serving import Serve
+from tests.support.users import create
+from tests.support.waits import Callers, calling, kinds
 
 from evenkeel.cache.read_through import STAND_IN_AFTER
 from stack.layout import free_port

@@ -7,8 +7,8 @@ from typing import cast
 
 import asyncpg
 import pytest
-from tests import fake_http
-from tests.users import count
+from tests.support import fake_http
+from tests.support.users import count
 
 from verify.cache import addresses
 from verify.cache.address_book import NOBODY, AddressBook

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from tests.goodbye import say_goodbye
-from tests.proxy import Proxy, proxied
-from tests.users import count
+from tests.support.goodbye import say_goodbye
+from tests.support.proxy import Proxy, proxied
+from tests.support.users import count
 
 from stack.layout import free_port
 from verify.cache import sql

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import fake_http
+from tests.support import fake_http
 
 from verify.cache.prober import is_marked_stale
 

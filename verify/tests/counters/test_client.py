@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.fake_http import Answer, Request, answering
+from tests.support.fake_http import Answer, Request, answering
 
 from stack.layout import free_port
 from verify.counters import client as clients

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fake_http import Answer, Request, answering
+from tests.support.fake_http import Answer, Request, answering
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,10 @@ from counter_api.parameters import NO_STORE, Name, strict_query
 from counter_api.problems import CounterOverflow, NotACounter
 from counter_api.routes import Service
 from counter_api.schemas import IncrementRequest
-from evenkeel.heads import is_head
-from evenkeel.openapi import sends
-from evenkeel.preconditions import untagged
-from evenkeel.problems import InvalidInput, NotFound, PreconditionFailed, Unavailable, responses
+from evenkeel.http.heads import is_head
+from evenkeel.http.openapi import sends
+from evenkeel.http.preconditions import untagged
+from evenkeel.http.problems import InvalidInput, NotFound, PreconditionFailed, Unavailable, responses
 
 LONGEST_LABEL = 64
 """Characters."""

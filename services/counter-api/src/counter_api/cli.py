@@ -4,8 +4,8 @@ import argparse
 
 from counter_api.main import create_app
 from counter_api.settings import Settings
-from evenkeel import server
-from evenkeel.settings import load
+from evenkeel.service import server
+from evenkeel.service.settings import load
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from counter_api.routes import router
 from counter_api.schemas import NAME_PATTERN
 from counter_api.service import Counters
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 _PATH = re.compile(rf"/v1/counters/({NAME_PATTERN.strip('^$')})/increment")
 _ROUTE = next(route for route in router.routes if isinstance(route, Route) and route.name == "increment_counter")

@@ -26,10 +26,10 @@ from counter_api.storage.protocol import Store
 from counter_api.storage.redis_store import RedisStore
 from counter_api.transfer import routes as transfer
 from counter_api.uniques import routes as uniques
-from evenkeel.application import create_application
-from evenkeel.readiness import Readiness
 from evenkeel.redis import topology_of
-from evenkeel.settings import load
+from evenkeel.service.application import create_application
+from evenkeel.service.readiness import Readiness
+from evenkeel.service.settings import load
 
 # uvicorn gives up on workers that end with this status; after any other it starts them again, for ever.
 _UVICORN_STARTUP_FAILURE = 3

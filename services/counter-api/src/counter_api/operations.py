@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from counter_api.problems import CounterBound, CounterOverflow
 from counter_api.series import Unit
-from evenkeel.idempotency import REPLAYED, RequestKey, fingerprint, replayed
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import NotFound, Problem
+from evenkeel.http.idempotency import REPLAYED, RequestKey, fingerprint, replayed
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import NotFound, Problem
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Header, Path
 
 from counter_api.schemas import NAME_PATTERN
-from evenkeel.query_parameters import StrictQuery
+from evenkeel.http.query_parameters import StrictQuery
 
 NO_STORE = {"Cache-Control": "no-store"}
 NO_CACHE = {"Cache-Control": "no-cache"}

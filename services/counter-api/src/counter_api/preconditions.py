@@ -1,8 +1,8 @@
 """Preconditions on counters, whose entity tags are their values."""
 
-from evenkeel.etags import etag
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import PreconditionFailed
+from evenkeel.http.etags import etag
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import PreconditionFailed
 
 
 def unmet(preconditions: Preconditions, current: int | None) -> PreconditionFailed:

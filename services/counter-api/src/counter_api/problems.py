@@ -1,6 +1,6 @@
 """What counter-api answers besides success, apart from the problems every service has."""
 
-from evenkeel.problems import Problem, Unavailable
+from evenkeel.http.problems import Problem, Unavailable
 
 
 class CounterBound(Problem):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from counter_api.storage.protocol import Store
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 log = logging.getLogger(__name__)
 

@@ -25,13 +25,13 @@ from counter_api.schemas import (
 )
 from counter_api.series import rfc3339
 from counter_api.service import Counters
-from evenkeel.bodies import StrictBody
-from evenkeel.etags import etag
-from evenkeel.heads import is_head
-from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
-from evenkeel.openapi import sends
-from evenkeel.preconditions import Preconditions, untagged
-from evenkeel.problems import (
+from evenkeel.http.bodies import StrictBody
+from evenkeel.http.etags import etag
+from evenkeel.http.heads import is_head
+from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key
+from evenkeel.http.openapi import sends
+from evenkeel.http.preconditions import Preconditions, untagged
+from evenkeel.http.problems import (
     OF_A_BODY,
     InvalidInput,
     NotFound,

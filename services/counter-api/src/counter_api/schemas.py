@@ -8,8 +8,8 @@ from typing_extensions import TypeAliasType
 
 from counter_api.operations import INT64_MAX, INT64_MIN
 from counter_api.series import UNITS, Unit
-from evenkeel.problems import ProblemDocument
-from evenkeel.query_parameters import plain_decimal
+from evenkeel.http.problems import ProblemDocument
+from evenkeel.http.query_parameters import plain_decimal
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 TEN_YEARS = 10 * 365 * 86_400

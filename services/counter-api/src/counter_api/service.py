@@ -21,9 +21,9 @@ from counter_api.problems import NothingApplied, OutcomeUnknown
 from counter_api.schemas import BatchOperation, IncrementRequest
 from counter_api.series import Bucket, Unit
 from counter_api.storage.protocol import Page, Requests, Store
-from evenkeel.idempotency import RequestKey
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import NotFound, Problem
+from evenkeel.http.idempotency import RequestKey
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import NotFound, Problem
 
 ANYTHING = Preconditions()
 

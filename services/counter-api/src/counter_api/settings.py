@@ -11,7 +11,7 @@ from counter_api.series import MOST_BUCKETS, Unit
 from counter_api.uniques.members import key_from_text
 from evenkeel.redis.opening import topology_of
 from evenkeel.redis.urls import Credentials, sentinel_credentials
-from evenkeel.settings import ServiceSettings
+from evenkeel.service.settings import ServiceSettings
 
 DAY = 86_400
 """Seconds."""

@@ -7,9 +7,9 @@ import sys
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from evenkeel import logs, server
 from evenkeel.first_line import first_line
-from evenkeel.settings import load
+from evenkeel.service import logs, server
+from evenkeel.service.settings import load
 from user_api.main import create_app, forget
 from user_api.settings import MigrationSettings, Settings
 

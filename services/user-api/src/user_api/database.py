@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from evenkeel.cache.database_breaker import MOST_PROBES
 from evenkeel.cache.errors import Disconnected, LoadError
-from evenkeel.problems import Unavailable
+from evenkeel.http.problems import Unavailable
 from user_api import schema_version
 from user_api.database_url import DatabaseAddress
 from user_api.settings import Settings

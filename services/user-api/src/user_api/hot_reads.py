@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from evenkeel.cache import cache_status
 from evenkeel.cache.cache_status import TierStatus
 from evenkeel.cache.entry import Entry
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 from user_api.problems import UserNotFound
 from user_api.routes import PRIVATE, batch_body, router
 from user_api.schemas import MAX_BATCH

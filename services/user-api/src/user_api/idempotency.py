@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from evenkeel.cache.errors import LoadError
-from evenkeel.idempotency import IdempotencyMismatch, RequestKey
+from evenkeel.http.idempotency import IdempotencyMismatch, RequestKey
 from user_api.models import RecordRow
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from evenkeel.application import create_application
-from evenkeel.background import running
 from evenkeel.cache import ChangeLog, DatabaseBreaker, Gate, KeyRing, Memory, Metrics, SharedRedis, open_cache
 from evenkeel.cache.forgetting import forget_cache
-from evenkeel.readiness import Readiness
 from evenkeel.redis import connect, connect_to_primary, following
-from evenkeel.settings import load
+from evenkeel.service.application import create_application
+from evenkeel.service.readiness import Readiness
+from evenkeel.service.settings import load
+from evenkeel.tasks.background import running
 from user_api.database import (
     BACKGROUND_CONNECTIONS,
     PROBE_CONNECTIONS,

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from evenkeel.cache.errors import Busy, LoadError
-from evenkeel.idempotency import REPLAYED
-from evenkeel.problems import NotFound, PreconditionFailed, Problem, Unavailable
+from evenkeel.http.idempotency import REPLAYED
+from evenkeel.http.problems import NotFound, PreconditionFailed, Problem, Unavailable
 
 
 class UserNotFound(NotFound):

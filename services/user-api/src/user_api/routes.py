@@ -6,19 +6,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from evenkeel.bodies import StrictBody, takes_merge_patch
 from evenkeel.cache import Answer, Entry, cache_status
-from evenkeel.etags import etag
-from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key, RequestKey
-from evenkeel.openapi import sends
-from evenkeel.preconditions import Preconditions, untagged
-from evenkeel.problems import (
+from evenkeel.http.bodies import StrictBody, takes_merge_patch
+from evenkeel.http.etags import etag
+from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key, RequestKey
+from evenkeel.http.openapi import sends
+from evenkeel.http.preconditions import Preconditions, untagged
+from evenkeel.http.problems import (
     OF_A_BODY,
     InvalidInput,
     Unavailable,
     responses,
 )
-from evenkeel.query_parameters import StrictQuery
+from evenkeel.http.query_parameters import StrictQuery
 from user_api.idempotency import Changed, RecordKey
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
 from user_api.schemas import ListQuery, NewUser, User, UserAnswer, UserBatch, UserId, UserPage, UserPatch, Version

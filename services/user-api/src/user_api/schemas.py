@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from evenkeel.problems import ProblemDocument
-from evenkeel.query_parameters import plain_decimal
-from evenkeel.readable import READABLE
+from evenkeel.http.problems import ProblemDocument
+from evenkeel.http.query_parameters import plain_decimal
+from evenkeel.http.readable import READABLE
 
 MAX_ID = 2**63 - 1
 MAX_BATCH = 100

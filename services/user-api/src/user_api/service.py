@@ -9,8 +9,8 @@ from typing import Any
 
 from evenkeel.cache import Answer, DatabaseBreaker, Entry, LoadError, ReadThrough
 from evenkeel.cache.filling import Load
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import Problem
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import Problem
 from user_api.idempotency import Changed, RecordKey
 from user_api.problems import NobodyHasEmail, UserNotFound, VersionMismatch, unavailable
 from user_api.schemas import NewUser, User, UserPatch

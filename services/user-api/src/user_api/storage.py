@@ -15,8 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from evenkeel.cache.errors import Busy
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import Problem
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import Problem
 from user_api.database import failure
 from user_api.idempotency import Changed, RecordKey, claim, record
 from user_api.models import UserRow

@@ -12,7 +12,7 @@ from cachetools import TTLCache
 
 from evenkeel.cache.entry import TierUnavailable
 from evenkeel.cache.keyring import KeyRing
-from evenkeel.cache.redis import RedisTier
+from evenkeel.cache.redis_tier import RedisTier
 
 _PURPOSE = b"evenkeel cache alias"
 

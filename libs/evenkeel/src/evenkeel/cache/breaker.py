@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from evenkeel.cache.entry import TierUnavailable
-from evenkeel.ending import end
+from evenkeel.tasks.ending import end
 
 log = logging.getLogger(__name__)
 

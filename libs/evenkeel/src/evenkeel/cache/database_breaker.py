@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from evenkeel.cache.errors import Busy, Disconnected, NotAnswering
-from evenkeel.ending import end
+from evenkeel.tasks.ending import end
 
 log = logging.getLogger(__name__)
 

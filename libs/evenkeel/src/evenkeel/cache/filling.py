@@ -15,9 +15,9 @@ from evenkeel.cache.database_breaker import SLOW, DatabaseBreaker
 from evenkeel.cache.entry import ABSENT, Entry, Hit, TierUnavailable
 from evenkeel.cache.errors import NotAnswering
 from evenkeel.cache.gate import Gate
-from evenkeel.cache.memory import MemoryTier, Reservation
+from evenkeel.cache.memory_tier import MemoryTier, Reservation
 from evenkeel.cache.metrics import CacheMetrics
-from evenkeel.cache.redis import LEASE, Lease, Lifetime, RedisTier
+from evenkeel.cache.redis_tier import LEASE, Lease, Lifetime, RedisTier
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from evenkeel.ending import end
+from evenkeel.tasks.ending import end
 
 T = TypeVar("T")
 

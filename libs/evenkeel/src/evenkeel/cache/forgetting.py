@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.keys import Names, new_epoch
-from evenkeel.cache.redis import script
+from evenkeel.cache.redis_tier import script
 
 
 async def forget_cache(namespace: str, *, changes: ChangeLog, primary: Redis) -> bool:

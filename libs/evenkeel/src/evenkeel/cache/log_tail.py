@@ -8,7 +8,7 @@ from typing import Any
 
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.distrust import Distrust
-from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.ranges import KeyRanges
 
 log = logging.getLogger(__name__)

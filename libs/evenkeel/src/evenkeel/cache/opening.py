@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from evenkeel.background import running
 from evenkeel.cache.aliases import Aliases
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.database_breaker import DatabaseBreaker
@@ -21,14 +20,15 @@ from evenkeel.cache.gate import Gate
 from evenkeel.cache.keyring import KeyRing
 from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.log_tail import LogTail
-from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from evenkeel.cache.pruning import Pruner
 from evenkeel.cache.read_through import ReadThrough
-from evenkeel.cache.redis import RedisTier
+from evenkeel.cache.redis_tier import RedisTier
 from evenkeel.cache.relay import Relay
 from evenkeel.cache.sealing import Sealing
 from evenkeel.cache.tracking import Tracking
+from evenkeel.tasks.background import running
 
 R = TypeVar("R")
 

@@ -18,10 +18,10 @@ from evenkeel.cache.entry import Entry, Hit, TierUnavailable
 from evenkeel.cache.errors import LoadError, NotAnswering
 from evenkeel.cache.filling import Filled, Filler
 from evenkeel.cache.flights import Flights
-from evenkeel.cache.memory import MemoryHit, MemoryTier, Reservation
+from evenkeel.cache.memory_tier import MemoryHit, MemoryTier, Reservation
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.own_writes import OwnWrites
-from evenkeel.cache.redis import Lookup, RedisTier
+from evenkeel.cache.redis_tier import Lookup, RedisTier
 from evenkeel.cache.standing_in import StandIn
 from evenkeel.cache.telling import Telling
 

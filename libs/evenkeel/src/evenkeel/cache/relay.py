@@ -20,7 +20,7 @@ from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics
-from evenkeel.cache.redis import script
+from evenkeel.cache.redis_tier import script
 from evenkeel.cache.sweeping import Sweep
 from evenkeel.first_line import first_line
 

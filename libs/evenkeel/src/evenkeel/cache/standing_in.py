@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 from evenkeel.cache.answer import Answer, Read
 from evenkeel.cache.entry import Entry
 from evenkeel.cache.filling import Source
-from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics
 
 R = TypeVar("R")

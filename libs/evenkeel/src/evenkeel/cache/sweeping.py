@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from evenkeel.cache.keys import Names
-from evenkeel.cache.redis import script
-from evenkeel.ending import end
+from evenkeel.cache.redis_tier import script
+from evenkeel.tasks.ending import end
 
 STEP = 500
 """Names that one SCAN looks at; Redis answers nobody else meanwhile."""

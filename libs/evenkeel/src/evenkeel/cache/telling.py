@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from evenkeel.cache.entry import TierUnavailable
-from evenkeel.cache.redis import RedisTier
+from evenkeel.cache.redis_tier import RedisTier
 
 log = logging.getLogger(__name__)
 

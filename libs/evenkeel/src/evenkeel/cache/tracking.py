@@ -20,10 +20,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from evenkeel.cache.keys import CurrentNames, Names
-from evenkeel.cache.memory import MemoryTier
+from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.first_line import first_line
-from evenkeel.first_to_end import first_to_end
+from evenkeel.tasks.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from evenkeel.background import running
 from evenkeel.first_line import first_line
 from evenkeel.redis.primary import Way, way_of
 from evenkeel.redis.urls import host_and_port, joined
+from evenkeel.tasks.background import running
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evenkeel.ending import end
-from evenkeel.problems import Unavailable
+from evenkeel.http.problems import Unavailable
+from evenkeel.tasks.ending import end
 
 LARGEST = 6000
 """Listeners of one replica: as many as one gateway lets through, so that one replica can serve all of them while the

@@ -5,9 +5,9 @@ import asyncio
 from counter_api.events import server_watch
 from counter_api.events.feed import Topic
 from counter_api.events.server_watch import ServerWatch, Watched
-from evenkeel.ending import end
-from evenkeel.problems import Unavailable
+from evenkeel.http.problems import Unavailable
 from evenkeel.redis.topology import Topology
+from evenkeel.tasks.ending import end
 
 
 class RedisWatch:

@@ -9,9 +9,9 @@ from counter_api.events.feed import Feed
 from counter_api.events.stream import EventStream
 from counter_api.parameters import Name, strict_query
 from counter_api.problems import NotACounter
-from evenkeel.gateway_problems import TooManyStreams
-from evenkeel.preconditions import untagged
-from evenkeel.problems import InvalidInput, PreconditionFailed, Unavailable, responses
+from evenkeel.http.gateway_problems import TooManyStreams
+from evenkeel.http.preconditions import untagged
+from evenkeel.http.problems import InvalidInput, PreconditionFailed, Unavailable, responses
 
 
 async def feed_of(request: Request) -> Feed:

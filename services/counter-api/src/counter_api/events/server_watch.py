@@ -23,8 +23,8 @@ from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 from counter_api.events.feed import Topic
 from counter_api.problems import NotACounter
 from counter_api.storage.integers import integer
-from evenkeel.first_to_end import first_to_end
 from evenkeel.redis.topology import Topology
+from evenkeel.tasks.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
 

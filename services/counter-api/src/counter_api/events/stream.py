@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from counter_api.events.feed import Feed
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 PAUSE = 0.1
 """Seconds at least between two messages to one client."""

@@ -9,7 +9,7 @@ from counter_api.listing.scripts import HELD
 from counter_api.problems import NotACounter
 from counter_api.storage.integers import integer
 from counter_api.storage.pipeline import Call, RedisPipeline
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 ELSEWHERE = b"elsewhere"
 """What held.lua says of a key that its server does not have any more."""

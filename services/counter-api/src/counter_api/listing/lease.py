@@ -5,7 +5,7 @@ import time
 
 from counter_api.listing.scripts import LEASE
 from counter_api.storage.pipeline import Call, RedisPipeline
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 LEASE_FOR = 30_000
 """Milliseconds after which another replica takes over from one that has died."""

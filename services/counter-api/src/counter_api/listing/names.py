@@ -8,8 +8,8 @@ from counter_api.listing.scripts import LIST
 from counter_api.listing.shards import ALL, LISTED_FOR, STAMPED_FOR, Shard, shard_of
 from counter_api.problems import NothingApplied
 from counter_api.storage.pipeline import Argument, Call, RedisPipeline
-from evenkeel.combining import Combiner, Full
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
+from evenkeel.redis.combining import Combiner, Full
 
 LARGEST = 1000
 """Names that one script lists: about a millisecond of Redis' time."""

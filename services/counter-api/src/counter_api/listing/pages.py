@@ -8,7 +8,7 @@ from typing import Any
 from counter_api.listing.scripts import NAMES
 from counter_api.listing.shards import ALL, Shard
 from counter_api.storage.pipeline import Call, RedisPipeline
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

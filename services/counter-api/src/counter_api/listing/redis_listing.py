@@ -8,7 +8,7 @@ from counter_api.listing.pages import Following, following
 from counter_api.listing.upkeep import Upkeep
 from counter_api.storage.pipeline import RedisPipeline
 from counter_api.storage.protocol import Page
-from evenkeel.problems import Unavailable
+from evenkeel.http.problems import Unavailable
 
 EXPORTED = 500
 """Counters read in one step of an export: half a millisecond of Redis' time."""

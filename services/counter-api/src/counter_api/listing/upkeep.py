@@ -19,9 +19,9 @@ from counter_api.listing.pages import names_call, names_of
 from counter_api.listing.scripts import FORGET, LACKING, MARK, UNLIST
 from counter_api.listing.shards import ALL, READ_FOR, STAMPED_FOR, Shard, shard_of
 from counter_api.storage.pipeline import Call, RedisPipeline
-from evenkeel import background
-from evenkeel.ending import end
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
+from evenkeel.tasks import background
+from evenkeel.tasks.ending import end
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from counter_api.storage.calls import Argument, Sending
 from counter_api.storage.encoding import Judged, Terms
 from counter_api.storage.plain_sum import PlainSum
 from counter_api.storage.scripts import BATCH, DELETIONS
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 FOR_EVER = 2**53
 """Milliseconds."""

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from counter_api.problems import NotACounter, NothingApplied
 from counter_api.storage.scripts import Script
 from evenkeel.first_line import first_line
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 Argument = str | bytes | int
 

@@ -27,10 +27,10 @@ from counter_api.problems import NotACounter
 from counter_api.series import STEPS, UNITS, Unit
 from counter_api.storage.calls import Argument
 from counter_api.storage.scripts import Script
-from evenkeel.etags import Tags, numbers
-from evenkeel.idempotency import IdempotencyMismatch
-from evenkeel.preconditions import Preconditions
-from evenkeel.problems import Problem
+from evenkeel.http.etags import Tags, numbers
+from evenkeel.http.idempotency import IdempotencyMismatch
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import Problem
 
 BASE = 10**10
 """A value is sent as two numbers that Lua can hold: value = high * BASE + low (see exact.lua)."""

@@ -15,7 +15,7 @@ from counter_api.storage.batch import CounterBatch, Group
 from counter_api.storage.calls import Call, Sending, SingleCall
 from counter_api.storage.delivery import Delivery
 from counter_api.storage.encoding import Terms
-from evenkeel.combining import Combiner, Full
+from evenkeel.redis.combining import Combiner, Full
 
 LARGEST_ROUND_TRIP = 1000
 """Operations. Redis is busy with them for a few milliseconds at most, so that nobody waits long for his turn."""

@@ -25,7 +25,7 @@ from counter_api.preconditions import unmet
 from counter_api.series import STEPS, Bucket, Unit, bucket_start
 from counter_api.storage.expiring import ExpiringDict
 from counter_api.storage.protocol import Page, Requests
-from evenkeel.idempotency import IdempotencyMismatch
+from evenkeel.http.idempotency import IdempotencyMismatch
 
 
 class MemoryStore:

@@ -14,7 +14,7 @@ from counter_api.storage.calls import Argument, Call, Sending, sentence
 from counter_api.storage.delivery import Delivery
 from counter_api.storage.encoding import Terms
 from counter_api.storage.lane import Lane
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 from evenkeel.redis.topology import Topology
 
 __all__ = ["Argument", "Call", "RedisPipeline"]

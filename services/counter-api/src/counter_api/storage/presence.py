@@ -9,8 +9,8 @@ from counter_api.storage.calls import Call
 from counter_api.storage.pipeline import RedisPipeline
 from counter_api.storage.request_tally import REQUESTS
 from counter_api.storage.scripts import load
-from evenkeel import background
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
+from evenkeel.tasks import background
 
 log = logging.getLogger(__name__)
 

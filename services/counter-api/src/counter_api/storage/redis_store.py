@@ -17,8 +17,8 @@ from counter_api.storage.presence import Presence
 from counter_api.storage.protocol import Page, Requests
 from counter_api.storage.request_tally import REQUESTS, RequestTally
 from counter_api.storage.scripts import SERIES
-from evenkeel.idempotency import IdempotencyMismatch
-from evenkeel.problems import Problem
+from evenkeel.http.idempotency import IdempotencyMismatch
+from evenkeel.http.problems import Problem
 
 # The braces are Redis Cluster's hash tag: a counter and what belongs to it share a slot. A caller's name starts with
 # neither brace nor underscore, so it meets none of these.

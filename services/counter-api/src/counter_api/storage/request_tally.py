@@ -9,7 +9,7 @@ from prometheus_client import Counter
 
 from counter_api.problems import NothingApplied, OutcomeUnknown
 from counter_api.storage.calls import Argument, Sending
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 REQUESTS = "{_requests}"
 """Hash of requests by replica. No caller's counter starts with an underscore."""

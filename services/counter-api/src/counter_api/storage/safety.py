@@ -10,7 +10,7 @@ from typing import Any
 
 from counter_api.problems import NothingApplied, Unreachable
 from counter_api.storage.pipeline import Call, RedisPipeline
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 REQUIRED = {
     "appendonly": "yes",  # without it a restart loses everything since the last snapshot

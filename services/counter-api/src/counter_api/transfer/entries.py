@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counter_api.schemas import TEN_YEARS, CounterName, Int64, TimeToLive
-from evenkeel.problems import InvalidInput, MalformedJson, Problem
+from evenkeel.http.problems import InvalidInput, MalformedJson, Problem
 
 LONGEST_LINE = 1024
 """Bytes; no counter needs more than 250."""

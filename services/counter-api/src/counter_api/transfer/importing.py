@@ -16,8 +16,8 @@ from counter_api.problems import NotACounter, NothingApplied, OutcomeUnknown
 from counter_api.transfer.entries import LONGEST_LINE, Entry, parse
 from counter_api.transfer.lines import lines
 from counter_api.transfer.storage import EntryIsForeign, Progress, TransferStore
-from evenkeel.idempotency import IdempotencyMismatch, RequestKey
-from evenkeel.problems import Problem, Unavailable
+from evenkeel.http.idempotency import IdempotencyMismatch, RequestKey
+from evenkeel.http.problems import Problem, Unavailable
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from counter_api.storage.pipeline import RedisPipeline
 from counter_api.storage.scripts import CREATION, SERIES_OF, Script, load
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.storage import EntryIsForeign, Progress
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 _HERE = files(__package__)
 PARTS = (CREATION, SERIES_OF, _HERE / "counters.lua")

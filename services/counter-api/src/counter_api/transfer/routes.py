@@ -15,11 +15,11 @@ from counter_api.schemas import NAME_PATTERN
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
 from counter_api.transfer.importing import Importer
 from counter_api.transfer.storage import TransferStore
-from evenkeel.bodies import StrictBody
-from evenkeel.gateway_problems import TooManyStreams
-from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
-from evenkeel.preconditions import untagged
-from evenkeel.problems import (
+from evenkeel.http.bodies import StrictBody
+from evenkeel.http.gateway_problems import TooManyStreams
+from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key
+from evenkeel.http.preconditions import untagged
+from evenkeel.http.problems import (
     InvalidInput,
     MalformedJson,
     PreconditionFailed,

@@ -1,6 +1,6 @@
 """What requests about uniques are answered besides success."""
 
-from evenkeel.problems import Problem
+from evenkeel.http.problems import Problem
 
 
 class NotUniques(Problem):

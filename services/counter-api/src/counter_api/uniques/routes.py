@@ -10,10 +10,10 @@ from counter_api.uniques.problems import NotUniques, UniquesOff
 from counter_api.uniques.schemas import AddMember, UniqueCount
 from counter_api.uniques.service import Uniques
 from counter_api.uniques.storage import Estimate
-from evenkeel.bodies import StrictBody
-from evenkeel.idempotency import REPLAYED, IdempotencyMismatch, Key
-from evenkeel.preconditions import untagged
-from evenkeel.problems import (
+from evenkeel.http.bodies import StrictBody
+from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key
+from evenkeel.http.preconditions import untagged
+from evenkeel.http.problems import (
     OF_A_BODY,
     InvalidInput,
     NotFound,

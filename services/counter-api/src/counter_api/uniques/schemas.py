@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evenkeel.readable import READABLE
+from evenkeel.http.readable import READABLE
 
 LONGEST_MEMBER = 4096
 """Characters."""

@@ -4,8 +4,8 @@ from counter_api.operations import once
 from counter_api.uniques.members import MemberHash
 from counter_api.uniques.problems import UniquesOff
 from counter_api.uniques.storage import Estimate, UniquesStore
-from evenkeel.idempotency import RequestKey, replayed
-from evenkeel.problems import NotFound
+from evenkeel.http.idempotency import RequestKey, replayed
+from evenkeel.http.problems import NotFound
 
 
 class Uniques:

@@ -12,8 +12,8 @@ from counter_api.storage.pipeline import Argument, Call, RedisPipeline
 from counter_api.storage.scripts import Script
 from counter_api.uniques.problems import NotUniques
 from counter_api.uniques.scripts import ADD, FORGET
-from evenkeel.idempotency import IdempotencyMismatch, replayed
-from evenkeel.problems import Problem, Unavailable
+from evenkeel.http.idempotency import IdempotencyMismatch, replayed
+from evenkeel.http.problems import Problem, Unavailable
 
 HYPERLOGLOG_ERROR = 0.0081
 """Standard error of Redis' HyperLogLog with its 16,384 registers: 1.04 / sqrt(16384) (Flajolet et al., 2007)."""

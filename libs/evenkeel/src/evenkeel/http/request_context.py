@@ -1,0 +1,95 @@
+"""What surrounds every request: its id, the name of the replica that answers, counts and durations, the last resort.
+
+Plain ASGI, because Starlette's BaseHTTPMiddleware breaks cancellation and costs a task per request. It is in the way of
+every request, so what can be made once is made once: docs/performance.md has what it costs.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Awaitable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from evenkeel.http.problems import unexpected
+
+# A `_created` series beside every counter doubles what is scraped and says nothing that the process start does not.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+log = logging.getLogger(__name__)
+
+# A caller's id is taken over when it is a plain token: it goes into logs and headers.
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+
+
+class RequestContext:
+    """Gives each response X-Request-Id and X-Served-By, and counts it by route template, never by raw path."""
+
+    def __init__(self, app: ASGIApp, *, replica: str, registry: CollectorRegistry) -> None:
+        self._app = app
+        self._new_ids = _new_ids()
+        self._served_by = (b"x-served-by", replica.encode())
+        self._requests = Counter("http_requests", "Requests answered", ["method", "route", "status"], registry=registry)
+        self._seconds = Histogram(
+            "http_request_duration_seconds", "From the first byte to the last", ["method", "route"], registry=registry
+        )
+        # Looking a series up by its labels costs more than counting in it; there are as many as the registry has.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _callers_id(scope["headers"]) or next(self._new_ids)
+        began = time.perf_counter()
+        status = 0
+
+        # Not async itself: what uvicorn's own `send` returns is awaited without a coroutine in between.
+        def send_with_identity(message: Message) -> Awaitable[None]:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                # A message of its own: the one that came may be shared by all answers of its kind.
+                message = {
+                    **message,
+                    "headers": [*message.get("headers", ()), (b"x-request-id", request_id), self._served_by],
+                }
+            return send(message)
+
+        try:
+            await self._app(scope, receive, send_with_identity)
+        except Exception:
+            log.exception("request failed", extra={"request_id": request_id.decode(), "path": scope["path"]})
+            # FastAPI answers before it raises; a layer ahead of it may not. The caller learns nothing of the cause.
+            if status == 0:
+                await unexpected()(scope, receive, send_with_identity)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            requests, seconds = self._series_of(scope["method"], route, status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - began)
+
+    def _series_of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        labels = (method, route, status)
+        series = self._series.get(labels)
+        if series is None:
+            series = self._requests.labels(method, route, status), self._seconds.labels(method, route)
+            self._series[labels] = series
+        return series
+
+
+def _callers_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    for name, value in headers:
+        if name == b"x-request-id":
+            return bytes(value) if _SANE_ID.match(value) else None
+    return None
+
+
+def _new_ids() -> Iterator[bytes]:
+    """Ids of 128 random bits, as unique as UUIDs; the system is asked for many at a time, because it takes its time."""
+    while True:
+        digits = os.urandom(256 * 16).hex().encode()
+        for at in range(0, len(digits), 32):
+            yield digits[at : at + 32]

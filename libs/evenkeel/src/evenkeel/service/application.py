@@ -1,0 +1,165 @@
+"""A FastAPI application with everything around its routes that is the same in every service.
+
+Problem documents for all errors, request ids, metrics, the probes, a bounded body, and documentation whose assets
+come from the service itself.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from evenkeel.http import problems
+from evenkeel.http.body_limit import ContentTooLargeAnswers
+from evenkeel.http.gateway_problems import OF_EVERY_ROUTE
+from evenkeel.http.heads import HeadAsGet
+from evenkeel.http.openapi import for_generators
+from evenkeel.http.problems import InternalError, NotReady, ProblemDocument
+from evenkeel.http.repeated_fields import RepeatedFields
+from evenkeel.http.request_context import RequestContext
+from evenkeel.service.draining import Draining
+from evenkeel.service.readiness import Readiness
+
+MAX_BODY = 64 * 1024
+"""Bytes; a larger body is answered 413 before it is read."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+
+
+Layer = Callable[[ASGIApp], ASGIApp]
+
+
+def create_application(
+    *,
+    title: str,
+    description: str,
+    version: str,
+    lifespan: Lifespan,
+    replica: str,
+    registry: CollectorRegistry,
+    ahead: Layer | None = None,
+    telemetry: TelemetryConfig | None = None,
+    tags: Mapping[str, str] | None = None,
+    problem_document: type[ProblemDocument] = ProblemDocument,
+) -> FastAPI:
+    """The application, without the service's own routes.
+
+    The lifespan's state must have a `readiness`; /readyz asks it, and `app.state.draining`. `ahead` stands before
+    everything but the request context, so that what it answers has an id and is counted like any other request.
+    `telemetry` is FastAPI's; without it, OpenTelemetry is on where an environment variable of its is set. For the
+    OpenAPI document, `tags` says what each group of operations is about, and `problem_document` has the members that
+    the service's problems may have.
+    """
+    app = _Application(
+        replica=replica,
+        registry=registry,
+        ahead=ahead,
+        problem_document=problem_document,
+        title=title,
+        description=description,
+        version=version,
+        license_info={"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[{"name": name, "description": text} for name, text in (tags or {}).items()],
+        lifespan=lifespan,
+        telemetry=telemetry if telemetry is not None else _telemetry_of_the_environment(),
+        max_body_size=MAX_BODY,
+        responses=problems.responses(InternalError, *OF_EVERY_ROUTE),
+        docs_url=None,
+        redoc_url=None,
+        # A redirect would name this replica's own address; with or without the slash, an address is one thing.
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.draining = Draining()
+    problems.install(app)
+    _add_operations(app, registry)
+    _add_documentation(app)
+    return app
+
+
+class _Application(FastAPI):
+    """RequestContext goes around everything: FastAPI puts its own error and body-limit answers outside of what
+    `add_middleware` adds, and those answers need a request id too.
+    """
+
+    def __init__(
+        self,
+        *,
+        replica: str,
+        registry: CollectorRegistry,
+        ahead: Layer | None,
+        problem_document: type[ProblemDocument],
+        **options: Any,
+    ) -> None:
+        self._problem_document = problem_document
+        self._replica = replica
+        self._registry = registry
+        self._ahead = ahead
+        super().__init__(**options)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = for_generators(super().openapi(), problem=self._problem_document)
+        return self.openapi_schema
+
+    def build_middleware_stack(self) -> ASGIApp:
+        answers: ASGIApp = RepeatedFields(ContentTooLargeAnswers(super().build_middleware_stack()))
+        if self._ahead is not None:
+            answers = self._ahead(answers)
+        return RequestContext(HeadAsGet(answers), replica=self._replica, registry=self._registry)
+
+
+def _telemetry_of_the_environment() -> TelemetryConfig:
+    # Left alone, FastAPI asks for every request whether OpenTelemetry has been set up meanwhile, and its API reads the
+    # environment each time: a tenth of what a read from memory costs.
+    if any(name.startswith(("OTEL_", "FASTAPI_OTEL_")) for name in os.environ):
+        return {}
+    return {"tracing": False, "metrics": False, "logs": False}
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _add_operations(app: FastAPI, registry: CollectorRegistry) -> None:
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(request: Request) -> Response:
+        draining: Draining = app.state.draining
+        if draining.begun:
+            raise NotReady("This replica is about to end.", checks={"draining": "about to end"})
+        readiness: Readiness = request.state.readiness
+        await readiness.require()
+        details = readiness.told()
+        return JSONResponse({"status": "ready"} | ({"details": details} if details else {}))
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _add_documentation(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url=app.openapi_url or "",
+            title=app.title,
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon.png",
+        )
+
+    app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))

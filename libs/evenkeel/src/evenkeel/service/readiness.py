@@ -1,0 +1,75 @@
+"""Whether a replica can do its work now, asked by load balancers; liveness is another question and touches nothing."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from evenkeel.first_line import first_line
+from evenkeel.http.problems import NotReady
+from evenkeel.tasks.ending import end
+
+log = logging.getLogger(__name__)
+
+CHECK_TIMEOUT = 2.0
+"""Seconds after which a check that has not answered counts as failed."""
+
+
+class Readiness:
+    """Named checks, each of which returns when all is well and raises with the reason when not.
+
+    A check must not start anything that a cancelled await would leave half done: it is cut off after CHECK_TIMEOUT.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._checks = checks
+        self.details: dict[str, Callable[[], str | None]] = {}
+        """What is told beside a replica that is ready, by name: a sentence, or None where there is nothing to tell."""
+
+    def told(self) -> dict[str, str]:
+        """The sentences that there are."""
+        return {name: sentence for name, tell in self.details.items() if (sentence := tell()) is not None}
+
+    async def failures(self) -> dict[str, str]:
+        """The reasons, by name of the check; empty when ready. The checks run at the same time."""
+        reasons = await asyncio.gather(*(self._failure(check) for check in self._checks.values()))
+        return {name: reason for name, reason in zip(self._checks, reasons, strict=True) if reason}
+
+    async def require(self) -> None:
+        """Raise NotReady with every reason unless all checks pass."""
+        if failures := await self.failures():
+            raise NotReady("; ".join(f"{name}: {reason}" for name, reason in failures.items()) + ".", checks=failures)
+
+    @asynccontextmanager
+    async def awaited(self) -> AsyncIterator[None]:
+        """Run `wait` beside the block, so that the log says what a replica that has just started is missing.
+
+        It has ended, and given back what it had borrowed, when the block is left.
+        """
+        waiting = asyncio.create_task(self.wait())
+        try:
+            yield
+        finally:
+            await end(waiting)
+            if not waiting.cancelled():
+                waiting.result()
+
+    async def wait(self, *, first: float = 0.1, longest: float = 5.0) -> None:
+        """Return when ready, trying again after `first` seconds, doubling up to `longest`, logging why not."""
+        pause = first
+        while failures := await self.failures():
+            log.warning("not ready, trying again", extra={"checks": failures, "seconds": pause})
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+        log.info("ready")
+
+    @staticmethod
+    async def _failure(check: Callable[[], Awaitable[None]]) -> str | None:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await check()
+        except TimeoutError:
+            return f"no answer within {CHECK_TIMEOUT:g} s"
+        except Exception as error:  # noqa: BLE001 (any failure of a check is its answer)
+            return first_line(error)
+        return None

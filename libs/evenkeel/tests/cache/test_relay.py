@@ -1,0 +1,599 @@
+"""The relay on a real Redis, with a change log that says what the test wants."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from tests.support.witness import eventually
+
+from evenkeel.cache import relay as relays
+from evenkeel.cache import sweeping
+from evenkeel.cache.change_log import ChangeLog, Look
+from evenkeel.cache.distrust import Distrust
+from evenkeel.cache.forgetting import forget_cache
+from evenkeel.cache.keys import CurrentNames, Names, new_epoch
+from evenkeel.cache.metrics import CacheMetrics, Metrics
+from evenkeel.cache.redis_tier import ScriptName, script
+from evenkeel.cache.relay import Relay
+from evenkeel.tasks.ending import end
+
+pytestmark = pytest.mark.anyio
+
+HERE, THERE = "00000000000000aa", "00000000000000bb"
+
+
+class Log:
+    """Stands for the change log."""
+
+    def __init__(self) -> None:
+        self.id = HERE
+        self.number = 0
+        self.asked: list[str | None] = []
+        self.changes: dict[str, int | None] | None = {}
+        self.ranges: list[tuple[int, int]] = []
+        self.more = False
+        self.distrust: str | None = None
+        self.error: Exception | None = None
+
+    async def identity(self) -> str:
+        return self.id
+
+    async def look(self, since: str | None) -> Look:
+        self.asked.append(since)
+        if self.error is not None:
+            raise self.error
+        self.number += 1
+        state = f"state {self.number}"
+        if self.distrust is not None:
+            return Look(state, self.id, None, reason=self.distrust, distrust=self.distrust)
+        changes, self.changes = self.changes, {}
+        ranges, self.ranges = self.ranges, []
+        more, self.more = self.more, False
+        if since is None or changes is None:
+            return Look(state, self.id, None, reason="the test says so")
+        return Look(state, self.id, changes, ranges, more=more)
+
+
+@dataclass
+class Replica:
+    """What one process has of it."""
+
+    log: Log
+    redis: Redis
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    current: CurrentNames = field(default_factory=lambda: CurrentNames("user"))
+
+    def __post_init__(self) -> None:
+        metrics = CacheMetrics(Metrics(self.registry), "user")
+        self.distrust = Distrust(metrics)
+        self.relay = Relay(
+            changes=cast("ChangeLog", self.log),
+            primary=self.redis,
+            current=self.current,
+            metrics=metrics,
+            distrust=self.distrust,
+        )
+
+    @property
+    def names(self) -> Names:
+        assert self.current.now is not None
+        return self.current.now
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Replica"]:
+        task = asyncio.create_task(self.relay.run())
+        try:
+            await eventually(lambda: _true(self.relay.passed.is_set()), self.seen)
+            yield self
+        finally:
+            await end(task)
+            await self.relay.release()
+
+    def seen(self) -> str:
+        """What there is to see of it, for a wait that has been in vain."""
+        names, log = self.current.now, self.log
+        return f"{names and (names.identity, names.epoch)} after {log.number} of {len(log.asked)} looks, {log.error!r}"
+
+    async def alive(self) -> str | None:
+        value = await self.redis.get(self.names.alive)
+        return value.decode() if isinstance(value, bytes) else None
+
+    async def held(self, field: str) -> str | None:
+        value = await cast("Awaitable[Any]", self.redis.hget(self.names.state, field))
+        return value.decode() if isinstance(value, bytes) else None
+
+
+@pytest.fixture
+async def redis(cache_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(cache_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def replica(redis: Redis) -> AsyncIterator[Replica]:
+    async with Replica(Log(), redis).running() as running:
+        yield running
+
+
+async def test_without_a_state_an_epoch_begins(replica: Replica) -> None:
+    epoch = replica.names.epoch
+    assert len(epoch) == 16
+    await eventually(lambda: _is(replica.alive, epoch))
+    assert await replica.held("epoch") == epoch
+    looks = len(replica.log.asked)
+    await eventually(lambda: _true(len(replica.log.asked) > looks + 2))
+    assert replica.names.epoch == epoch  # no other one follows
+
+
+async def test_anything_may_have_changed(replica: Replica, redis: Redis) -> None:
+    """A new epoch, and whatever else there is stays."""
+    before = replica.names
+    await redis.mset({b"counter": b"5", b"{user}": b"1", before.entry("1"): b"x", before.lease("2"): b"y"})
+    elsewhere = Names("user", THERE, new_epoch())
+    neighbour = Names("book", HERE, new_epoch())
+    await redis.mset({name: b"z" for names in (elsewhere, neighbour) for name in (names.entry("1"), names.alive)})
+    await redis.mset({f"counter:{number}": number for number in range(3000)})
+    size = await redis.dbsize()
+    replica.log.changes = None
+    await eventually(lambda: _true(replica.names.epoch != before.epoch))
+    assert await redis.exists(replica.names.entry("1")) == 0
+    await eventually(lambda: _is(lambda: replica.held("swept"), replica.names.epoch))
+    assert await redis.exists(before.entry("1"), before.lease("2")) == 0
+    assert await redis.dbsize() == size - 2
+
+
+async def test_a_sweep_that_was_interrupted_is_made_again(redis: Redis) -> None:
+    async with Replica(Log(), redis).running() as replica:
+        await eventually(lambda: _is(lambda: replica.held("swept"), replica.names.epoch))
+        old = replica.names.at(new_epoch())
+        await redis.set(old.entry("1"), b"x")
+        await cast("Awaitable[Any]", redis.hset(replica.names.state, "swept", "another"))
+        await eventually(lambda: _gone(redis, old.entry("1")))
+
+
+async def test_a_sweep_begins_with_the_names_of_the_present_epoch(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With those of the epoch before it would remove what readers have just stored."""
+    replica = Replica(Log(), redis)
+    begun: list[str] = []
+    monkeypatch.setattr(replica.relay._sweep, "begin", lambda names: begun.append(names.epoch))
+    await replica.relay._pass()
+    first = replica.names.epoch
+    assert begun == []
+    await replica.relay._pass()
+    assert begun == [first]
+    replica.log.changes = None
+    await replica.relay._pass()
+    assert begun == [first]
+    await replica.relay._pass()
+    assert begun == [first, replica.names.epoch]
+    assert replica.names.epoch != first
+
+
+@pytest.fixture
+async def endless_sweeps(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "STEP", 1)
+    monkeypatch.setattr(sweeping, "PAUSE", 3600)
+    await redis.mset({f"counter:{number}": number for number in range(100)})
+
+
+@pytest.mark.usefixtures("endless_sweeps")
+async def test_who_stands_by_sweeps_no_more(redis: Redis) -> None:
+    """Another relay sweeps; and the names of this one may be of an epoch that is over."""
+    replica = Replica(Log(), redis)
+    for _ in range(2):
+        await replica.relay._pass()
+    sweep = replica.relay._sweep._task
+    assert sweep is not None
+    assert not sweep.done()
+    await redis.set(replica.names.owner, "another")
+    await replica.relay._pass()
+    assert sweep.cancelled()
+    assert await replica.held("swept") is None
+
+
+@pytest.mark.usefixtures("endless_sweeps")
+async def test_a_sweep_goes_on_until_another_epoch_begins(redis: Redis) -> None:
+    names = Names("user", HERE, new_epoch())
+    sweep = sweeping.Sweep(redis)
+    sweep.begin(names)
+    first = sweep._task
+    assert first is not None
+    sweep.begin(names)
+    assert sweep._task is first
+    sweep.begin(names.at(new_epoch()))
+    assert sweep._task is not first
+    await eventually(lambda: _true(first.cancelled()))
+    await sweep.end()
+
+
+async def test_an_epoch_begins_only_where_it_was_to(replica: Replica, redis: Redis) -> None:
+    """Two relays that find the same do not forget twice."""
+    names = replica.names
+    begin = script(redis, "new_epoch")
+    keys = [names.owner, names.alive, b"test:state", names.everything]
+    assert await begin(keys, ["me", 100, "", "", "a", "s1", 0, ""]) == 1
+    assert await begin(keys, ["me", 100, "", "", "b", "s1", 0, ""]) == 0
+    assert await begin(keys, ["me", 100, "a", "s0", "b", "s2", 0, ""]) == 0
+    assert await begin(keys, ["me", 100, "a", "s1", "b", "s2", 0, ""]) == 1
+    assert await cast("Awaitable[Any]", redis.hgetall("test:state")) == {b"epoch": b"b", b"state": b"s2"}
+
+
+async def test_a_relay_of_an_epoch_that_is_over_does_nothing(replica: Replica, redis: Redis) -> None:
+    names = replica.names
+    await redis.set(names.entry("1"), b"x")
+    apply = script(redis, "relay")
+    keys = [names.owner, names.alive, names.state, names.entry("1"), names.lease("1"), names.signal("1")]
+    assert await apply(keys, ["me", 0, "another", await replica.held("state") or "", "s", 2**50, ""]) == 0
+    assert await redis.get(names.entry("1")) == b"x"
+
+
+async def test_nothing_is_trusted_while_the_database_is_in_doubt(
+    replica: Replica, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All replicas say why, once each, and nothing is forgotten for it."""
+    caplog.set_level(logging.INFO)
+    async with Replica(replica.log, redis).running() as other:
+        epoch = replica.names.epoch
+        replica.log.distrust = "a trigger is off"
+        await eventually(lambda: _true(other.distrust.reason == replica.distrust.reason == "a trigger is off"))
+        assert await replica.alive() is None
+        state = await replica.held("state")
+        looks = replica.log.number
+        await eventually(lambda: _true(replica.log.number > looks + 3))
+        assert await replica.held("state") == state
+        labels = {"cache": "user", "reason": "a trigger is off"}
+        for each in (replica, other):
+            assert each.registry.get_sample_value("cache_untrusted", labels) == 1
+        assert sum(record.levelname == "ERROR" for record in caplog.records) == 2
+        replica.log.distrust = None  # what was read before it was seen may be there
+        await eventually(lambda: _true(other.distrust.reason is None and replica.distrust.reason is None))
+        assert replica.registry.get_sample_value("cache_untrusted", labels) is None
+        await eventually(lambda: _true(replica.names.epoch == other.names.epoch != epoch))
+        await eventually(lambda: _is(replica.alive, replica.names.epoch))
+        assert None not in replica.log.asked[1:]
+
+
+async def test_a_relay_that_does_not_know_of_a_doubt_gives_no_trust(redis: Redis) -> None:
+    """Another one has noted it since this one asked, and its own look came when the doubt was over."""
+    replica, other = Replica(Log(), redis), Replica(Log(), redis)
+    for each in (replica, other):
+        await each.relay._pass()
+        await each.relay.release()
+    names, looked = replica.names, replica.log.look
+    other.log.distrust = "it has a child"
+
+    async def look(since: str | None) -> Look:
+        await redis.delete(names.owner)
+        await other.relay._pass()
+        return await looked(since)
+
+    for changes, ranges in (({}, []), ({}, [(1, 2)]), (None, [])):
+        await cast("Awaitable[Any]", redis.hdel(names.state, "distrust"))
+        replica.log.look = look  # type: ignore[method-assign]
+        replica.log.changes, replica.log.ranges = changes, ranges
+        await replica.relay._pass()
+        assert await replica.alive() is None
+        assert await replica.held("distrust") == "it has a child"
+        assert await replica.held("epoch") == names.epoch
+        await other.relay.release()
+        replica.log.look = looked  # type: ignore[method-assign]
+    await replica.relay._pass()
+    assert await replica.alive() == replica.names.epoch != names.epoch
+    assert await replica.held("distrust") is None
+
+
+async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica, redis: Redis) -> None:
+    """By the same relay: for others it would take as long."""
+    state, owner = await replica.held("state"), await redis.get(replica.names.owner)
+    assert owner is not None
+    replica.log.error = TimeoutError()
+    looks = len(replica.log.asked)
+    await eventually(lambda: _true(len(replica.log.asked) > looks + 3))
+    assert await redis.get(replica.names.owner) == owner
+    assert set(replica.log.asked[looks + 2 :]) == {await replica.held("state")} != {None}
+    assert await replica.relay._after(TimeoutError()) == 0 < await replica.relay._after(OSError())
+    replica.log.error = OSError()
+    await eventually(lambda: _gone(redis, replica.names.owner))
+    assert state is not None
+
+
+async def test_many_changes_move_the_state_in_chunks(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    names = replica.names
+    await redis.mset({names.entry(str(key)): b"x" for key in range(95)})
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(lambda: _gone(redis, *(names.entry(str(key)) for key in range(95))))
+    assert replica.names.epoch == names.epoch
+
+
+async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk renews it, until trust ends; the last one lets it end before."""
+    claims: list[float] = []
+    monkeypatch.setattr(relays, "CHUNK", 10)
+
+    def rest(_: object, lifetime: float) -> int:
+        claims.append(lifetime)
+        return 5000
+
+    monkeypatch.setattr(relays._Claimed, "rest", rest)
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(lambda: _true(len(claims) >= 10))
+    assert claims == [relays.ALIVE] * 9 + [relays.CLAIM]
+
+    async def renewed() -> bool:
+        return await redis.pttl(replica.names.owner) > 1000
+
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(renewed)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "after"),
+    [
+        ("relay", "me", b"me"),
+        ("relay", None, b"me"),  # it has run out a moment ago
+        ("relay", "other", b"other"),
+        ("new_epoch", "me", b"me"),
+        ("new_epoch", "other", b"other"),
+    ],
+)
+async def test_scripts_renew_a_claim_that_is_the_callers(
+    redis: Redis, name: ScriptName, owner: str | None, after: bytes
+) -> None:
+    names = Names("user", HERE, new_epoch())
+    await cast("Awaitable[Any]", redis.hset(names.state, mapping={"epoch": names.epoch, "state": "s1"}))
+    if owner is not None:
+        await redis.set(names.owner, owner, px=30_000)
+    more: list[str | int] = ["s2", 0] if name == "relay" else [new_epoch(), "s2", 0, ""]
+    keys = [names.owner, names.alive, names.state]
+    assert await script(redis, name)(keys, ["me", 90_000, names.epoch, "s1", *more]) == 1
+    assert await redis.get(names.owner) == after
+    assert (await redis.pttl(names.owner) > 30_000) is (after == b"me")
+
+
+async def test_every_pass_renews_the_claim_of_its_own_relay(redis: Redis) -> None:
+    names = Names("user", HERE, new_epoch())
+    claim = script(redis, "claim")
+    for owner, mine in (("me", 1), ("other", 0)):
+        await redis.set(names.owner, owner, px=30_000)
+        assert (await claim([names.owner, names.alive, names.state], ["me", 90_000]))[0] == mine
+        assert await redis.get(names.owner) == owner.encode()
+        assert (await redis.pttl(names.owner) > 30_000) is (owner == "me")
+
+
+@pytest.mark.parametrize(("ago", "most", "least"), [(0, 1000, 900), (0.6, 400, 300), (0.97, 50, 50), (10, 50, 50)])
+def test_a_claim_counts_from_when_it_was_asked_for(
+    ago: float, most: int, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never ends at once: nobody could take over in order, and to Redis 0 means something else."""
+    claimed = relays._Claimed(
+        asked=100.0,
+        mine=True,
+        names=Names("user", HERE, new_epoch()),
+        state=b"",
+        swept="",
+        distrust="",
+        server_time=0,
+        lifetime=0,
+    )
+    monkeypatch.setattr("evenkeel.cache.relay.time.monotonic", lambda: 100.0 + ago)
+    assert least <= claimed.rest(relays.CLAIM) <= most
+
+
+async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these relays loses its claim after its first chunk to the next one, as where chunks take too long.
+
+    Were each of them to begin anew, none would come to the end, and nothing would be trusted for as long as it lasts.
+    """
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    replicas = [Replica(Log(), redis) for _ in range(5)]
+    first = replicas[0]
+    await first.relay._pass()
+    before = first.names
+    others = iter(replicas[1:])
+
+    def losing_its_claim(relay: Relay) -> Callable[[list[bytes], list[Any]], Awaitable[Any]]:
+        applied = relay._relay
+
+        async def apply(keys: list[bytes], arguments: list[Any]) -> Any:
+            moved = await applied(keys, arguments)
+            if moved and (other := next(others, None)) is not None:
+                await redis.delete(before.owner)
+                await other.relay._pass()
+            return moved
+
+        return apply
+
+    for replica in replicas:
+        replica.log.changes = dict.fromkeys(map(str, range(95)))
+        monkeypatch.setattr(replica.relay, "_relay", losing_its_claim(replica.relay))
+    await redis.delete(before.alive)
+    await first.relay._pass()
+    assert [len(replica.log.asked) for replica in replicas] == [2, 1, 0, 0, 0]
+    second = replicas[1]
+    assert second.names.epoch != before.epoch
+    assert await second.alive() == second.names.epoch
+
+
+async def test_few_changes_left_unfinished_are_made_again(redis: Redis) -> None:
+    """They cost less than everything."""
+    replica = Replica(Log(), redis)
+    await replica.relay._pass()
+    names, state = replica.names, await replica.held("state")
+    await redis.set(names.entry("1"), b"x")
+    await cast("Awaitable[Any]", redis.hset(names.state, "state", f"{state}{relays._UNFINISHED}0000.1"))
+    replica.log.changes = {"1": None}
+    await replica.relay._pass()
+    assert replica.log.asked == [None, state]
+    assert await redis.exists(names.entry("1")) == 0
+    assert replica.names.epoch == names.epoch
+    assert await replica.held("state") == "state 2"
+
+
+async def test_a_range_is_forgotten_beside_single_keys(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in neither stays, under its name."""
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    before = replica.names
+    await redis.mset({before.entry(str(key)): b"x" for key in range(300)})
+    await redis.mset({before.lease("150"): b"t", before.lease("299"): b"t"})
+    replica.log.changes = dict.fromkeys(map(str, range(25)))
+    replica.log.ranges = [(100, 199), (210, 219)]
+    await eventually(lambda: _true(replica.names.epoch != before.epoch))
+    names = replica.names
+    await eventually(lambda: _is(replica.alive, names.epoch))
+    assert await redis.exists(*(names.entry(str(key)) for key in [*range(25), *range(100, 200), *range(210, 220)])) == 0
+    kept = [*range(25, 100), *range(200, 210), *range(220, 300)]
+    assert await redis.exists(*(names.entry(str(key)) for key in kept)) == len(kept)
+    assert await redis.exists(names.lease("150")) == 0
+    assert await redis.exists(names.lease("299")) == 1
+    await eventually(lambda: _is(lambda: replica.held("swept"), names.epoch))
+    assert await redis.exists(*(before.entry(str(key)) for key in range(300))) == len(kept)
+    looks = replica.log.number
+    await eventually(lambda: _true(replica.log.number > looks + 2))
+    assert replica.names is names
+    assert None not in replica.log.asked[1:]
+
+
+async def test_a_range_whose_epoch_was_lost_is_forgotten_again(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a failover between the deletes and the epoch, or after both, to a replica that lacks what came last."""
+    before = replica.names
+    began = replica.relay._new_epoch
+    losses = 2
+
+    async def lose(keys: list[Any], arguments: list[Any]) -> Any:
+        """The first time the other server has not yet heard of the epoch; the second time, of neither."""
+        nonlocal losses
+        if not losses:
+            return await began(keys, arguments)
+        losses -= 1
+        state = arguments[3]
+        if not losses:
+            await began(keys, arguments)
+            state = replica.log.asked[-1]
+        await cast("Awaitable[Any]", redis.hset(before.state, mapping={"epoch": before.epoch, "state": state}))
+        await redis.set(before.alive, before.epoch, px=1000)
+        replica.log.changes, replica.log.ranges = {"1": None}, [(100, 199)]
+        return 0
+
+    monkeypatch.setattr(replica.relay, "_new_epoch", lose)
+    await redis.mset({before.entry(key): b"x" for key in ("1", "99", "100")})
+    replica.log.changes, replica.log.ranges = {"1": None}, [(100, 199)]
+    asked = len(replica.log.asked)
+    await eventually(lambda: _true(replica.names.epoch != before.epoch and not losses))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert await redis.exists(replica.names.entry("1"), replica.names.entry("100")) == 0
+    assert await redis.exists(replica.names.entry("99")) == 1
+    asked_again = [since for since in replica.log.asked[asked:] if replica.log.asked.count(since) > 2]
+    assert len(set(asked_again)) == 1  # each time from where it had been before
+
+
+async def test_a_range_is_not_trusted_while_there_is_more(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is memory told to forget everything."""
+    until: list[int] = []
+    began = replica.relay._new_epoch
+
+    async def noted(keys: list[Any], arguments: list[Any]) -> Any:
+        until.append(arguments[6])
+        assert keys == [replica.names.owner, replica.names.alive, replica.names.state]
+        return await began(keys, arguments)
+
+    monkeypatch.setattr(replica.relay, "_new_epoch", noted)
+    before = replica.names.epoch
+    replica.log.ranges, replica.log.more = [(1, 2)], True
+    await eventually(lambda: _true(replica.names.epoch != before))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert until == [0]
+
+
+async def test_what_is_left_when_trust_ends_costs_the_epoch(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    monkeypatch.setattr(relays, "CHUNKS_END", 0)
+    before = replica.names.epoch
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    await eventually(lambda: _true(replica.names.epoch != before))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert any("85 changes are left" in str(vars(record)) for record in caplog.records)
+    looks = replica.log.number
+    await eventually(lambda: _true(replica.log.number > looks + 2))
+    assert replica.log.asked[-1] == f"state {replica.log.number - 1}"
+
+
+async def test_another_database_has_other_names(replica: Replica, redis: Redis) -> None:
+    """What was the first one's is left cold, in case that reads had reached the other one before the relay did."""
+    here = replica.names
+    assert here.identity == HERE
+    replica.log.id = THERE
+    await eventually(lambda: _true(replica.current.now is not None and replica.names.identity == THERE))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert await redis.exists(here.alive, here.state, here.owner) == 0
+    replica.log.id = HERE
+    await eventually(lambda: _true(replica.current.now is not None and replica.names.identity == HERE))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert replica.names.epoch != here.epoch
+
+
+async def test_who_stands_by_notices_another_database(replica: Replica, redis: Redis) -> None:
+    """Also where the relay at work is still with the first one."""
+    other_log = Log()
+    async with Replica(other_log, redis).running() as other:
+        before = replica.names.epoch
+        other_log.id = THERE
+        await eventually(lambda: _true(other.current.now is not None and other.names.identity == THERE))
+        await eventually(lambda: _is(other.alive, other.names.epoch))
+        # What the other one has read meanwhile may be under these names.
+        await eventually(lambda: _true(replica.names.epoch != before))
+
+
+async def test_forgetting_by_hand(replica: Replica, redis: Redis) -> None:
+    before = replica.names
+    await redis.set(before.entry("1"), b"x")
+    log = cast("ChangeLog", replica.log)
+    assert await forget_cache("user", changes=log, primary=redis)
+    epoch = await replica.held("epoch")
+    assert epoch != before.epoch
+    await eventually(lambda: _true(replica.names.epoch == epoch))
+    await eventually(lambda: _is(replica.alive, epoch))
+    await eventually(lambda: _gone(redis, before.entry("1")))
+    assert None not in replica.log.asked[1:]  # the state has stayed
+    assert not await forget_cache("book", changes=log, primary=redis)
+
+
+async def test_forgetting_by_hand_takes_no_trust_away_and_gives_none(redis: Redis) -> None:
+    forget, keys = script(redis, "forget"), [b"test:alive", b"test:state", b"test:signal"]
+    await redis.set("test:alive", "a", px=60_000)
+    assert await forget(keys, ["b"]) == b"a"
+    assert await redis.get("test:alive") == b"b"
+    assert 0 < await redis.pttl("test:alive") <= 60_000
+    await redis.delete("test:alive")
+    assert await forget(keys, ["c"]) == b"b"
+    assert await redis.exists("test:alive") == 0
+
+
+async def _true(condition: bool) -> bool:  # noqa: FBT001 (what `until` awaits)
+    return condition
+
+
+async def _is(ask: Callable[[], Awaitable[str | None]], expected: str | None) -> bool:
+    return await ask() == expected
+
+
+async def _gone(redis: Redis, *names: bytes) -> bool:
+    return await redis.exists(*names) == 0

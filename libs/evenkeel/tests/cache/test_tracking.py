@@ -1,0 +1,86 @@
+"""What memory makes of the answers to its question, when an epoch begins that is not pushed."""
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from evenkeel.cache.entry import Entry
+from evenkeel.cache.keys import CurrentNames, Names, new_epoch
+from evenkeel.cache.memory_tier import MemoryTier
+from evenkeel.cache.metrics import CacheMetrics, Metrics
+from evenkeel.cache.tracking import Tracking
+
+pytestmark = pytest.mark.anyio
+
+KEYS = ["9", "10", "20", "21"]
+
+
+class Connection:
+    """To a Redis in which an epoch begins, trusted for long, when the first command of a question has been answered."""
+
+    def __init__(self, names: Names, begun: str) -> None:
+        self._epoch, self._lifetime = names.epoch, 100
+        self._begun = begun
+        self._answers: asyncio.Queue[bytes | int] = asyncio.Queue()
+        self.answered = asyncio.Event()
+
+    def pack_commands(self, commands: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        return commands
+
+    async def send_packed_command(self, commands: list[tuple[Any, ...]]) -> None:
+        for name, *_ in commands:
+            self._answers.put_nowait(self._lifetime if name == "PTTL" else self._epoch.encode())
+            self._epoch, self._lifetime = self._begun, 1500
+
+    async def read_response(self, **_: Any) -> bytes | int:
+        if self._answers.empty():
+            self.answered.set()
+        return await self._answers.get()
+
+
+@pytest.fixture
+def metrics() -> CacheMetrics:
+    return CacheMetrics(Metrics(CollectorRegistry()), "user")
+
+
+@pytest.mark.parametrize("primary", [True, False])
+async def test_an_epoch_begins_while_it_is_asked_for(
+    metrics: CacheMetrics, *, primary: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old epoch is not taken for one that is trusted as long as the new one is."""
+    monkeypatch.setattr("evenkeel.cache.tracking.PING_INTERVAL", 60)
+    current = CurrentNames("user")
+    current.identified("00000000000000aa")
+    current.adopt(new_epoch(), await current.known())
+    names = await current.known()
+    memory: MemoryTier[Entry] = MemoryTier(max_entries=10, ttl=60, prepare=lambda entry: entry, metrics=metrics)
+    current.on_change.append(lambda before, now: memory.drop_where(cast("Names", now).renames(cast("Names", before))))
+    memory.trust(1e9)
+    with memory.reserve(KEYS) as reservations:
+        for key in KEYS:
+            memory.put(key, Entry(1, b"{}"), 60, reservations[key])
+    begun = names.epoch_without([(10, 20)])
+    connection = Connection(names, begun)
+    tracking = Tracking(Redis(), current, memory, metrics, lambda _: None, primary=primary)
+    questions: deque[float] = deque()
+    tasks = [
+        asyncio.create_task(tracking._ask(connection, names, questions)),
+        asyncio.create_task(tracking._read(connection, names, questions)),
+    ]
+    await connection.answered.wait()
+    while questions:  # noqa: ASYNC110 (there is no event)
+        await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    if primary:
+        assert (await current.known()).epoch == begun
+        assert [key for key in KEYS if memory.peek(key)] == ["9", "21"]
+    else:
+        assert not memory.trusted

@@ -1,0 +1,114 @@
+"""Embedded Valkey servers for the cache, of a test's own: primary and replica under Sentinel, and a cluster."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.crc import key_slot
+from tests.support.counters_redis import PASSWORD, Cluster, CountersServer
+from tests.support.sentinel import Sentinel
+
+from stack import sidecar, valkey
+from stack.layout import free_port
+from stack.valkey import Valkey
+
+SLOT = key_slot(b"{user}")
+"""That user-api's cache lives in."""
+
+
+@asynccontextmanager
+async def cache_server(directory: Path, name: str, **settings: str) -> AsyncIterator[CountersServer]:
+    """Set up as the local stack sets it up for the cache; underscores in names stand for hyphens."""
+    port = free_port()
+    named = {setting.replace("_", "-"): value for setting, value in settings.items()}
+    server = Valkey(name, directory / name, port, PASSWORD, valkey.CACHE | {"primaryauth": PASSWORD} | named)
+    await server.create()
+    async with CountersServer(server, directory / f"{name}.log", port) as running:
+        yield running
+
+
+SIDECAR = {name: value for name, value in sidecar.SETTINGS.items() if name not in {"port", "replica-priority"}}
+
+
+@asynccontextmanager
+async def sidecar_of(leader: str, directory: Path, *, priority: int = 0) -> AsyncIterator[str]:
+    """The URL of one as in a pod: nobody else reaches it."""
+    socket = directory / "sidecar.sock"
+    # Its port is only for the test, which asks whether it has started; Sentinel is told another one.
+    settings = {"unixsocket": str(socket), "replica_announce_port": "1", "replica_priority": str(priority)}
+    async with cache_server(directory, "sidecar", **SIDECAR | settings, replicaof=leader):
+        yield f"unix://:{PASSWORD}@{socket}"
+
+
+async def followed(sidecar_url: str) -> int:
+    """The port of the server that it follows."""
+    async with Redis.from_url(sidecar_url) as redis:
+        return int((await redis.info("replication"))["master_port"])
+
+
+async def follows(sidecar_url: str, port: int) -> bool:
+    return await followed(sidecar_url) == port
+
+
+@dataclass(frozen=True)
+class WatchedCache:
+    """A primary and its replica, watched by a Sentinel."""
+
+    primary: CountersServer
+    replica: CountersServer
+    sentinel: Sentinel
+
+    async def failed_over(self) -> bool:
+        return await self.sentinel.primary_port() == self.replica.port
+
+
+@asynccontextmanager
+async def watched_cache(directory: Path, **settings: str) -> AsyncIterator[WatchedCache]:
+    async with AsyncExitStack() as stack:
+        primary = await stack.enter_async_context(cache_server(directory, "primary", **settings))
+        leader = {"replicaof": f"127.0.0.1 {primary.port}"}
+        replica = await stack.enter_async_context(cache_server(directory, "replica", **settings, **leader))
+        sentinel = await stack.enter_async_context(Sentinel(directory, primary, password=PASSWORD))
+        while not await sentinel.knows_replica():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.05)
+        yield WatchedCache(primary, replica, sentinel)
+
+
+@asynccontextmanager
+async def cache_cluster(directory: Path, **settings: str) -> AsyncIterator[Cluster]:
+    """Three nodes with a third of the slots each, and last a replica of the one that has the cache's slot."""
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(
+                cache_server(
+                    directory,
+                    f"node{number}",
+                    cluster_enabled="yes",
+                    cluster_port=str(free_port()),
+                    cluster_node_timeout="1000",
+                    **settings,
+                )
+            )
+            for number in range(4)
+        ]
+        cluster = Cluster(nodes)
+        bus = [(await cluster.call(node, "CONFIG", "GET", "cluster-port"))[b"cluster-port"].decode() for node in nodes]
+        for number, node in enumerate(nodes):
+            if number < 3:
+                await cluster.call(node, "CLUSTER", "ADDSLOTSRANGE", 16384 * number // 3, 16384 * (number + 1) // 3 - 1)
+            for other, port in zip(nodes, bus, strict=True):
+                await cluster.call(node, "CLUSTER", "MEET", "127.0.0.1", other.port, port)
+        while not await cluster.agrees():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.05)
+        await cluster.call(nodes[3], "CLUSTER", "REPLICATE", await cluster.name(owner(cluster)))
+        while b"master_link_status:up" not in await cluster.call(nodes[3], "INFO", "replication"):  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.05)
+        yield cluster
+
+
+def owner(cluster: Cluster) -> CountersServer:
+    """The node that had the cache's slot at first."""
+    return cluster.nodes[SLOT * 3 // 16384]

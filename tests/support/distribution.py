@@ -1,0 +1,71 @@
+"""How pytest-xdist spreads the tests: each one by itself, unless it shares something expensive with others."""
+
+import os
+from pathlib import Path
+
+import pytest
+from _pytest.nodeid import NodeId
+
+from stack.layout import PORTS, PORTS_VARIABLE
+
+MORE_WORKERS_THAN_CORES = 1
+"""Tests wait much of the time, but more workers than this are late for the faults that they inject."""
+
+
+WHOLE_SYSTEMS = Path(__file__).parents[1] / "integration"
+"""Its tests put stacks under load: side by side they would leave each other no time."""
+
+
+def share_out_ports() -> None:
+    """Give each worker ports of its own: a port that one has chosen is free to others until a server listens."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker:
+        workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        size = len(PORTS) // workers
+        first = PORTS.start + int(worker) * size
+        os.environ[PORTS_VARIABLE] = f"{first}-{first + size - 1}"
+
+
+def stay_together(item: pytest.Item) -> None:
+    """Give the tests that share a fixture, such as a running stack, to one worker, where it is made once.
+
+    The fixtures of the root's conftest.py, such as the servers, are made once for each worker.
+    """
+    shared = [WHOLE_SYSTEMS.name] if item.path.is_relative_to(WHOLE_SYSTEMS) else _shared(item)
+    if shared and not _group(item):
+        item.add_marker(pytest.mark.xdist_group(" ".join(shared)))
+    if item.config.getoption("loadgroup", default=False) and _group(item):
+        # pytest-xdist 3.8 writes the group into an attribute that pytest 9.2 no longer reads (its issue 1386).
+        item._id = NodeId.parse(f"{item.nodeid}@{_group(item)}")
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """So that no worker is busy for long when the others have ended.
+
+    First what stays together, then whole systems, and the library's units last. A file's order stays as it is.
+    """
+    position = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (not _group(item), -position[item.path]))
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else ""
+
+
+def _shared(item: pytest.Item) -> list[str]:
+    """The files and folders whose fixtures outlive the test, each with its parameter.
+
+    Without a bracket: pytest-xdist looks for the group behind the last one.
+    """
+    if not isinstance(item, pytest.Function):
+        return []
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    shared: dict[str, str] = {}
+    for name, definitions in item._fixtureinfo.name2fixturedefs.items():
+        fixture = definitions[-1]
+        if fixture.scope == "function" or not fixture.baseid:
+            continue
+        where = fixture.baseid if fixture.scope == "session" else item.nodeid.partition("::")[0]
+        shared[where] = f" {parameters[name]}" if name in parameters else shared.get(where, "")
+    return sorted(where + parameter for where, parameter in shared.items())

@@ -1,0 +1,125 @@
+"""Callers of every kind, all the time, and how long each of them has waited for what answer."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.support.load import Connection
+
+JSON = {"content-type": "application/json"}
+CALLER_LIMIT = 30.0
+"""Seconds after which a caller goes away, which counts as an answer that came then."""
+
+Request = tuple[str, str, dict[str, str], bytes]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """`asked` is a time of `time.monotonic`."""
+
+    kind: str
+    asked: float
+    seconds: float
+    status: int
+    retry_after: str | None
+    stale: bool
+    detail: str
+
+
+def kinds(cached: list[int], changed: list[int], *, unknown: int = 1_000_000) -> dict[str, Iterator[Request]]:
+    """What callers of each kind send, one after the other; no two readers of cold keys ask for the same one."""
+    numbers = itertools.count(unknown)
+
+    def each(request: Callable[[int], Request]) -> Iterator[Request]:
+        return (request(next(numbers)) for _ in itertools.count())
+
+    def turns(users: list[int], request: Callable[[int], Request]) -> Iterator[Request]:
+        return (request(n) for n in itertools.cycle(users))
+
+    def new(n: int) -> bytes:
+        return json.dumps({"email": f"{n}@example.com", "name": "New"}).encode()
+
+    return {
+        "cached": turns(cached, lambda n: ("GET", f"/v1/users/{n}", {}, b"")),
+        "cold": each(lambda n: ("GET", f"/v1/users/{n}", {}, b"")),
+        "batch": each(lambda n: ("GET", f"/v1/users?ids={n},{n + 1}", {}, b"")),
+        "no-cache": turns(cached, lambda n: ("GET", f"/v1/users/{n}", {"cache-control": "no-cache"}, b"")),
+        "list": turns(cached, lambda _: ("GET", "/v1/users?limit=2", {}, b"")),
+        "POST": each(lambda n: ("POST", "/v1/users", JSON, new(n))),
+        "PATCH": turns(changed, lambda n: ("PATCH", f"/v1/users/{n}", JSON, b'{"name": "Changed"}')),
+        "DELETE": each(lambda n: ("DELETE", f"/v1/users/{n}", {}, b"")),
+    }
+
+
+class Callers:
+    def __init__(self) -> None:
+        self.waits: list[Wait] = []
+        self.busy = 0.0
+        """The longest that the server took to say that it is alive: the machine's part in every wait."""
+
+    def late(self, limit: float) -> list[Wait]:
+        """Those who waited longer than so many seconds, and longer than this machine has to be granted."""
+        return [wait for wait in self.waits if wait.seconds > limit + 2 * self.busy]
+
+    async def call(self, url: str, kind: str, requests: Iterator[Request], pause: float) -> None:
+        connection = Connection(url)
+        try:
+            while True:
+                asked = time.monotonic()
+                wait = await self._answered(connection, kind, next(requests), asked)
+                self.waits.append(wait)
+                if wait.status == 0:
+                    connection.close()
+                    connection = Connection(url)
+                await asyncio.sleep(pause)
+        finally:
+            connection.close()
+
+    async def watch(self, url: str) -> None:
+        async with Connection(url) as connection:
+            while True:
+                asked = time.monotonic()
+                await connection.request("GET", "/livez")
+                self.busy = max(self.busy, time.monotonic() - asked)
+                await asyncio.sleep(0.05)
+
+    async def _answered(self, connection: Connection, kind: str, request: Request, asked: float) -> Wait:
+        method, path, headers, body = request
+        try:
+            async with asyncio.timeout(CALLER_LIMIT):
+                reply = await connection.request(method, path, headers, body)
+        except (OSError, EOFError, TimeoutError) as error:
+            return Wait(kind, asked, time.monotonic() - asked, 0, None, stale=False, detail=repr(error))
+        seconds = time.monotonic() - asked
+        stale = "; stale" in reply.headers.get("cache-status", "")
+        detail = reply.json()["detail"] if reply.status >= 400 else ""
+        return Wait(kind, asked, seconds, reply.status, reply.headers.get("retry-after"), stale, detail)
+
+
+@asynccontextmanager
+async def calling(
+    url: str, requests: dict[str, Iterator[Request]], *, replica: str = "", each: int = 25, pause: float = 0.3
+) -> AsyncIterator[Callers]:
+    """Meanwhile so many callers of each kind; `replica` is asked whether it is alive, where `url` is a gateway's."""
+    callers = Callers()
+    tasks = [
+        asyncio.create_task(callers.call(url, kind, of_kind, pause))
+        for kind, of_kind in requests.items()
+        for _ in range(each)
+    ]
+    tasks.append(asyncio.create_task(callers.watch(replica or url)))
+    try:
+        yield callers
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
