@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import subprocess
 import tempfile
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import docker
 from docker.errors import DockerException
 from testcontainers.community.postgres import PostgresContainer
@@ -25,6 +27,12 @@ from stack.valkey import Valkey
 
 POSTGRES_IMAGE = "postgres:18"
 REDIS_IMAGE = "redis:8"
+
+WITHOUT_DISK = ("fsync", "full_page_writes")
+"""Settings of PostgreSQL that tests switch off: a busy disk would hold up tests of something else, for seconds."""
+
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory is made below it)
+"""Where the embedded counters' file lies on Linux; every reply to an increment waits for it to be written."""
 
 START_TIMEOUT = 60
 """Seconds that an embedded server may take to answer."""
@@ -51,9 +59,23 @@ def docker_answers() -> bool:
             gc.collect()
 
 
-def backend(name: str) -> contextlib.AbstractContextManager[Servers]:
-    """Those of --backend."""
-    return containers() if name == "containers" else embedded()
+@contextlib.contextmanager
+def backend(name: str) -> Iterator[Servers]:
+    """Those of --backend, which wait for no disk."""
+    memory = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
+    with containers() if name == "containers" else embedded(counters_below=memory) as servers:
+        asyncio.run(_without_disk(servers.postgres))
+        yield servers
+
+
+async def _without_disk(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for setting in WITHOUT_DISK:
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
 
 
 @contextlib.contextmanager
@@ -64,7 +86,7 @@ def containers() -> Iterator[Servers]:
             POSTGRES_IMAGE, username="postgres", password="test", dbname="postgres", driver=None
         ) as postgres,
         RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.CACHE)) as cache,
-        RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.COUNTERS)) as counters,
+        RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.COUNTERS)).with_tmpfs_mount("/data") as counters,
     ):
         yield Servers(postgres.get_connection_url(), _redis_url(cache), _redis_url(counters))
 
@@ -78,15 +100,18 @@ def _redis_url(container: RedisContainer) -> str:
 
 
 @contextlib.contextmanager
-def embedded() -> Iterator[Servers]:
-    """The servers of the local stack, in a directory of their own."""
-    with tempfile.TemporaryDirectory(prefix="evenkeel-test-") as name, contextlib.ExitStack() as stack:
-        directory = Path(name)
+def embedded(counters_below: Path | None = None) -> Iterator[Servers]:
+    """The servers of the local stack, in directories of their own."""
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evenkeel-test-")))
+        counters_directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="evenkeel-test-", dir=counters_below))
+        )
         credentials = Credentials()
         port = free_port()
         postgres = Postgres(directory / "postgres", port, credentials, directory / "initdb.log")
         cache = Valkey("cache", directory / "cache", free_port(), credentials.redis_cache, valkey.CACHE)
-        counters = Valkey("counters", directory / "counters", free_port(), credentials.redis_counters, valkey.COUNTERS)
+        counters = Valkey("counters", counters_directory, free_port(), credentials.redis_counters, valkey.COUNTERS)
         for server in (postgres, cache, counters):
             asyncio.run(server.create())
             stack.enter_context(running(server.program(), directory / f"{server.name}.log"))
