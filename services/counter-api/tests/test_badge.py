@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from tests.support.problems import problem
 from tests.support.serving import Serve
 
-from counter_api.badge import LONGEST_LABEL, render
+from counter_api.counters.badge import LONGEST_LABEL, render
 
 pytestmark = pytest.mark.anyio
 

@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.once import asking, once
 
+from counter_api.counters.operations import INT64_MAX, Applied, Delete, Increment, Operation, Outcome, Put, is_replay
+from counter_api.counters.redis_store import RedisStore
+from counter_api.counters.store import Requests
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
-from counter_api.operations import INT64_MAX, Applied, Delete, Increment, Operation, Outcome, Put, is_replay
 from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, OutcomeUnknown
 from counter_api.settings import Settings
-from counter_api.storage.protocol import Requests
-from counter_api.storage.redis_store import RedisStore
 from evenkeel.http.problems import PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio

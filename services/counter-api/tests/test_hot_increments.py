@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from tests.support.problems import problem
 from tests.support.serving import Serve, serving
 
+from counter_api.counters.service import Counters
 from counter_api.hot_increments import NOT_PLAIN, HotIncrements
 from counter_api.main import create_app
-from counter_api.service import Counters
 from counter_api.settings import Settings
 from evenkeel.http.problems import Unavailable
 

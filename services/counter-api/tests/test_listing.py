@@ -15,16 +15,16 @@ from tests.support.counters_redis import counters_cluster
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.serving import Serve
 
-from counter_api.listing import redis_listing, upkeep
-from counter_api.listing.shards import ALL, LISTED_FOR, READ_FOR, STAMPED_FOR, shard_of
+from counter_api.counters.batch import Group
+from counter_api.counters.listing import redis_listing, upkeep
+from counter_api.counters.listing.shards import ALL, LISTED_FOR, READ_FOR, STAMPED_FOR, shard_of
+from counter_api.counters.operations import Applied, Delete, Increment, Operation, Outcome, Put
+from counter_api.counters.redis_store import RedisStore
+from counter_api.counters.store import Page
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
-from counter_api.operations import Applied, Delete, Increment, Operation, Outcome, Put
 from counter_api.problems import NothingApplied
 from counter_api.settings import Settings
-from counter_api.storage.batch import Group
-from counter_api.storage.protocol import Page
-from counter_api.storage.redis_store import RedisStore
 from evenkeel.http.problems import Problem, Unavailable
 
 pytestmark = pytest.mark.anyio

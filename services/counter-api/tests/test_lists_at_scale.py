@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from redis import Redis
 from tests.support.counters_redis import counters_server
 
-from counter_api.listing.shards import ALL
+from counter_api.counters.listing.shards import ALL
+from counter_api.counters.store import Store
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings
-from counter_api.storage.protocol import Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

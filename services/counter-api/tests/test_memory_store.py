@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from tests.support.once import once
 
-from counter_api.operations import Applied, Increment
+from counter_api.counters.memory_store import MemoryStore
+from counter_api.counters.operations import Applied, Increment
+from counter_api.counters.series import Unit
+from counter_api.expiring import ExpiringDict
 from counter_api.problems import CounterBound
-from counter_api.series import Unit
-from counter_api.storage.expiring import ExpiringDict
-from counter_api.storage.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 

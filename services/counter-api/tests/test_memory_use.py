@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.once import once
 
+from counter_api.counters.operations import Increment
+from counter_api.counters.store import Store
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
-from counter_api.operations import Increment
 from counter_api.settings import Settings
-from counter_api.storage.protocol import Store
 
 pytestmark = pytest.mark.anyio
 

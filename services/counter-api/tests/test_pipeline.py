@@ -8,13 +8,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from counter_api.counters.batch import FOR_EVER, Group
+from counter_api.counters.encoding import Terms
+from counter_api.counters.operations import Applied, Delete, Increment, Outcome, Put
 from counter_api.metrics import Metrics
-from counter_api.operations import Applied, Delete, Increment, Outcome, Put
 from counter_api.problems import NothingApplied
+from counter_api.redis.pipeline import Call, RedisPipeline
 from counter_api.settings import Settings
-from counter_api.storage.batch import FOR_EVER, Group
-from counter_api.storage.encoding import Terms
-from counter_api.storage.pipeline import Call, RedisPipeline
 from evenkeel.http.problems import NotFound, Problem
 from evenkeel.redis.opening import topology_of
 

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from tests.support.serving import Serve, until_ready
 
-from counter_api.storage.safety import REQUIRED
+from counter_api.redis.safety import REQUIRED
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ from itertools import islice
 
 import pytest
 
-from counter_api.listing import sorted_names
-from counter_api.listing.sorted_counters import SortedCounters
-from counter_api.listing.sorted_names import SortedNames
+from counter_api.counters import sorted_names
+from counter_api.counters.sorted_counters import SortedCounters
+from counter_api.counters.sorted_names import SortedNames
 
 
 @pytest.mark.parametrize("largest", [2, 3, 1000])

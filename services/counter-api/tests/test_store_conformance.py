@@ -11,9 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.once import asking, once
 
-from counter_api.main import open_store
-from counter_api.metrics import Metrics
-from counter_api.operations import (
+from counter_api.counters.operations import (
     INT64_MAX,
     INT64_MIN,
     VISITS,
@@ -25,10 +23,12 @@ from counter_api.operations import (
     Put,
     is_replay,
 )
+from counter_api.counters.series import STEPS, UNITS
+from counter_api.counters.store import Page, Requests, Store
+from counter_api.main import open_store
+from counter_api.metrics import Metrics
 from counter_api.problems import CounterBound, CounterOverflow
-from counter_api.series import STEPS, UNITS
 from counter_api.settings import Settings
-from counter_api.storage.protocol import Page, Requests, Store
 from evenkeel.http.idempotency import IdempotencyMismatch
 from evenkeel.http.preconditions import Preconditions
 from evenkeel.http.problems import NotFound, PreconditionFailed, Problem

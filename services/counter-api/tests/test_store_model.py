@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from prometheus_client import CollectorRegistry
 from tests.support.once import asking, once
 
+from counter_api.counters.operations import Delete, Increment, Operation, Outcome, Put, is_replay
+from counter_api.counters.series import UNITS, Unit
+from counter_api.counters.store import Store
 from counter_api.main import open_store
 from counter_api.metrics import Metrics
-from counter_api.operations import Delete, Increment, Operation, Outcome, Put, is_replay
-from counter_api.series import UNITS, Unit
 from counter_api.settings import Settings
-from counter_api.storage.protocol import Store
 from evenkeel.http.idempotency import fingerprint
 from evenkeel.http.preconditions import Preconditions
 from evenkeel.http.problems import Problem

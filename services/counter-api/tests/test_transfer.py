@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from tests.support.problems import problem
 from tests.support.serving import Serve
 
-from counter_api.listing.sorted_counters import SortedCounters
+from counter_api.counters.sorted_counters import SortedCounters
 from counter_api.transfer import importing
 from counter_api.transfer.entries import LONGEST_LINE
 from counter_api.transfer.lines import lines

@@ -7,13 +7,13 @@ import time
 from collections.abc import AsyncIterator
 from typing import TypedDict
 
+from counter_api.counters.memory_store import MemoryStore
+from counter_api.counters.redis_store import RedisStore
+from counter_api.counters.store import Store
 from counter_api.events.feed import Feed, Watch
 from counter_api.events.memory_watch import MemoryWatch
 from counter_api.events.redis_watch import RedisWatch
 from counter_api.settings import Settings
-from counter_api.storage.memory_store import MemoryStore
-from counter_api.storage.protocol import Store
-from counter_api.storage.redis_store import RedisStore
 from counter_api.transfer.cluster_transfer import ClusterTransfer
 from counter_api.transfer.importing import Importer
 from counter_api.transfer.memory_transfer import MemoryTransfer

@@ -10,9 +10,9 @@ import re
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from counter_api.routes import router
-from counter_api.schemas import NAME_PATTERN
-from counter_api.service import Counters
+from counter_api.counters.routes import router
+from counter_api.counters.schemas import NAME_PATTERN
+from counter_api.counters.service import Counters
 from evenkeel.http.problems import Problem
 
 _PATH = re.compile(rf"/v1/counters/({NAME_PATTERN.strip('^$')})/increment")

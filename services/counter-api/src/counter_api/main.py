@@ -9,21 +9,21 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp
 
-from counter_api import badge
+from counter_api.counters import badge
+from counter_api.counters.encoding import Terms
+from counter_api.counters.memory_store import MemoryStore
+from counter_api.counters.redis_store import RedisStore
+from counter_api.counters.routes import router
+from counter_api.counters.schemas import Problem
+from counter_api.counters.service import Counters
+from counter_api.counters.store import Store
 from counter_api.events import routes as events
 from counter_api.features import Features, open_features
 from counter_api.hot_increments import HotIncrements
 from counter_api.metrics import Metrics
-from counter_api.request_count import RequestCount
-from counter_api.routes import router
-from counter_api.schemas import Problem
-from counter_api.service import Counters
+from counter_api.redis.pipeline import RedisPipeline
 from counter_api.settings import Settings, is_worker
-from counter_api.storage.encoding import Terms
-from counter_api.storage.memory_store import MemoryStore
-from counter_api.storage.pipeline import RedisPipeline
-from counter_api.storage.protocol import Store
-from counter_api.storage.redis_store import RedisStore
+from counter_api.stats.request_count import RequestCount
 from counter_api.transfer import routes as transfer
 from counter_api.uniques import routes as uniques
 from evenkeel.redis import topology_of

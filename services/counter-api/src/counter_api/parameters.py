@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Header, Path
 
-from counter_api.schemas import NAME_PATTERN
+from counter_api.counters.schemas import NAME_PATTERN
 from evenkeel.http.query_parameters import StrictQuery
 
 NO_STORE = {"Cache-Control": "no-store"}

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from counter_api.series import MOST_BUCKETS, Unit
+from counter_api.counters.series import MOST_BUCKETS, Unit
 from counter_api.uniques.members import key_from_text
 from evenkeel.redis.opening import topology_of
 from evenkeel.redis.urls import Credentials, sentinel_credentials

@@ -19,6 +19,7 @@ from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.sealing import Sealing
 from evenkeel.redis.combining import Combiner
+from evenkeel.redis.scripts import load
 
 LEASE = 3.0
 """Seconds that a fill may take. A reader that dies with a lease keeps the others waiting no longer than this."""
@@ -319,4 +320,4 @@ ScriptName = Literal[
 
 def script(client: Redis, name: ScriptName) -> AsyncScript:
     """One of the .lua files, to be called with keys and arguments; Redis keeps it by its hash."""
-    return client.register_script(files("evenkeel.cache").joinpath("lua", f"{name}.lua").read_text())
+    return client.register_script(load(files("evenkeel.cache") / "lua" / f"{name}.lua", flags=None).source)

@@ -2,8 +2,8 @@
 
 import asyncio
 
+from counter_api.counters.store import Store
 from counter_api.events.feed import Topic
-from counter_api.storage.protocol import Store
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks."""

@@ -20,9 +20,9 @@ from typing import Any
 
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 
+from counter_api.counters.integers import integer
 from counter_api.events.feed import Topic
 from counter_api.problems import NotACounter
-from counter_api.storage.integers import integer
 from evenkeel.redis.topology import Topology
 from evenkeel.tasks.first_to_end import first_to_end
 

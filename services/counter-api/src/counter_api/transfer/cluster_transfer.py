@@ -11,13 +11,13 @@ from importlib.resources import files
 
 from redis.crc import key_slot
 
-from counter_api.storage.scripts import load
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.redis_transfer import PARTS, RedisTransfer, checked, import_call
 from counter_api.transfer.storage import EntryIsForeign, Progress
 from evenkeel.redis.cluster import SLOTS
+from evenkeel.redis.scripts import load
 
-IMPORT_SLOT = load(*PARTS, files(__package__) / "import_slot.lua")
+IMPORT_SLOT = load(*PARTS, files(__package__) / "lua" / "import_slot.lua")
 
 
 class ClusterTransfer(RedisTransfer):

@@ -4,8 +4,8 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from counter_api.listing.sorted_counters import SortedCounters
-from counter_api.storage.expiring import ExpiringDict
+from counter_api.counters.sorted_counters import SortedCounters
+from counter_api.expiring import ExpiringDict
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.storage import Progress
 

@@ -4,16 +4,17 @@ from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-from counter_api.listing.redis_listing import RedisListing
+from counter_api.counters.listing.redis_listing import RedisListing
+from counter_api.counters.scripts import CREATION, SERIES_OF
 from counter_api.problems import NotListed
-from counter_api.storage.calls import Argument, Call
-from counter_api.storage.pipeline import RedisPipeline
-from counter_api.storage.scripts import CREATION, SERIES_OF, Script, load
+from counter_api.redis.calls import Argument, Call
+from counter_api.redis.pipeline import RedisPipeline
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.storage import EntryIsForeign, Progress
 from evenkeel.http.problems import Problem
+from evenkeel.redis.scripts import Script, load
 
-_HERE = files(__package__)
+_HERE = files(__package__) / "lua"
 PARTS = (CREATION, SERIES_OF, _HERE / "counters.lua")
 
 IMPORT = load(*PARTS, _HERE / "import.lua")

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from counter_api.counters.schemas import NAME_PATTERN
 from counter_api.parameters import NO_STORE, strict_query
 from counter_api.problems import NotACounter
-from counter_api.schemas import NAME_PATTERN
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
 from counter_api.transfer.importing import Importer
 from counter_api.transfer.storage import TransferStore

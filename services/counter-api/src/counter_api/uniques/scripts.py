@@ -1,11 +1,11 @@
-"""The Lua script beside this module."""
+"""The Lua script of uniques."""
 
 from importlib.resources import files
 
-from counter_api.storage.scripts import load
+from evenkeel.redis.scripts import load
 
-_CHANGE = files(__package__) / "change.lua"
+_CHANGE = files(__package__) / "lua" / "change.lua"
 
 ADD = load(_CHANGE)
-FORGET = load(_CHANGE, flags=" flags=allow-oom")
-"""That is how memory gets free again."""
+FORGET = load(_CHANGE, flags=["allow-oom"])
+"""It frees memory, so it runs when there is none."""

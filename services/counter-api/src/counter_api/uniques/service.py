@@ -1,6 +1,6 @@
 """Counting unique members, apart from HTTP and from where the hashes are."""
 
-from counter_api.operations import once
+from counter_api.counters.operations import once
 from counter_api.uniques.members import MemberHash
 from counter_api.uniques.problems import UniquesOff
 from counter_api.uniques.storage import Estimate, UniquesStore

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from counter_api.operations import Once
+from counter_api.counters.operations import Once
+from counter_api.expiring import ExpiringDict
 from counter_api.problems import NotACounter, OutcomeUnknown
-from counter_api.storage.expiring import ExpiringDict
-from counter_api.storage.pipeline import Argument, Call, RedisPipeline
-from counter_api.storage.scripts import Script
+from counter_api.redis.pipeline import Argument, Call, RedisPipeline
 from counter_api.uniques.problems import NotUniques
 from counter_api.uniques.scripts import ADD, FORGET
 from evenkeel.http.idempotency import IdempotencyMismatch, replayed
 from evenkeel.http.problems import Problem, Unavailable
+from evenkeel.redis.scripts import Script
 
 HYPERLOGLOG_ERROR = 0.0081
 """Standard error of Redis' HyperLogLog with its 16,384 registers: 1.04 / sqrt(16384) (Flajolet et al., 2007)."""

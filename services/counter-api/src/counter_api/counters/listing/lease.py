@@ -1,0 +1,49 @@
+"""Which replica does what one is enough for. Two at once must do no harm: the lease only saves work."""
+
+import secrets
+import time
+
+from counter_api.counters.listing.scripts import LEASE
+from counter_api.redis.pipeline import Call, RedisPipeline
+from evenkeel.http.problems import Problem
+
+LEASE_FOR = 30_000
+"""Milliseconds after which another replica takes over from one that has died."""
+
+KEPT_EVERY = 5.0
+"""Seconds."""
+
+
+class NotInCharge(Exception):
+    """Another replica has the lease by now."""
+
+
+class Lease:
+    def __init__(self, pipeline: RedisPipeline, key: str) -> None:
+        self._pipeline = pipeline
+        self._keys = (key, f"{key}:pause")
+        self._token = secrets.token_hex(8)
+        self._taken = 0.0
+
+    async def take(self) -> bool:
+        """Whether this replica has it now."""
+        self._taken = time.monotonic()
+        return await self._ask(LEASE_FOR)
+
+    async def keep(self) -> None:
+        """Once in a while; raise NotInCharge if another one has it."""
+        if time.monotonic() > self._taken + KEPT_EVERY and not await self.take():
+            raise NotInCharge("another replica looks after it")
+
+    async def give_back(self, *, pause: int = 0) -> None:
+        """No replica gets it again within so many seconds."""
+        if pause:
+            await self._pipeline.command("SET", self._keys[1], "", "EX", pause, repeatable=True)
+        await self._ask(0)
+
+    async def _ask(self, milliseconds: int) -> bool:
+        call = Call((2, *self._keys, self._token, milliseconds), LEASE, repeatable=True)
+        [reply] = await self._pipeline.replies([call])
+        if isinstance(reply, Problem):
+            raise reply
+        return bool(reply)

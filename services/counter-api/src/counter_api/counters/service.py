@@ -1,0 +1,158 @@
+"""What counter-api does, apart from HTTP: requests become operations of a store, and outcomes are counted."""
+
+import collections
+from collections.abc import Sequence
+
+from prometheus_client import Counter
+
+from counter_api.counters.operations import (
+    VISITS,
+    Applied,
+    Delete,
+    Increment,
+    Outcome,
+    Put,
+    is_replay,
+    no_such_counter,
+    once,
+)
+from counter_api.counters.schemas import BatchOperation, IncrementRequest
+from counter_api.counters.series import Bucket, Unit
+from counter_api.counters.store import Page, Requests, Store
+from counter_api.metrics import Metrics
+from counter_api.problems import NothingApplied, OutcomeUnknown
+from evenkeel.http.idempotency import RequestKey
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import NotFound, Problem
+
+ANYTHING = Preconditions()
+
+
+class Counters:
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._operations: dict[tuple[str, str], Counter] = {}
+
+    async def increment(
+        self,
+        name: str,
+        request: IncrementRequest,
+        preconditions: Preconditions = ANYTHING,
+        key: RequestKey | None = None,
+    ) -> Applied:
+        """Raise the problem if nothing was added."""
+        [outcome] = await self._apply([_operation(name, request, preconditions, key)])
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+    async def increment_by_one(self, name: str) -> int:
+        """The new value; raise the problem if nothing was added."""
+        [outcome] = await self._store.apply((Increment(name=name),))
+        self._count("increment", outcome)
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome.value
+
+    async def batch(self, requests: Sequence[BatchOperation], key: RequestKey | None) -> list[Outcome]:
+        """Judge each operation by itself, in order; raise only if the store could not be reached for any of them.
+
+        With a key, what was judged before has the outcome it had, and the rest is judged now.
+        """
+        if key is not None:
+            await self._store.claim(once(key, *(request.model_dump() for request in requests)))
+        outcomes = await self._apply(
+            [_operation(request.name, request, ANYTHING, key, part=place) for place, request in enumerate(requests)]
+        )
+        for outcome in outcomes:
+            if not isinstance(outcome, NothingApplied | OutcomeUnknown):
+                return outcomes
+        assert isinstance(outcomes[0], Problem)  # noqa: S101 (narrowed by the loop)
+        raise outcomes[0]
+
+    async def visit(self) -> int:
+        """One more visit of GET /counter; returns how many there were."""
+        return await self.increment_by_one(VISITS)
+
+    async def visits(self) -> int:
+        """How many there were."""
+        try:
+            return await self.value(VISITS)
+        except NotFound:
+            return 0
+
+    async def _apply(self, operations: Sequence[Increment]) -> list[Outcome]:
+        outcomes = await self._store.apply(operations)
+        for outcome, times in collections.Counter(map(_label, outcomes)).items():
+            self._counted("increment", outcome).inc(times)
+        return outcomes
+
+    async def put(self, name: str, value: int, preconditions: Preconditions, key: RequestKey | None) -> Applied:
+        tag = None if key is None else once(key, value, str(preconditions))
+        return await self._changed("put", Put(name=name, value=value, preconditions=preconditions or None, once=tag))
+
+    async def delete(self, name: str, preconditions: Preconditions, key: RequestKey | None) -> Applied:
+        tag = None if key is None else once(key, str(preconditions))
+        return await self._changed("delete", Delete(name=name, preconditions=preconditions or None, once=tag))
+
+    async def _changed(self, what: str, operation: Put | Delete) -> Applied:
+        [outcome] = await self._store.apply([operation])
+        self._count(what, outcome)
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+    async def value(self, name: str) -> int:
+        """Raise NotFound if there is no such counter."""
+        value = await self._store.value(name)
+        if value is None:
+            raise no_such_counter(name)
+        return value
+
+    async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
+        """The latest `last` buckets, oldest first; a counter that has none, or does not exist, has zeros."""
+        return await self._store.series(name, unit, last)
+
+    async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
+        return await self._store.page(prefix=prefix, after=after, limit=limit)
+
+    async def requests(self) -> Requests:
+        """Of all replicas, the one that asks included."""
+        return await self._store.requests()
+
+    def _count(self, operation: str, outcome: Outcome) -> None:
+        self._counted(operation, _label(outcome)).inc()
+
+    def _counted(self, operation: str, outcome: str) -> Counter:
+        # Looking a series up by its labels costs more than counting in it.
+        counter = self._operations.get((operation, outcome))
+        if counter is None:
+            counter = self._operations[operation, outcome] = self._metrics.operations.labels(operation, outcome)
+        return counter
+
+
+def _label(outcome: Outcome) -> str:
+    """The metrics' name of it."""
+    if isinstance(outcome, Applied):
+        return "replayed" if outcome.replayed else "applied"
+    return "replayed" if is_replay(outcome) else outcome.slug
+
+
+def _operation(
+    name: str, request: IncrementRequest, preconditions: Preconditions, key: RequestKey | None, part: int | None = None
+) -> Increment:
+    tag = None
+    if key is not None:
+        payload = (request.by, request.min, request.max, request.ttl, request.series, str(preconditions))
+        tag = once(key, *payload, part=part)
+    return Increment(
+        name=name,
+        by=request.by,
+        minimum=request.min,
+        maximum=request.max,
+        ttl=request.ttl,
+        series=tuple(request.series),
+        preconditions=preconditions or None,
+        once=tag,
+    )

@@ -1,0 +1,66 @@
+"""What a store of counters can do; both stores pass the same tests (tests/test_store_conformance.py)."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from counter_api.counters.operations import Once, Operation, Outcome
+from counter_api.counters.series import Bucket, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Names and values, sorted by name; `next_after` is where the following page begins, None behind the last."""
+
+    counters: list[tuple[str, int]]
+    next_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """`total` includes those of replicas that have been forgotten."""
+
+    total: int
+    replicas: dict[str, int]
+
+
+class Store(Protocol):
+    """Each operation takes effect at once and alone, or not at all.
+
+    A method may raise NothingApplied or OutcomeUnknown when the store cannot be reached.
+    """
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Judge the operations on a counter in order, each by itself; every outcome stands at its operation's place.
+
+        What Redis did not answer or could not be told is an outcome too.
+        """
+        ...
+
+    async def claim(self, batch: Once) -> None:
+        """Tie a whole batch's key to its payload; raise IdempotencyMismatch if it is tied to another one."""
+        ...
+
+    async def value(self, name: str) -> int | None:
+        """The value, or None if there is no such counter; raise NotACounter for somebody else's data."""
+        ...
+
+    async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
+        """The latest `last` buckets, oldest first, ending with the present one."""
+        ...
+
+    async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
+        """The first `limit` counters behind `after` whose name starts with `prefix`, in constant memory."""
+        ...
+
+    def count_request(self) -> Awaitable[None]:
+        """Count one request for this replica; queued on return, done when awaited."""
+        ...
+
+    async def requests(self) -> Requests:
+        """How many there were, all that this replica has queued before included."""
+        ...
+
+    def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What must hold for the replica to be ready."""
+        ...

@@ -1,0 +1,1 @@
+"""How this process talks to the Redis of the counters: key names, queues, delivery, connections."""

@@ -1,0 +1,112 @@
+"""Whether Redis is set up so that an acknowledged count survives its crash, and does what its settings say.
+
+A client cannot see an fsync. It can see that the settings promise one before every reply, that the file grows with what
+it writes, that writing to it has not failed, and that WAITAOF confirms it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from counter_api.problems import NothingApplied, Unreachable
+from counter_api.redis.pipeline import Call, RedisPipeline
+from evenkeel.http.problems import Problem
+
+REQUIRED = {
+    "appendonly": "yes",  # without it a restart loses everything since the last snapshot
+    "appendfsync": "always",  # a reply then means fsynced; everysec loses the last second
+    "no-appendfsync-on-rewrite": "no",  # otherwise nothing is fsynced while the file is being rewritten
+    "maxmemory-policy": "noeviction",  # any other deletes counters when memory is short
+}
+
+PROBE_SECONDS = 60
+"""The probe's key goes by itself."""
+
+CONFIRMED_WITHIN = 500
+"""Milliseconds. The file is synced before the reply, so there is nothing to wait for."""
+
+ATTEMPTS = 3
+"""A rewrite of the file in between makes it smaller."""
+
+OVERRIDE = "(COUNTER_API_ALLOW_UNSAFE_REDIS=true overrides)"
+
+
+async def check(pipeline: RedisPipeline, *, replica_acks: int) -> None:
+    """Raise RuntimeError, naming what is wrong, if a server could lose counts that it has confirmed."""
+    try:
+        settings = await _ask(pipeline, "CONFIG", "GET", *REQUIRED)
+        states = await _persistence(pipeline)
+    except NothingApplied as error:
+        raise RuntimeError(
+            f"{error.detail.rstrip('.')}; so whether counts are safe there cannot be seen: permit CONFIG GET and INFO, "
+            "or set COUNTER_API_ALLOW_UNSAFE_REDIS=true if you know"
+        ) from error
+    wrong = {reason for found in settings.values() for reason in _wrong_settings(found)}
+    wrong |= {reason for state in states.values() for reason in _wrong_state(state)}
+    if wrong:
+        raise RuntimeError(f"this Redis may lose counts: {', '.join(sorted(wrong))} {OVERRIDE}")
+    for address in states:
+        await _probe(pipeline, address, replica_acks=replica_acks)
+
+
+async def _ask(pipeline: RedisPipeline, *arguments: str) -> dict[str, Any]:
+    """The replies of all servers that can be reached, of which there is at least one."""
+    replies = await pipeline.ask_servers(*arguments)
+    reached = {address: reply for address, reply in replies.items() if not isinstance(reply, Unreachable)}
+    for reply in (reached or replies).values():
+        if isinstance(reply, Problem):
+            raise reply
+    return reached
+
+
+def _wrong_settings(found: Mapping[bytes, bytes]) -> list[str]:
+    actual = {name.decode(): value.decode() for name, value in found.items()}
+    return [
+        f"{name} is {actual.get(name, 'unknown')} and must be {value}"
+        for name, value in REQUIRED.items()
+        if actual.get(name) != value
+    ]
+
+
+def _wrong_state(state: Mapping[str, str]) -> list[str]:
+    return [] if state.get("aof_last_write_status") == "ok" else ["it could not write to its append-only file"]
+
+
+async def _probe(pipeline: RedisPipeline, address: str, *, replica_acks: int) -> None:
+    """Write something, and see that it is in the file and confirmed."""
+    key = next(key for n in range(100_000) if pipeline.topology.address(key := f"{{_probe:{n}}}") == address)
+    write = Call(("SET", key, secrets.token_hex(8), "EX", PROBE_SECONDS), repeatable=True)
+    confirm = Call(("WAITAOF", 1, replica_acks, CONFIRMED_WITHIN), at=address, repeatable=True)
+    for _ in range(ATTEMPTS):
+        before = await _persistence(pipeline)
+        written, confirmed = await pipeline.replies([write, confirm])
+        after = await _persistence(pipeline)
+        if isinstance(written, Problem):
+            raise RuntimeError(f"a test write did not succeed: {written.detail}")  # noqa: TRY004 (a failed check)
+        if int(after[address]["aof_current_size"]) > int(before[address]["aof_current_size"]):
+            _judge_confirmation(confirmed, replica_acks)
+            return
+    raise RuntimeError(f"this Redis may lose counts: its append-only file does not grow with them {OVERRIDE}")
+
+
+def _judge_confirmation(confirmed: Any, replica_acks: int) -> None:
+    match confirmed:
+        case [int(here), int(replicas)]:
+            if here < 1:
+                raise RuntimeError(f"this Redis may lose counts: WAITAOF does not confirm a write {OVERRIDE}")
+            if replicas < replica_acks:
+                raise RuntimeError(f"{replicas} of {replica_acks} replicas of Redis have confirmed a test write")
+        case Problem():
+            # Redis before 7.2 has no WAITAOF; without replicas the settings say enough.
+            if replica_acks:
+                raise RuntimeError(f"whether replicas have a count cannot be seen: {confirmed.detail}")
+        case _:
+            raise RuntimeError(f"WAITAOF answered {confirmed!r} {OVERRIDE}")
+
+
+async def _persistence(pipeline: RedisPipeline) -> dict[str, dict[str, str]]:
+    """INFO persistence of each server."""
+    return {
+        address: dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+        for address, text in (await _ask(pipeline, "INFO", "persistence")).items()
+    }

@@ -1,0 +1,1 @@
+"""How many requests all replicas have had."""
