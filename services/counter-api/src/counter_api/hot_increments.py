@@ -13,29 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from counter_api.counters.routes import router
 from counter_api.counters.schemas import NAME_PATTERN
 from counter_api.counters.service import Counters
+from evenkeel.http.plain import Plain
 from evenkeel.http.problems import Problem
 
 _PATH = re.compile(rf"/v1/counters/({NAME_PATTERN.strip('^$')})/increment")
 _ROUTE = next(route for route in router.routes if isinstance(route, Route) and route.name == "increment_counter")
 
-NOT_PLAIN = frozenset(
-    {
-        # what the route reads
-        b"idempotency-key",
-        b"if-match",
-        b"if-none-match",
-        # what announces a body, or asks whether to send it
-        b"content-length",
-        b"transfer-encoding",
-        b"expect",
-        # what is refused when it is sent twice
-        b"content-type",
-        b"min-version",
-    }
-)
-"""Header fields that can change the answer; a request that has one of them goes the ordinary way."""
+IS_PLAIN = Plain("POST", reads=frozenset({b"idempotency-key"}))
 
-_WITHOUT_BODY = (b"content-length", b"0")
 _CONTENT_TYPE = (b"content-type", b"application/json")
 
 
@@ -46,10 +31,11 @@ class HotIncrements:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = _plain(scope)
-        if name is None:
+        match = _PATH.fullmatch(scope["path"]) if IS_PLAIN(scope) and not scope["query_string"] else None
+        if match is None:
             await self._app(scope, receive, send)
             return
+        name = match[1]
         # The label of the request's metrics, as FastAPI sets it.
         scope["route"] = _ROUTE
         counters: Counters = scope["state"]["counters"]
@@ -62,17 +48,3 @@ class HotIncrements:
         headers = [(b"content-length", b"%d" % len(body)), _CONTENT_TYPE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-def _plain(scope: Scope) -> str | None:
-    """The counter's name, if nothing but the name tells the request apart from others."""
-    if (
-        scope["type"] == "http"
-        and scope["method"] == "POST"
-        and not scope["query_string"]
-        and NOT_PLAIN.isdisjoint([field[0] for field in scope["headers"] if field != _WITHOUT_BODY])
-        and "fastapi.telemetry" not in scope  # where OpenTelemetry observes what FastAPI does with the request
-        and (match := _PATH.fullmatch(scope["path"]))
-    ):
-        return match[1]
-    return None

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from evenkeel.cache import cache_status
 from evenkeel.cache.cache_status import TierStatus
 from evenkeel.cache.entry import Entry
+from evenkeel.http.plain import Plain
 from evenkeel.http.problems import Problem
 from user_api.problems import UserNotFound
 from user_api.routes import PRIVATE, batch_body, router
@@ -29,22 +30,7 @@ _ID = "[1-9][0-9]{0,17}"
 _USER_PATH = re.compile(rf"{router.prefix}/({_ID})")
 _BATCH_QUERY = re.compile(rf"ids=({_ID}(?:,{_ID}){{0,{MAX_BATCH - 1}}})".encode())
 
-NOT_PLAIN = frozenset(
-    {
-        # what the route reads
-        b"cache-control",
-        b"if-match",
-        b"if-none-match",
-        b"min-version",
-        # what makes a body, which may be too large
-        b"content-length",
-        b"transfer-encoding",
-        # what is refused when it is sent twice
-        b"content-type",
-        b"idempotency-key",
-    }
-)
-"""Header fields that can change the answer; a request that has one of them goes the ordinary way."""
+IS_PLAIN = Plain("GET", reads=frozenset({b"cache-control", b"min-version"}))
 
 _ROUTES = {route.name: route for route in router.routes if isinstance(route, Route)}
 _USER_ROUTE, _BATCH_ROUTE = _ROUTES["read_user"], _ROUTES["list_users"]
@@ -78,7 +64,7 @@ class HotReads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = await _answer(scope) if _is_plain(scope) else None
+            answer = await _answer(scope) if IS_PLAIN(scope) else None
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
@@ -88,16 +74,6 @@ class HotReads:
         body, headers = answer
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-def _is_plain(scope: Scope) -> bool:
-    """Whether the request is one that nothing but its address tells apart from others."""
-    return (
-        scope["type"] == "http"
-        and scope["method"] == "GET"
-        and NOT_PLAIN.isdisjoint([name for name, _ in scope["headers"]])
-        and "fastapi.telemetry" not in scope  # where OpenTelemetry observes what FastAPI does with the request
-    )
 
 
 async def _answer(scope: Scope) -> tuple[bytes, Sequence[Field]] | None:

@@ -1,16 +1,16 @@
 """Header fields that are sent more than once.
 
-FastAPI takes the last value and drops the others without a word. For a list (RFC 9110, 5.3) the lines are one list; of
-a field that has a single value, two lines are a mistake that must not be guessed away: with two idempotency keys, a
-retry under the dropped one would count twice.
+FastAPI takes the last value and drops the others silently. The lines of a list (RFC 9110, 5.3) are joined. Two lines of
+a field with a single value are refused. With two idempotency keys, a retry under the dropped one would count twice.
 """
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from evenkeel.http.problems import InvalidInput
 
-_LISTS = frozenset({b"if-match", b"if-none-match", b"cache-control", b"content-encoding"})
-_SINGLE = frozenset({b"idempotency-key", b"min-version", b"content-type"})
+LISTS = frozenset({b"if-match", b"if-none-match", b"cache-control", b"content-encoding"})
+SINGLE = frozenset({b"idempotency-key", b"min-version", b"content-type"})
+"""Fields that the services read and that have one value."""
 
 
 class RepeatedFields:
@@ -21,9 +21,9 @@ class RepeatedFields:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            names = [name for name, _ in scope["headers"] if name in _LISTS or name in _SINGLE]
+            names = [name for name, _ in scope["headers"] if name in LISTS or name in SINGLE]
             repeated = {name for name in names if names.count(name) > 1}
-            if wrong := sorted(name.decode() for name in repeated & _SINGLE):
+            if wrong := sorted(name.decode() for name in repeated & SINGLE):
                 problem = InvalidInput(
                     f"Send {wrong[0]} once.",
                     errors=[{"in": "header", "field": name, "detail": "sent more than once"} for name in wrong],
