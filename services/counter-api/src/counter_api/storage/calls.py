@@ -9,8 +9,8 @@ from redis.exceptions import ResponseError
 
 from counter_api.problems import NotACounter, NothingApplied
 from counter_api.storage.scripts import Script
-from evenkeel.first_line import first_line
 from evenkeel.http.problems import Problem
+from evenkeel.tasks.failures import first_line
 
 Argument = str | bytes | int
 
