@@ -1,11 +1,11 @@
 """What the documentation names exists: targets, commands with their flags, services, settings, metrics, files."""
 
-import argparse
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
@@ -61,17 +61,20 @@ def _lines(program: str) -> list[str]:
 @pytest.mark.parametrize("line", _lines("stack"))
 def test_stack_commands(line: str) -> None:
     """Parsed as they would be, up to the end of the command."""
-    _parse(stack.cli.parser(), line)
+    _parse(stack.cli.main, line)
 
 
 @pytest.mark.parametrize("line", _lines("verify"))
 def test_verify_commands(line: str) -> None:
-    _parse(verify.cli.parser(), line)
+    _parse(verify.cli.main, line)
 
 
-def _parse(parser: argparse.ArgumentParser, line: str) -> None:
+def _parse(program: click.Group, line: str) -> None:
     words = shlex.split(re.split(r"[|)]", line)[0], comments=True)
-    parser.parse_args(words)
+    context = program.make_context(program.name, words)
+    name, command, rest = program.resolve_command(context, [*context._protected_args, *context.args])
+    assert command is not None
+    command.make_context(name, rest, parent=context)
 
 
 def test_settings() -> None:

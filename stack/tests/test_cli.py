@@ -4,10 +4,22 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
+
+from stack import control
+from stack.cli import main
+from stack.options import ENVIRONMENT
 
 STACK = Path(sys.executable).with_name("stack")
+
+
+def _invoke(directory: Path, *arguments: str, **environment: str) -> Result:
+    """In this process, for what depends on the arguments alone."""
+    clean = dict.fromkeys([*ENVIRONMENT.values(), "STACK_DIRECTORY"])
+    return CliRunner().invoke(main, ["--directory", str(directory), *arguments], env=clean | environment)
 
 
 def _run(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -32,15 +44,23 @@ def _run(directory: Path, *arguments: str, **environment: str) -> subprocess.Com
         (["up"], {"STACK_SIDECARS": "maybe"}),
         (["up"], {"GATEWAY_ACCESS": "off"}),
         (["up", "--access", "closed"], {}),
+        (["up", "--bogus"], {}),
         (["token"], {}),
         (["token", "users:read", "users:delete"], {}),
         (["token", "users:read", "--lifetime", "0"], {}),
         (["token", "users:read", "--subject", "a\nb"], {}),
         (["reload", "user-api"], {}),
         (["scale", "user-api", "-1"], {}),
+        (["scale", "user-api", "65"], {}),
+        (["scale", "user-api", "two"], {}),
+        (["scale", "user-api"], {}),
+        (["scale"], {}),
         (["scale", "order-api", "1"], {}),
         (["restart", "postgres"], {}),
         (["logs", "nobody"], {}),
+        (["logs", "nobody", "-n", "-1"], {}),
+        (["logs"], {}),
+        (["status", "--json", "all"], {}),
         (["dance"], {}),
         ([], {}),
     ],
@@ -48,10 +68,50 @@ def _run(directory: Path, *arguments: str, **environment: str) -> subprocess.Com
 def test_wrong_usage_is_one_line_and_status_2(
     tmp_path: Path, arguments: list[str], environment: dict[str, str]
 ) -> None:
-    ended = _run(tmp_path, *arguments, **environment)
-    assert (ended.returncode, ended.stdout) == (2, "")
+    ended = _invoke(tmp_path, *arguments, **environment)
+    assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr.startswith("stack: ")
     assert ended.stderr.count("\n") == 1
+
+
+def test_wrong_usage_as_a_program(tmp_path: Path) -> None:
+    ended = _run(tmp_path, "status", "--xml")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "stack: no such option '--xml' (stack status --help)\n"
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in main.commands)])
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(tmp_path: Path, command: list[str], option: str) -> None:
+    ended = _invoke(tmp_path / "none", *command, option)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(" ".join(["Usage: stack", *command]))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("option", "expected"), [([], None), (["--sidecars"], True), (["--no-sidecars"], False)])
+def test_options_reach_the_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], *, expected: bool | None
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def ask(_: Path, request: dict[str, Any], **__: object) -> dict[str, Any]:
+        asked.append(request)
+        return {"gateway": "http://127.0.0.1:9000", "processes": []}
+
+    monkeypatch.setattr(control, "ask", ask)
+    arguments = ["up", "--port", "9000", "--user-api-replicas", "3", *option]
+    assert _invoke(tmp_path / "stack", *arguments, COUNTER_API_REPLICAS="0").exit_code == 0
+    [options] = [request["options"] for request in asked if request["command"] == "up"]
+    assert (options["port"], options["user_api_replicas"], options["counter_api_replicas"]) == (9000, 3, 0)
+    assert options["sidecars"] is expected
+
+
+def test_the_directory_may_come_from_the_environment(tmp_path: Path) -> None:
+    directory = tmp_path / "stack"
+    made = CliRunner().invoke(main, ["token", "users:read"], env={"STACK_DIRECTORY": str(directory)})
+    assert made.exit_code == 0
+    assert (directory / "signing-keys.json").exists()
 
 
 def test_nothing_runs(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_switch_has_two_positions() -> None:
 
 
 def test_sidecars_of_a_cache_behind_tls_are_refused() -> None:
-    with pytest.raises(UsageError, match="speaks no TLS"):
+    with pytest.raises(UsageError, match="has no TLS"):
         Options.read({"cache_url": "rediss://:secret@127.0.0.1:6379/0", "sidecars": "true"}, {})
 
 

@@ -18,7 +18,7 @@ STATUS = {
 
 
 def test_the_table() -> None:
-    assert status.table(STATUS) == (
+    assert status.table(STATUS).text() == (
         "NAME        STATE    PID  RESTARTS  ADDRESS\n"
         "user-api-1  healthy  7    0         http://127.0.0.1:20001\n"
         "postgres    unready  -    2         postgresql://127.0.0.1:20002/users"
@@ -26,7 +26,7 @@ def test_the_table() -> None:
 
 
 def test_passwords_are_not_shown() -> None:
-    assert "secret" not in status.welcome(STATUS)
+    assert "secret" not in status.table(STATUS).text() + status.welcome(STATUS)
 
 
 def _welcome(access: str) -> str:

@@ -1,20 +1,18 @@
 """Keys and tokens of the local stack."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from stack import tokens
+from stack.cli import main
 from stack.errors import StackError, UsageError
 from stack.signing_keys import SigningKeys
-
-STACK = Path(sys.executable).with_name("stack")
 
 
 @pytest.fixture
@@ -22,10 +20,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "signing-keys.json"
 
 
-def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [STACK, "--directory", directory, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+def _run(directory: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--directory", str(directory), *arguments])
 
 
 def _set(public: Any) -> KeySet:
@@ -94,7 +90,7 @@ def test_a_subject_has_a_place_in_a_log(path: Path, subject: str) -> None:
 
 def test_the_command_prints_a_token_and_nothing_else(tmp_path: Path) -> None:
     ended = _run(tmp_path / "stack", "token", "users:read", "--jwks", str(tmp_path / "jwks.json"))
-    assert (ended.returncode, ended.stderr, ended.stdout.count("\n")) == (0, "", 1)
+    assert (ended.exit_code, ended.stderr, ended.stdout.count("\n")) == (0, "", 1)
     published = _set(json.loads((tmp_path / "jwks.json").read_text()))
     assert jwt.decode(ended.stdout.strip(), published, algorithms=["ES256"]).claims["scope"] == "users:read"
     assert (tmp_path / "jwks.json").stat().st_mode & 0o777 == 0o644  # another user's container reads it
@@ -104,8 +100,8 @@ def test_the_command_prints_a_token_and_nothing_else(tmp_path: Path) -> None:
 def test_keys_are_rotated_where_nothing_runs_and_deleted_with_the_data(tmp_path: Path) -> None:
     stack = tmp_path / "stack"
     before = _run(stack, "token", "users:read").stdout
-    assert _run(stack, "rotate-keys").returncode == 0
+    assert _run(stack, "rotate-keys").exit_code == 0
     keys = SigningKeys.load_or_create(stack / "signing-keys.json")
     assert jwt.decode(before.strip(), _set(keys.public()), algorithms=["ES256"]).claims["scope"] == "users:read"
-    assert _run(stack, "down", "--delete-data").returncode == 0
+    assert _run(stack, "down", "--delete-data").exit_code == 0
     assert not stack.exists()

@@ -1,12 +1,8 @@
-"""Who may come in at the gateway: everybody, or whoever has a token signed by this stack's keys."""
+"""Access control at the gateway: open to everybody, or only with a token signed by this stack's keys."""
 
 import json
 from pathlib import Path
 from typing import Any, Literal, get_args
-
-import yaml
-
-from stack.signing_keys import SigningKeys
 
 Access = Literal["open", "tokens"]
 
@@ -17,11 +13,15 @@ DEFAULT: Access = "open"
 
 
 def configuration(folder: Path, access: Access, signing_keys: Path) -> dict[str, dict[str, Any]]:
-    """Envoy's files for it, by name, from the repository's folder `gateway/access`.
+    """Envoy's files for this kind of access, by name, from the repository's folder `gateway/access`.
 
     The public keys are written into the filter itself: Envoy takes a changed filter live, but not a changed file of
     keys that it refers to.
     """
+    import yaml  # noqa: PLC0415 (the command line needs only the names above)
+
+    from stack.signing_keys import SigningKeys  # noqa: PLC0415 (as above)
+
     documents = {name: yaml.safe_load((folder / access / name).read_text()) for name in FILES}
     if access == "tokens":
         [resource] = documents["filter.yaml"]["resources"]

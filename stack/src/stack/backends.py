@@ -1,4 +1,4 @@
-"""The data servers: embedded ones, or given ones, which only appear in the status."""
+"""The data servers: embedded ones, or given ones, of which the stack only shows the status."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from stack.credentials import Credentials
 from stack.layout import Layout
 from stack.options import Options
 from stack.postgres import Postgres
-from stack.process import MakeProcess
+from stack.process import MakeProcess, Process
 from stack.state import State
 from stack.valkey import CACHE, COUNTERS, Valkey
 
@@ -18,6 +18,10 @@ from stack.valkey import CACHE, COUNTERS, Valkey
 class Backend(Protocol):
     @property
     def url(self) -> str: ...
+    @property
+    def process(self) -> Process | None:
+        """The server's process, if the stack runs it."""
+
     async def start(self) -> None: ...
     async def heal(self) -> None: ...
     async def stop(self) -> None: ...
@@ -30,6 +34,7 @@ class Given:
 
     name: str
     url: str
+    process: None = None
 
     async def start(self) -> None:
         """Not ours to start: the services wait for it."""
@@ -60,14 +65,14 @@ class Embedded:
     def __init__(self, server: Postgres | Valkey, make_process: MakeProcess) -> None:
         self.url = server.url
         self._create = server.create
-        self._process = make_process(server.program())
-        self.heal = self._process.heal
-        self.stop = self._process.stop
-        self.status = self._process.status
+        self.process = make_process(server.program())
+        self.heal = self.process.heal
+        self.stop = self.process.stop
+        self.status = self.process.status
 
     async def start(self) -> None:
         await self._create()
-        await self._process.start()
+        await self.process.start()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""By which names the gateway may be reached, and which web pages may ask: what gateway/*.lua read when Envoy starts."""
+"""The host names of the gateway, and the web pages that may send requests: gateway/*.lua read them as Envoy starts."""
 
 import re
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ VARIABLES = {
 }
 
 NONE: Mapping[str, str] = dict.fromkeys(VARIABLES, "")
-"""Loopback names only, and no page but the gateway's own."""
+"""Loopback names only, and only the gateway's own page."""
 
 
 def read(environment: Mapping[str, str]) -> dict[str, str] | None:
-    """All three variables, or None if none of them is given; an empty one is not.
+    """All three variables, or None if none of them is given. An empty one counts as not given.
 
-    Raises UsageError, naming what was wrong and what would be right.
+    Raises UsageError, which names the wrong value and what would be right.
     """
     values = {name: ",".join(_listed(name, environment.get(name, ""))) for name in VARIABLES}
     return values if any(values.values()) else None

@@ -1,4 +1,4 @@
-"""Everything that runs, in the order it depends on each other."""
+"""All processes of a stack, started and stopped in the order of their dependencies."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from stack.together import together
 
 
 class LocalStack:
-    """Data servers, replicas and the gateway. Not safe for two operations at once: the supervisor sees to that."""
+    """Data servers, replicas and the gateway. The supervisor runs one operation at a time."""
 
     def __init__(self, layout: Layout, options: Options, state: State) -> None:
         def make_process(program: Program, on_change: Callable[[], None] | None = None) -> Process:
@@ -51,7 +51,7 @@ class LocalStack:
     async def start(self) -> None:
         """Start everything and return when the gateway finds every replica ready.
 
-        Raises StackError with the reason; `stop` has then still to be called.
+        Raises StackError with the reason. The caller must then call `stop`.
         """
         if not port_is_free(self._gateway.port):
             raise StackError(
@@ -98,7 +98,7 @@ class LocalStack:
         await self._gateway.reload()
 
     async def stop(self) -> None:
-        """Stop everything, those who ask before those who answer."""
+        """Stop everything: clients before the servers that they use."""
         await self._gateway_process.stop()
         await together(fleet.stop() for fleet in self._fleets.values())
         await together(backend.stop() for backend in self._backends)
@@ -111,6 +111,16 @@ class LocalStack:
         )
         gateway = await self._gateway_process.status() | {"access": self._gateway.access}
         return {"gateway": self._gateway.url, "processes": [*entries, gateway]}
+
+    def phases(self) -> list[dict[str, Any]]:
+        """Name, id and phase of each process of ours that runs; costs no question to any of them."""
+        own = [backend.process for backend in self._backends if backend.process]
+        replicas = [process for fleet in self._fleets.values() for process in fleet.processes]
+        return [
+            {"name": process.program.name, "pid": process.pid, "phase": process.phase}
+            for process in (*own, *replicas, self._gateway_process)
+            if process.pid is not None
+        ]
 
     async def _start_gateway(self) -> None:
         await self._gateway_process.start()

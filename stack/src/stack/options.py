@@ -1,4 +1,4 @@
-"""What a stack is asked to be, from arguments and environment."""
+"""How a stack is to run, from arguments and environment variables."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True)
 class Options:
-    """None: as it is now, or the default in a stack that starts."""
+    """None: as it is now; in a stack that starts, the default."""
 
     user_api_replicas: int | None = None
     counter_api_replicas: int | None = None
@@ -40,13 +40,13 @@ class Options:
     access: Access | None = None
     """Whether requests through the gateway need a token."""
     pages: Mapping[str, str] | None = None
-    """By which names the gateway may be reached, and which web pages may ask (stack.browsers)."""
+    """The host names of the gateway, and the web pages that may send requests to it (stack.browsers)."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str | None], environment: Mapping[str, str]) -> "Options":
-        """Arguments go before environment variables; an empty value counts as none.
+        """Arguments override environment variables; an empty value counts as none.
 
-        Raises UsageError, naming what was wrong and what would be right.
+        Raises UsageError, which names the wrong value and what would be right.
         """
         values: dict[str, Any] = {}
         for name in ("user_api_replicas", "counter_api_replicas", "port"):
@@ -73,7 +73,7 @@ class Options:
             if text:
                 values[name] = _url(f"--{name.replace('_', '-')}", text, schemes)
         if values.get("sidecars") and values.get("cache_url", "").startswith("rediss:"):
-            raise UsageError("sidecars need a --cache-url like redis://…: the embedded Valkey speaks no TLS")
+            raise UsageError("sidecars need a --cache-url like redis://…: the embedded Valkey has no TLS")
         values["pages"] = browsers.read(environment)
         return cls(**values)
 
@@ -82,7 +82,7 @@ class Options:
 
 
 def _given(name: str, arguments: Mapping[str, str | None], environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """The text that was given for an option, and where."""
+    """Where an option was given, and its text."""
     text = arguments.get(name)
     if text is None:
         return ENVIRONMENT[name], environment.get(ENVIRONMENT[name])

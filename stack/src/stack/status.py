@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from stack.tables import Table
 from stack.tokens import SCOPES
 
 TOKEN = f"""  TOKEN=$(make -s token SCOPES="{" ".join(SCOPES)}")
@@ -15,11 +16,13 @@ everybody. GATEWAY_ACCESS=open switches it off."""
 ACCESS_OFF = """Access control is off: every program on this machine may do everything, and nobody else can reach the
 gateway. GATEWAY_ACCESS=tokens switches it on."""
 
+COLOURS = {"healthy": "green", "starting": "yellow", "restarting": "yellow", "draining": "yellow"}
+"""By the state of a process; all others are red."""
 
-def table(status: Mapping[str, Any]) -> str:
-    """One line for each process; passwords are left out."""
-    rows = [("NAME", "STATE", "PID", "RESTARTS", "ADDRESS")]
-    rows += [
+
+def table(status: Mapping[str, Any]) -> Table:
+    """One row for each process, without passwords."""
+    rows = [
         (
             process["name"],
             process["state"],
@@ -29,18 +32,16 @@ def table(status: Mapping[str, Any]) -> str:
         )
         for process in status["processes"]
     ]
-    return aligned(rows)
+    return Table(("NAME", "STATE", "PID", "RESTARTS", "ADDRESS"), rows, _style)
 
 
 def welcome(status: Mapping[str, Any]) -> str:
-    """What to print when the stack has come up."""
+    """What to print below the table when the stack has come up."""
     url = status["gateway"]
     json = "-H 'Content-Type: application/json'"
     tokens = access(status["processes"]) == "tokens"
     token, with_token = (TOKEN, ' -H "Authorization: Bearer $TOKEN"') if tokens else ("", "")
-    return f"""{table(status)}
-
-Evenkeel is up at {url}, its documentation at {url}/docs. Try:
+    return f"""Evenkeel is up at {url}, its documentation at {url}/docs. Try:
 
 {token}  curl{with_token} {url}/v1/users {json} -d '{{"email": "ada@example.com", "name": "Ada"}}'
   curl{with_token} -i {url}/v1/users/1
@@ -52,19 +53,19 @@ Evenkeel is up at {url}, its documentation at {url}/docs. Try:
 
 
 def access(processes: Iterable[Mapping[str, Any]]) -> str | None:
-    """Whether requests through the gateway need a token, as it says among the processes; None if it is not there."""
+    """`tokens` if the gateway among the processes requires them, else `open`; None without a gateway."""
     return next((process["access"] for process in processes if "access" in process), None)
 
 
 def without_password(url: str) -> str:
-    """The URL without what stands before the @."""
+    """The URL without user and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def aligned(rows: Iterable[tuple[str, ...]]) -> str:
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+def colour(state: str) -> str:
+    return COLOURS.get(state, "red")
+
+
+def _style(heading: str, cell: str) -> str:
+    return colour(cell) if heading == "STATE" else ""

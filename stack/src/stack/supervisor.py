@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 # Seconds between looks at the size of the logs.
 TRIM_INTERVAL = 5.0
 
-# Whoever launches a supervisor asks for a stack at once; one that is never asked ends.
+# A supervisor is launched to start a stack. Without a request to do so it ends.
 FIRST_REQUEST_WITHIN = 60.0
 
 
@@ -52,10 +52,12 @@ class Supervisor:
         self._state.end()
 
     async def handle(self, request: control.Request) -> control.Answer:
-        """Do what is asked; the answer is the status thereafter. Raises StackError."""
+        """Carry out the request; the answer to a change is the status after it. Raises StackError."""
         match request:
             case {"command": "status"}:
                 return await self._status()
+            case {"command": "phases"}:
+                return {"processes": self._stack.phases() if self._stack else []}
             case {"command": "up", "options": dict(options)}:
                 await self._do(self._up(Options(**options)))
             case {"command": "scale", "service": str(service), "count": int(count)} if service in SERVICES:

@@ -1,11 +1,14 @@
-"""Access tokens for the gateway: who gets which scopes, for how long."""
+"""Access tokens for the gateway: scopes, lifetime and subject."""
 
 import secrets
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stack.errors import UsageError
-from stack.signing_keys import SigningKeys
+
+if TYPE_CHECKING:  # its cryptography takes longer to import than most commands take to run
+    from stack.signing_keys import SigningKeys
 
 SCOPES = ("users:read", "users:write", "counters:read", "counters:write")
 
@@ -22,11 +25,11 @@ MAX_SUBJECT = 128
 
 
 def mint(
-    keys: SigningKeys, scopes: Sequence[str], *, lifetime: int = DEFAULT_LIFETIME, subject: str = DEFAULT_SUBJECT
+    keys: "SigningKeys", scopes: Sequence[str], *, lifetime: int = DEFAULT_LIFETIME, subject: str = DEFAULT_SUBJECT
 ) -> str:
     """A token with these scopes that is valid for so many seconds from now.
 
-    Raises UsageError for a scope that no route asks for, and for a subject that has no place in a log.
+    Raises UsageError for a scope that no route requires, and for a subject that cannot be logged.
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:

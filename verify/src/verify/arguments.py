@@ -1,23 +1,36 @@
-"""What the commands have in common on the command line."""
+"""Options that all commands share."""
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+import click
 
 from stack.errors import UsageError
 
-ELSEWHERE = "verify this deployment instead, breaking nothing; if it asks for a token, with the one in ACCESS_TOKEN"
+F = TypeVar("F", bound=Callable[..., Any])
+
+ELSEWHERE = "Verify this deployment instead, and break nothing. If it requires a token, ACCESS_TOKEN must have one."
 
 
-def add(command: argparse.ArgumentParser) -> None:
-    """What is verified, what is broken, and for whom the findings are printed."""
-    command.add_argument("--target", metavar="URL", action="append", default=[], help=ELSEWHERE)
-    command.add_argument("--faults", metavar="NAME,…", help="what is broken, in this order; default: all that can be")
-    command.add_argument("--json", action="store_true", help="for programs")
+def shared(command: F) -> F:
+    """What is verified, what is broken, and in which form the result is printed."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="For programs."),
+        click.option("--faults", metavar="NAME,…", help="What is broken, in this order; default: everything possible."),
+        click.option("--target", "targets", metavar="URL", multiple=True, help=ELSEWHERE),
+    ):
+        command = option(command)
+    return command
+
+
+def number(name: str, default: int, low: int, high: int, help_text: str) -> Callable[[F], F]:
+    """An option whose value is a whole number within these limits."""
+    return click.option(name, type=click.IntRange(low, high), default=default, help=f"{help_text} ({default}).")
 
 
 def addresses(urls: Sequence[str]) -> Sequence[str]:
-    """The URLs of `--target`; raises UsageError unless all are like http://host:port."""
+    """The URLs of `--target`. Raises UsageError unless all are like http://host:port."""
     for url in urls:
         try:
             parts = urlsplit(url)

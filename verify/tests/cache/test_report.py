@@ -41,12 +41,11 @@ def test_the_table() -> None:
     tally = _tally()
     tally.errors.update({"read 503": 2, "PATCH 503": 1})
     tally.breach("min-version", "user-api-2 answered user 7 as version 3, asked for 4")
-    lines = REPORT.table([tally]).splitlines()
-    assert lines[:2] == [
+    assert REPORT.table([tally]).text().splitlines() == [
         "PHASE       READS  WRITES  ERRORS  CACHED  STALE   P50  P99   P99.9  MAX   MARKED  OWN  MIN-V",
         "kill-redis  1000   20      3       75%     0.400%  200  1500  1500   1500  0       0    1",
     ]
-    assert lines[-3:] == [
+    assert REPORT.remarks([tally])[-3:] == [
         "kill-redis: no answer: 2 read 503, 1 PATCH 503",
         "kill-redis: 1 answers were older than Min-Version, or refused although that version had been committed",
         "kill-redis:   min-version: user-api-2 answered user 7 as version 3, asked for 4",

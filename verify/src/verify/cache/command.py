@@ -1,11 +1,13 @@
-"""`verify cache`: what was asked for, and what comes out."""
+"""`verify cache`: its options, and its output."""
 
-import argparse
 import asyncio
+from collections.abc import Sequence
 
+import click
+
+from stack.console import pass_layout
 from stack.layout import Layout
-from stack.options import whole_number
-from verify import arguments
+from verify import arguments, progress
 from verify.cache.faults import USERS
 from verify.cache.load import Rates
 from verify.cache.report import REPORT
@@ -13,25 +15,36 @@ from verify.cache.verification import PHASES, CachePlan, verify
 from verify.deployment import chosen
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    arguments.add(command)
-    command.add_argument("--seconds", default="5", help="that a phase lasts at least (5)")
-    command.add_argument("--users", default="300", help="how many are made, and deleted at the end (300)")
-    command.add_argument("--reads", default="150", help="that begin in a second (150)")
-    command.add_argument("--writes", default="20", help="that begin in a second (20)")
+@click.command("cache")
+@arguments.shared
+@arguments.number("--seconds", 5, 1, 3600, "How long a phase lasts at least")
+@arguments.number("--users", 300, 20, 100_000, "How many users are made, and deleted at the end")
+@arguments.number("--reads", 150, 1, 10_000, "How many reads begin in a second")
+@arguments.number("--writes", 20, 1, 10_000, "How many writes begin in a second")
+@pass_layout
+def command(
+    layout: Layout,
+    /,
+    *,
+    targets: Sequence[str],
+    faults: str | None,
+    as_json: bool,
+    seconds: int,
+    users: int,
+    reads: int,
+    writes: int,
+) -> int:
+    """Read and write users through all replicas, break things meanwhile, and print how stale answers were.
 
-
-def run(layout: Layout, given: argparse.Namespace) -> int:
-    """Verify and print what was found; 1 if a promise was broken or a fault could not be injected."""
-    urls = arguments.addresses(given.target)
+    The exit status is 1 if a promise was broken or a fault could not be injected.
+    """
+    urls = arguments.addresses(targets)
     plan = CachePlan(
-        phases=PHASES.read(given.faults, elsewhere=bool(urls)),
-        seconds=whole_number("--seconds", given.seconds, 1, 3600),
-        users=whole_number("--users", given.users, 20, 100_000),
-        rates=Rates(
-            reads=whole_number("--reads", given.reads, 1, 10_000),
-            writes=whole_number("--writes", given.writes, 1, 10_000),
-        ),
+        phases=PHASES.read(faults, elsewhere=bool(urls)),
+        seconds=seconds,
+        users=users,
+        rates=Rates(reads=reads, writes=writes),
     )
-    tallies = asyncio.run(verify(chosen(urls, layout, USERS), plan, REPORT.announce))
-    return REPORT.print(tallies, as_json=given.json)
+    with progress.shown(REPORT.command) as announce:
+        tallies = asyncio.run(verify(chosen(urls, layout, USERS), plan, announce))
+    return REPORT.print(tallies, as_json=as_json)

@@ -42,4 +42,12 @@ def _percent(part: int, whole: int, digits: int) -> str:
     return f"{100 * part / whole:.{digits}f}%" if whole else "-"
 
 
-REPORT = Report("verify cache", HEADINGS, _row, EXPLANATION, _notes, {"promise_ms": PROMISE * 1000})
+REPORT = Report(
+    "verify cache",
+    HEADINGS,
+    _row,
+    EXPLANATION,
+    _notes,
+    promises={"promise_ms": PROMISE * 1000},
+    breaches=frozenset({"MIN-V"}),
+)

@@ -18,6 +18,7 @@ from verify.cache.sql import SqlWriter
 from verify.cache.tally import PROMISE, CacheTally
 from verify.deployment import Deployment, Local
 from verify.phases import Phases, Plan
+from verify.progress import Announce
 
 PHASES = Phases(anywhere=["none"], disruptions={**FAULTS, **SCENARIOS})
 
@@ -39,10 +40,10 @@ class CachePlan(Plan):
     rates: Rates
 
 
-async def verify(deployment: Deployment, plan: CachePlan, announce: Callable[[str], None]) -> list[CacheTally]:
-    """What each phase found; `announce` is called with its name when it begins.
+async def verify(deployment: Deployment, plan: CachePlan, announce: Announce) -> list[CacheTally]:
+    """What each phase found.
 
-    The users made are deleted again; where they could not be, that is one phase more.
+    The users made are deleted again. If that fails, the result has one more phase, `end`.
     """
     rows = Rows(secrets.token_hex(4))
     end = CacheTally("end", strict=False)
@@ -62,17 +63,16 @@ async def verify(deployment: Deployment, plan: CachePlan, announce: Callable[[st
         load = Load(prober, rows, deployment, sql, plan.rates, preparation)
         async with asyncio.TaskGroup() as group:
             group.create_task(load.run())
-            tallies = [
-                await _phase(name, deployment, plan, rows, load, announce) for name in PHASES.of(plan, deployment)
-            ]
+            tallies = []
+            names = PHASES.of(plan, deployment)
+            for number, name in enumerate(names):
+                announce(name, number, len(names))
+                tallies.append(await _phase(name, deployment, plan, rows, load))
             load.stop()
     return [*tallies, end] if end.failure else tallies
 
 
-async def _phase(
-    name: str, deployment: Deployment, plan: CachePlan, rows: Rows, load: Load, announce: Callable[[str], None]
-) -> CacheTally:
-    announce(name)
+async def _phase(name: str, deployment: Deployment, plan: CachePlan, rows: Rows, load: Load) -> CacheTally:
     tally = load.tally = CacheTally(name, strict=name == "none")
     load.sql_share = 0.7 if name == "sql" else 0.1
     began = time.monotonic()

@@ -1,30 +1,37 @@
-"""`verify counters`: what was asked for, and what comes out."""
+"""`verify counters`: its options, and its output."""
 
-import argparse
 import asyncio
+from collections.abc import Sequence
 
+import click
+
+from stack.console import pass_layout
 from stack.layout import Layout
-from stack.options import whole_number
-from verify import arguments
+from verify import arguments, progress
 from verify.counters.faults import COUNTERS
 from verify.counters.report import REPORT
 from verify.counters.verification import PHASES, CountersPlan, verify
 from verify.deployment import chosen
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    arguments.add(command)
-    command.add_argument("--operations", default="5000", help="that each phase has at least (5000)")
-    command.add_argument("--clients", default="32", help="that ask at the same time (32)")
+@click.command("counters")
+@arguments.shared
+@arguments.number("--operations", 5000, 1, 100_000_000, "How many operations a phase has at least")
+@arguments.number("--clients", 32, 1, 1000, "How many clients send requests at the same time")
+@pass_layout
+def command(
+    layout: Layout, /, *, targets: Sequence[str], faults: str | None, as_json: bool, operations: int, clients: int
+) -> int:
+    """Count and read through all replicas, break things meanwhile, and check that nothing is lost or doubled.
 
-
-def run(layout: Layout, given: argparse.Namespace) -> int:
-    """Verify and print what was found; 1 if a promise was broken or a fault could not be injected."""
-    urls = arguments.addresses(given.target)
+    The exit status is 1 if a promise was broken or a fault could not be injected.
+    """
+    urls = arguments.addresses(targets)
     plan = CountersPlan(
-        phases=PHASES.read(given.faults, elsewhere=bool(urls)),
-        operations=whole_number("--operations", given.operations, 1, 100_000_000),
-        clients=whole_number("--clients", given.clients, 1, 1000),
+        phases=PHASES.read(faults, elsewhere=bool(urls)),
+        operations=operations,
+        clients=clients,
     )
-    tallies = asyncio.run(verify(chosen(urls, layout, COUNTERS), plan, REPORT.announce))
-    return REPORT.print(tallies, as_json=given.json)
+    with progress.shown(REPORT.command) as announce:
+        tallies = asyncio.run(verify(chosen(urls, layout, COUNTERS), plan, announce))
+    return REPORT.print(tallies, as_json=as_json)

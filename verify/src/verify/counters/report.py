@@ -28,4 +28,4 @@ def _row(tally: CountersTally) -> tuple[str, ...]:
     )
 
 
-REPORT = Report("verify counters", HEADINGS, _row, EXPLANATION)
+REPORT = Report("verify counters", HEADINGS, _row, EXPLANATION, breaches=frozenset({"LOST", "DOUBLED", "DISORDER"}))

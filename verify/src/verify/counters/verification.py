@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from verify.counters.load import CUT, CUT_IN_DISCONNECTS, Counters, Load
 from verify.counters.tally import CountersTally
 from verify.deployment import Deployment, Local
 from verify.phases import Phases, Plan
+from verify.progress import Announce
 
 PHASES = Phases(anywhere=list(UNBROKEN), disruptions=FAULTS)
 
@@ -39,18 +40,19 @@ class CountersPlan(Plan):
     """Which ask at the same time."""
 
 
-async def verify(deployment: Deployment, plan: CountersPlan, announce: Callable[[str], None]) -> list[CountersTally]:
-    """What each phase found; `announce` is called with its name when it begins. The counters are deleted again."""
+async def verify(deployment: Deployment, plan: CountersPlan, announce: Announce) -> list[CountersTally]:
+    """What each phase found. The counters are deleted again."""
     run = f"verify-{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(deployment.watched())
         client = Client(run, deployment)
         await _greet(client, deployment, run)
         tallies: list[CountersTally] = []
-        for name in PHASES.of(plan, deployment):
+        names = PHASES.of(plan, deployment)
+        for number, name in enumerate(names):
+            announce(name, number, len(names))
             counters = Counters.named(f"{run}:{len(tallies)}", COUNTERS)
             stack.push_async_callback(_delete, counters.all, deployment)
-            announce(name)
             tallies.append(await _phase(name, deployment, plan, client, counters))
         return tallies
 
