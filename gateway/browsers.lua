@@ -1,11 +1,11 @@
--- Which web pages may ask, judged ahead of tokens and routes; README.md says what the rules are.
+-- Decides which web pages may send requests, before tokens and routes are considered. README.md has the rules.
 --
 -- Environment, comma-separated and empty by default:
 --   GATEWAY_CORS_ORIGINS   origins whose pages may read and write, such as https://app.example.com
---   GATEWAY_PUBLIC_PREFIX  badges of counters whose names begin like this are for everybody and every page
+--   GATEWAY_PUBLIC_PREFIX  badges of counters whose names begin with this are public, for every page
 -- Request headers it sets: `x-evenkeel-public` on a request for such a badge (clients cannot send it).
--- Replies itself: 400 to several hosts, 403 to a foreign page, 204 to the preflight of a page that may ask. Problem
--- documents are put around them in listeners.yaml (local_reply_config).
+-- It answers by itself: 400 to several hosts, 403 to a page of another origin, 204 to the preflight of a permitted
+-- page. listeners.yaml makes problem documents of the errors (local_reply_config).
 
 local NAME = "^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 
@@ -42,7 +42,7 @@ local function public_badge(method, path)
   if name == nil then
     return false
   end
-  -- As the service reads it: `public%3Adownloads` is what encodeURIComponent makes of `public:downloads`.
+  -- Decoded, as the service reads it. encodeURIComponent makes `public%3Adownloads` of `public:downloads`.
   name = name:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
   if not name:match(NAME) then
     return false
@@ -55,15 +55,15 @@ local function public_badge(method, path)
   return false
 end
 
--- Whether the origin is the gateway's own, under the name by which it was reached. The scheme is not compared, since
--- whoever ends TLS in front leaves none to compare with; Sec-Fetch-Site knows it.
+-- Whether the origin has the same host as the request. The scheme is not compared, because a proxy in front may have
+-- ended TLS. Sec-Fetch-Site covers the scheme.
 local function own(origin, host)
   local scheme, authority = origin:match("^(https?)://([^/]+)$")
   host = host:lower()
   return authority ~= nil and (host == authority or host == authority .. (scheme == "http" and ":80" or ":443"))
 end
 
--- A click on a link, or an address typed in: the page is shown, and no other page can read it.
+-- A click on a link, or an address that was typed in. The browser shows the page, and no other page can read it.
 local function link(headers, method, path)
   path = path:match("^[^?]*")
   return method == "GET" and (path == "/docs" or path == "/") and headers:get("origin") == nil
@@ -81,13 +81,13 @@ end
 function envoy_on_request(handle)
   local headers = handle:headers()
   local method, host = headers:get(":method"), headers:get(":authority") or ""
-  -- RFC 9110, 7.2: one Host. Envoy joins several lines by commas, which no host name has.
+  -- A request has one Host (RFC 9110, 7.2). Envoy joins several by commas, which no host name has.
   if host:find(",", 1, true) then
     handle:respond({[":status"] = "400"})
     return
   end
   local path = headers:get(":path")
-  if path == nil then -- CONNECT, which no route takes
+  if path == nil then -- CONNECT; the first route refuses it
     return
   end
   if public_badge(method, path) then

@@ -1,11 +1,12 @@
--- Who asks, and by which name, once `access` has judged their token; README.md says what the rules are.
+-- Checks the host name while access is open, else passes on the token's subject. Runs after `access`. README.md has the
+-- rules.
 --
 -- Environment, comma-separated and empty by default:
 --   GATEWAY_HOSTS    names by which the gateway may be reached while access is open, without ports
---   GATEWAY_SERVICE  set by compose and Kubernetes: its own name there, `gateway` or `gateway.<namespace>`
+--   GATEWAY_SERVICE  the name of its own Service, set by compose (`gateway`) and Kubernetes (`gateway.<namespace>`)
 -- Request headers it sets: `x-evenkeel-subject`, the token's `sub` (clients cannot send it).
--- Replies itself: 421 to another name, which a page may have pointed at this machine (DNS rebinding). listeners.yaml puts
--- a problem document around it (local_reply_config).
+-- It answers 421 by itself to any other name. The owner of a page may have pointed such a name at this machine (DNS
+-- rebinding). listeners.yaml makes a problem document of it (local_reply_config).
 
 local hosts = {localhost = true, ["[::1]"] = true}
 for value in (os.getenv("GATEWAY_HOSTS") or ""):gmatch("[^,]+") do
@@ -33,7 +34,7 @@ local function known(authority)
   return hosts[host] or host:match("^127%.%d+%.%d+%.%d+$") ~= nil or host:match("%.localhost$") ~= nil
 end
 
--- Visible ASCII as it is, anything else percent-encoded, the percent sign too: no two subjects become one.
+-- Visible ASCII stays, everything else is percent-encoded, also the percent sign. So two subjects never become equal.
 local function encoded(subject)
   return (subject:gsub("[^!-$&-~]", function(byte) return ("%%%02X"):format(byte:byte()) end))
 end
