@@ -141,6 +141,24 @@ async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis
         assert await value(client) == 3
 
 
+async def test_a_short_silence_fails_no_read_and_no_change(serve: Serve, own_redis: Any) -> None:
+    await anyio.to_thread.run_sync(own_redis.start)
+    # Longer than any silence of a busy machine, so that only this one is measured.
+    async with serve(redis_url=own_redis.url, patience=60) as client:
+        assert await value(client) == 1
+        own_redis.process.send_signal(signal.SIGSTOP)
+        try:
+            read = asyncio.create_task(client.get("/v1/counters/a"))
+            listed = asyncio.create_task(client.get("/v1/counters"))
+            changed = asyncio.create_task(client.post("/v1/counters/b/increment"))
+            _, waiting = await asyncio.wait({read, listed, changed}, timeout=3)
+            assert waiting == {read, listed, changed}
+        finally:
+            own_redis.process.send_signal(signal.SIGCONT)
+        assert (await read).json() == {"name": "a", "value": 1}
+        assert (await listed).status_code == (await changed).status_code == 200
+
+
 async def test_what_cannot_wait_is_refused_at_once(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url, max_waiting=20, patience=2) as client:

@@ -1,4 +1,4 @@
-"""How this process talks to the counters' Redis: to each server a lane for changes and another one for reads."""
+"""How this process talks to the counters' Redis: to each server a lane for changes, one for reads, one for checks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -19,13 +19,13 @@ from evenkeel.redis.topology import Topology
 
 __all__ = ["Argument", "Call", "RedisPipeline"]
 
-READ_PATIENCE = 1.0
-"""Seconds for which a read that lost its connection is sent again."""
+CHECK_PATIENCE = 1.0
+"""Seconds for which a check is repeated: less than a check of readiness may take, so that it can say what failed."""
 
 SCAN_COUNT = 1000
 """Keys that one SCAN step looks at: a fraction of a millisecond of Redis' time."""
 
-Kind = Literal["changes", "reads"]
+Kind = Literal["changes", "reads", "checks"]
 
 
 class RedisPipeline:
@@ -48,7 +48,11 @@ class RedisPipeline:
         self._terms = terms
         self._replica_acks = replica_acks
         self._most_waiting = most_waiting
-        self._patience: dict[Kind, float] = {"changes": patience, "reads": min(patience, READ_PATIENCE)}
+        self._patience: dict[Kind, float] = {
+            "changes": patience,
+            "reads": patience,
+            "checks": min(patience, CHECK_PATIENCE),
+        }
         self._lanes: dict[tuple[Kind, str], Lane] = {}
 
     async def close(self) -> None:
@@ -85,7 +89,8 @@ class RedisPipeline:
     async def ask_servers(self, *arguments: Argument) -> dict[str, Any]:
         """What each server replies to a reading command about itself, or the problem that came instead, by address."""
         addresses = await self._addresses()
-        replies = await self.reads([Call(arguments, at=address) for address in addresses])
+        calls = [Call(arguments, at=address, repeatable=True) for address in addresses]
+        replies = await self._results("checks", calls)
         return dict(zip(addresses, replies, strict=True))
 
     async def scan_steps(self, pattern: str, *, kind: str = "string") -> AsyncIterator[tuple[str, list[bytes]]]:
