@@ -14,11 +14,10 @@ from tests.support.once import asking, once
 
 from counter_api.counters.operations import INT64_MAX, Applied, Delete, Increment, Operation, Outcome, Put, is_replay
 from counter_api.counters.redis_store import RedisStore
-from counter_api.counters.store import Requests
-from counter_api.main import open_store
 from counter_api.metrics import Metrics
 from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, OutcomeUnknown
 from counter_api.settings import Settings
+from counter_api.stores import open_stores
 from evenkeel.http.problems import PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio
@@ -28,9 +27,9 @@ MakeSettings = Callable[..., Settings]
 
 @asynccontextmanager
 async def store_at(settings: Settings) -> AsyncIterator[RedisStore]:
-    async with open_store(settings, Metrics(CollectorRegistry())) as store:
-        assert isinstance(store, RedisStore)
-        yield store
+    async with open_stores(settings, Metrics(CollectorRegistry())) as stores:
+        assert isinstance(stores.counters, RedisStore)
+        yield stores.counters
 
 
 @pytest.fixture
@@ -261,13 +260,3 @@ async def test_a_compare_and_set_whose_reply_is_lost_is_not_refused_by_itself(
     swap = Put(name="a", value=8, preconditions=asking(frozenset({7})))
     assert await apply(store, swap) == Applied(8)
     assert isinstance(await apply(store, swap), PreconditionFailed)
-
-
-async def test_a_request_is_never_counted_twice(store: RedisStore, proxy: LossyProxy) -> None:
-    """Its count alone is not sent again: one that is missing does no harm, and the metric tells."""
-    await store.count_request()
-    proxy.lose_next()
-    with pytest.raises(OutcomeUnknown):
-        await store.count_request()
-    await store.count_request()
-    assert await store.requests() == Requests(3, {"replica-a": 3})

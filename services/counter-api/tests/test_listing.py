@@ -21,10 +21,10 @@ from counter_api.counters.listing.shards import ALL, LISTED_FOR, READ_FOR, STAMP
 from counter_api.counters.operations import Applied, Delete, Increment, Operation, Outcome, Put
 from counter_api.counters.redis_store import RedisStore
 from counter_api.counters.store import Page
-from counter_api.main import open_store
 from counter_api.metrics import Metrics
 from counter_api.problems import NothingApplied
 from counter_api.settings import Settings
+from counter_api.stores import open_stores
 from evenkeel.http.problems import Problem, Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -37,9 +37,9 @@ Order = Sequence[str | int]
 
 @asynccontextmanager
 async def store_at(settings: Settings) -> AsyncIterator[RedisStore]:
-    async with open_store(settings, Metrics(CollectorRegistry())) as store:
-        assert isinstance(store, RedisStore)
-        yield store
+    async with open_stores(settings, Metrics(CollectorRegistry())) as stores:
+        assert isinstance(stores.counters, RedisStore)
+        yield stores.counters
 
 
 @pytest.fixture
@@ -129,13 +129,13 @@ async def test_a_batch_without_a_listing_changes_nothing(store: RedisStore, redi
     ]
     for operations in kinds:
         for until in (0, now - 1):
-            outcomes = await store.pipeline.submit(Group("a", operations, until))
+            outcomes = await store.pipeline.submit(Group("a", operations, store.terms, until))
             assert [type(outcome).__name__ for outcome in outcomes] == ["NotListed"] * len(operations)
     assert await redis.keys("{a}*") == []
     # Deleted and made again by one batch, it was there before.
     await make(store, "a")
     again: list[Operation] = [Delete(name="a"), Increment(name="a", by=3)]
-    assert await store.pipeline.submit(Group("a", again)) == [Applied(0), Applied(3)]
+    assert await store.pipeline.submit(Group("a", again, store.terms)) == [Applied(0), Applied(3)]
 
 
 async def test_many_callers_make_one_counter(store: RedisStore) -> None:
@@ -148,7 +148,7 @@ async def test_killed_between_the_two_writes(make_settings: MakeSettings, counte
     proxy = LossyProxy(counters_url)
     async with proxy.running(), store_at(make_settings(redis_url=proxy.url, patience=0.3)) as store:
         await make(store, "warm")
-        before = await store.pipeline.submit(Group("a", [Increment(name="a")]))
+        before = await store.pipeline.submit(Group("a", [Increment(name="a")], store.terms))
         assert isinstance(before[0], NothingApplied)
         await store.listing.names.listed(["a", "b"])
     async with store_at(make_settings()) as store:
@@ -351,7 +351,7 @@ async def test_no_interleaving_loses_a_name(store: RedisStore, redis: Redis) -> 
                 case "list":
                     until = await store.listing.names.listed([name])
                 case "make":
-                    [outcome] = await store.pipeline.submit(Group(name, [Increment(name=name)], until))
+                    [outcome] = await store.pipeline.submit(Group(name, [Increment(name=name)], store.terms, until))
                     outcomes[type(outcome).__name__] += 1
                 case "delete":
                     await store.apply([Delete(name=name)])

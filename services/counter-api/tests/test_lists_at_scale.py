@@ -13,9 +13,9 @@ from tests.support.counters_redis import counters_server
 
 from counter_api.counters.listing.shards import ALL
 from counter_api.counters.store import Store
-from counter_api.main import open_store
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings
+from counter_api.stores import open_stores
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -56,8 +56,9 @@ async def test_a_page_takes_as_long_among_a_million_counters(
 ) -> None:
     async with (
         counters_server(tmp_path, "counters", auto_aof_rewrite_percentage="0") as server,
-        open_store(make_settings(redis_url=server.url), Metrics(CollectorRegistry())) as store,
+        open_stores(make_settings(redis_url=server.url), Metrics(CollectorRegistry())) as stores,
     ):
+        store = stores.counters
         await anyio.to_thread.run_sync(fill, server.url, 0, FEW, 0)
         few = {where: await fastest(store, f"n{at:07}" if at else None, 100) for where, at in places(FEW)}
         await anyio.to_thread.run_sync(fill, server.url, FEW, MANY, RECORDS)

@@ -25,7 +25,7 @@ class Clock:
 
 
 async def test_memory_store_is_a_global_variable_behind_a_lock() -> None:
-    store = MemoryStore(replica="a", idempotency_ttl=60, series_retention=RETENTION)
+    store = MemoryStore(idempotency_ttl=60, series_retention=RETENTION)
 
     async def visit() -> int:
         [outcome] = await store.apply([Increment(name="visits")])
@@ -41,7 +41,7 @@ async def test_memory_store_is_a_global_variable_behind_a_lock() -> None:
 
 async def test_memory_store_forgets_what_has_expired() -> None:
     clock = Clock()
-    store = MemoryStore(replica="a", idempotency_ttl=60, series_retention=RETENTION, clock=clock)
+    store = MemoryStore(idempotency_ttl=60, series_retention=RETENTION, clock=clock)
     for second in range(1000):
         clock.now = float(second)
         await store.apply([Increment(name=f"n{second}", ttl=10, once=once(str(second), second))])
@@ -50,7 +50,7 @@ async def test_memory_store_forgets_what_has_expired() -> None:
 
 async def test_a_remembered_refusal_holds_nobody_else() -> None:
     """A problem that was raised holds the frames through which it went."""
-    store = MemoryStore(replica="a", idempotency_ttl=60, series_retention=RETENTION)
+    store = MemoryStore(idempotency_ttl=60, series_retention=RETENTION)
     [refused] = await store.apply([Increment(name="a", maximum=0, once=once("k", 1))])
     assert isinstance(refused, CounterBound)
     with pytest.raises(CounterBound):

@@ -10,15 +10,14 @@ from prometheus_client import CollectorRegistry
 from tests.support.once import once
 
 from counter_api.counters.operations import Increment
-from counter_api.counters.store import Store
-from counter_api.main import open_store
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings
+from counter_api.stores import Stores, open_stores
 
 pytestmark = pytest.mark.anyio
 
 
-async def work(store: Store, start: int, operations: int) -> None:
+async def work(stores: Stores, start: int, operations: int) -> None:
     """Plain, with keys, with series, on many counters, some of it cancelled."""
 
     async def one(number: int) -> None:
@@ -29,8 +28,8 @@ async def work(store: Store, start: int, operations: int) -> None:
             Increment(name=name, series=("hour",), maximum=10**6),
             Increment(name=name, once=once(str(number), 1)),
         ]
-        counted = store.count_request()
-        await store.apply([kinds[number % 4]])
+        counted = stores.tally.count()
+        await stores.counters.apply([kinds[number % 4]])
         await counted
 
     for first in range(start, start + operations, 500):
@@ -43,15 +42,15 @@ async def work(store: Store, start: int, operations: int) -> None:
 
 @pytest.mark.slow
 async def test_memory_is_flat_over_many_operations(make_settings: Callable[..., Settings]) -> None:
-    async with open_store(make_settings(), Metrics(CollectorRegistry())) as store:
-        await work(store, 0, 10_000)
+    async with open_stores(make_settings(), Metrics(CollectorRegistry())) as stores:
+        await work(stores, 0, 10_000)
         gc.collect()
         tracemalloc.start()
         try:
-            await work(store, 10_000, 5_000)
+            await work(stores, 10_000, 5_000)
             gc.collect()
             before, _ = tracemalloc.get_traced_memory()
-            await work(store, 20_000, 20_000)
+            await work(stores, 20_000, 20_000)
             gc.collect()
             after, _ = tracemalloc.get_traced_memory()
         finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,29 +11,30 @@ from redis.asyncio import Redis
 from counter_api.counters.batch import FOR_EVER, Group
 from counter_api.counters.encoding import Terms
 from counter_api.counters.operations import Applied, Delete, Increment, Outcome, Put
+from counter_api.counters.series import Unit
 from counter_api.metrics import Metrics
 from counter_api.problems import NothingApplied
-from counter_api.redis.pipeline import Call, RedisPipeline
-from counter_api.settings import Settings
+from counter_api.redis.calls import Call
+from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import NotFound, Problem
 from evenkeel.redis.opening import topology_of
 
 pytestmark = pytest.mark.anyio
 
 
+RETENTION: Mapping[Unit, int] = {"minute": 3600, "hour": 86_400, "day": 864_000}
+TERMS = Terms(idempotency_ttl=60, series_retention=RETENTION, replicated=False)
+
+
 @pytest.fixture
 async def pipeline(counters_url: str) -> AsyncIterator[RedisPipeline]:
-    retention = Settings(redis_url=counters_url).series_retention
-    terms = Terms(idempotency_ttl=60, series_retention=retention, replicated=False)
-    pipeline = RedisPipeline(
-        topology_of(counters_url, name="test"), Metrics(CollectorRegistry()).redis_errors, terms=terms
-    )
+    pipeline = RedisPipeline(topology_of(counters_url, name="test"), Metrics(CollectorRegistry()).redis_errors)
     yield pipeline
     await pipeline.close()
 
 
 async def add(pipeline: RedisPipeline, name: str, by: int = 1) -> list[Outcome]:
-    outcomes: list[Outcome] = await pipeline.submit(Group(name, [Increment(name=name, by=by)], FOR_EVER))
+    outcomes: list[Outcome] = await pipeline.submit(Group(name, [Increment(name=name, by=by)], TERMS, FOR_EVER))
     return outcomes
 
 
@@ -126,18 +127,15 @@ async def test_one_failure_in_a_round_trip_is_its_callers_alone(pipeline: RedisP
 
 async def test_a_crowded_counter_does_not_keep_another_one_waiting(counters_url: str) -> None:
     """Round trips are bounded, and who comes later is not overtaken."""
-    retention = Settings(redis_url=counters_url).series_retention
-    terms = Terms(idempotency_ttl=60, series_retention=retention, replicated=False)
     pipeline = RedisPipeline(
         topology_of(counters_url, name="test"),
         Metrics(CollectorRegistry()).redis_errors,
-        terms=terms,
         most_waiting=200_000,
     )
-    crowd = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(5_000)]
+    crowd = [pipeline.submit(Group("a", [Increment(name="a")], TERMS, FOR_EVER)) for _ in range(5_000)]
     other = asyncio.create_task(add(pipeline, "b"))
     await asyncio.sleep(0)
-    later = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(5_000)]
+    later = [pipeline.submit(Group("a", [Increment(name="a")], TERMS, FOR_EVER)) for _ in range(5_000)]
     assert await other == [Applied(1)]
     assert not any(future.done() for future in later[1000:])
     outcomes = await asyncio.gather(*crowd, *later)
@@ -146,14 +144,12 @@ async def test_a_crowded_counter_does_not_keep_another_one_waiting(counters_url:
 
 
 async def test_too_many_waiting_are_refused_before_anything_is_sent(counters_url: str) -> None:
-    retention = Settings(redis_url=counters_url).series_retention
-    terms = Terms(idempotency_ttl=60, series_retention=retention, replicated=False)
     pipeline = RedisPipeline(
-        topology_of(counters_url, name="test"), Metrics(CollectorRegistry()).redis_errors, terms=terms, most_waiting=10
+        topology_of(counters_url, name="test"), Metrics(CollectorRegistry()).redis_errors, most_waiting=10
     )
-    accepted = [pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER)) for _ in range(10)]
+    accepted = [pipeline.submit(Group("a", [Increment(name="a")], TERMS, FOR_EVER)) for _ in range(10)]
     with pytest.raises(NothingApplied, match="Too many operations are waiting for Redis, so nothing was changed"):
-        pipeline.submit(Group("a", [Increment(name="a")], FOR_EVER))
+        pipeline.submit(Group("a", [Increment(name="a")], TERMS, FOR_EVER))
     outcomes = await asyncio.gather(*accepted)
     assert [outcome.value for [outcome] in outcomes if isinstance(outcome, Applied)] == [*range(1, 11)]
     assert await pipeline.read("GET", "{a}") == b"10"
@@ -169,13 +165,13 @@ async def test_deletions_are_not_held_up_by_what_memory_is_too_full_for(
         try:
             added, deleted, put = await asyncio.gather(
                 add(pipeline, "a"),
-                pipeline.submit(Group("a", [Delete(name="a")], FOR_EVER)),
-                pipeline.submit(Group("a", [Put(name="a", value=1)], FOR_EVER)),
+                pipeline.submit(Group("a", [Delete(name="a")], TERMS, FOR_EVER)),
+                pipeline.submit(Group("a", [Put(name="a", value=1)], TERMS, FOR_EVER)),
             )
         finally:
             await redis.config_set("maxmemory", "0")
     assert (type(added[0]), type(put[0])) == (NothingApplied, NothingApplied)
     assert deleted == [Applied(0)]
-    [absent] = await pipeline.submit(Group("a", [Delete(name="a")], FOR_EVER))
+    [absent] = await pipeline.submit(Group("a", [Delete(name="a")], TERMS, FOR_EVER))
     assert isinstance(absent, NotFound)
     assert isinstance(absent, Problem)

@@ -24,11 +24,11 @@ from counter_api.counters.operations import (
     is_replay,
 )
 from counter_api.counters.series import STEPS, UNITS
-from counter_api.counters.store import Page, Requests, Store
-from counter_api.main import open_store
+from counter_api.counters.store import Page, Store
 from counter_api.metrics import Metrics
 from counter_api.problems import CounterBound, CounterOverflow
 from counter_api.settings import Settings
+from counter_api.stores import open_stores
 from evenkeel.http.idempotency import IdempotencyMismatch
 from evenkeel.http.preconditions import Preconditions
 from evenkeel.http.problems import NotFound, PreconditionFailed, Problem
@@ -39,8 +39,8 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=["redis", "memory"])
 async def store(make_settings: Callable[..., Settings], request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     settings = make_settings(store=request.param, idempotency_ttl=2)
-    async with open_store(settings, Metrics(CollectorRegistry())) as store:
-        yield store
+    async with open_stores(settings, Metrics(CollectorRegistry())) as stores:
+        yield stores.counters
 
 
 async def add(store: Store, name: str, by: int = 1, **options: int) -> Outcome:
@@ -519,12 +519,4 @@ async def test_pages_are_sorted_and_complete(store: Store) -> None:
 async def test_pages_hide_what_is_no_callers_counter(store: Store) -> None:
     await store.apply([Increment(name="a", once=once("k", "x")), Increment(name=VISITS)])
     await store.claim(once("k", "x"))
-    await store.count_request()
     assert await store.page(prefix="", after=None, limit=10) == Page([("a", 1)], None)
-
-
-async def test_requests_are_counted(store: Store) -> None:
-    await asyncio.gather(*(store.count_request() for _ in range(100)))
-    queued = store.count_request()
-    assert await store.requests() == Requests(101, {"replica-a": 101})
-    await queued

@@ -17,9 +17,9 @@ from tests.support.once import asking, once
 from counter_api.counters.operations import Delete, Increment, Operation, Outcome, Put, is_replay
 from counter_api.counters.series import UNITS, Unit
 from counter_api.counters.store import Store
-from counter_api.main import open_store
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings
+from counter_api.stores import open_stores
 from evenkeel.http.idempotency import fingerprint
 from evenkeel.http.preconditions import Preconditions
 from evenkeel.http.problems import Problem
@@ -146,8 +146,8 @@ class Stores(RuleBasedStateMachine):
         self._stack = contextlib.AsyncExitStack()
         self._stores: list[Store] = [
             self._loop.run(
-                self._stack.enter_async_context(open_store(make_settings(store=store), Metrics(CollectorRegistry())))
-            )
+                self._stack.enter_async_context(open_stores(make_settings(store=store), Metrics(CollectorRegistry())))
+            ).counters
             for store in ("redis", "memory")
         ]
 

@@ -1,50 +1,59 @@
-"""The application: settings in, an ASGI application out. Nothing connects before the lifespan begins."""
+"""The application and what it holds open while it runs. Nothing connects before the lifespan begins."""
 
+import asyncio
 import contextlib
+import secrets
 import sys
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from typing import TypedDict
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp
 
 from counter_api.counters import badge
-from counter_api.counters.encoding import Terms
-from counter_api.counters.memory_store import MemoryStore
-from counter_api.counters.redis_store import RedisStore
 from counter_api.counters.routes import router
 from counter_api.counters.schemas import Problem
 from counter_api.counters.service import Counters
-from counter_api.counters.store import Store
 from counter_api.events import routes as events
-from counter_api.features import Features, open_features
+from counter_api.events.feed import Feed
 from counter_api.hot_increments import HotIncrements
 from counter_api.metrics import Metrics
-from counter_api.redis.pipeline import RedisPipeline
 from counter_api.settings import Settings, is_worker
-from counter_api.stats.request_count import RequestCount
+from counter_api.stats import routes as stats
+from counter_api.stats.request_count import RequestCount, Tally
+from counter_api.stores import open_stores
 from counter_api.transfer import routes as transfer
+from counter_api.transfer.importing import Importer
+from counter_api.transfer.storage import TransferStore
 from counter_api.uniques import routes as uniques
-from evenkeel.redis import topology_of
+from counter_api.uniques.members import KEY_SIZE, key_from_text
+from counter_api.uniques.service import Uniques
 from evenkeel.service.application import create_application
 from evenkeel.service.readiness import Readiness
 from evenkeel.service.settings import load
 
-# uvicorn gives up on workers that end with this status; after any other it starts them again, for ever.
+# uvicorn gives up on workers that end with this status. After any other status it starts them again, for ever.
 _UVICORN_STARTUP_FAILURE = 3
 
 
-class State(Features):
-    """What the lifespan opens and every request finds in `request.state`."""
+class State(TypedDict):
+    """What requests find in `request.state`."""
 
     readiness: Readiness
-    store: Store
     counters: Counters
+    tally: Tally
+    feed: Feed
+    uniques: Uniques
+    transfer_store: TransferStore
+    importer: Importer
+    closing: asyncio.Event
+    """Set when the server begins to end."""
 
 
 def create_app(settings: Settings | None = None, *, hot_increments: bool = True) -> FastAPI:
-    """Without settings they are read from the environment, for `uvicorn --factory`; wrong ones end the process.
+    """The service. Without settings they come from the environment, and wrong ones end the process.
 
     Without `hot_increments` every request goes through FastAPI's routing, which changes nothing but the speed.
     """
@@ -57,11 +66,23 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
-            store = await stack.enter_async_context(open_store(settings, metrics))
-            features = await stack.enter_async_context(open_features(store, settings))
-            readiness = Readiness(store.checks())
+            stores = await stack.enter_async_context(open_stores(settings, metrics))
+            feed, closing = Feed(stores.watch), asyncio.Event()
+            await stack.enter_async_context(feed.running(closing))
+            for running in stores.background:
+                await stack.enter_async_context(running())
+            readiness = Readiness(stores.checks)
             await stack.enter_async_context(readiness.awaited())
-            yield State(readiness=readiness, store=store, counters=Counters(store, metrics), **features)
+            yield State(
+                readiness=readiness,
+                counters=Counters(stores.counters, metrics),
+                tally=stores.tally,
+                feed=feed,
+                uniques=Uniques(stores.uniques, _uniques_key(settings)),
+                transfer_store=stores.transfer,
+                importer=Importer(stores.transfer, idempotency_ttl=settings.idempotency_ttl),
+                closing=closing,
+            )
 
     app = create_application(
         title="counter-api",
@@ -78,7 +99,7 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
         },
         problem_document=Problem,
     )
-    for part in (router, events.router, badge.router, uniques.router, transfer.router):
+    for part in (router, stats.router, events.router, badge.router, uniques.router, transfer.router):
         app.include_router(part)
     return app
 
@@ -87,45 +108,11 @@ def _counted_and_hot(app: ASGIApp) -> ASGIApp:
     return RequestCount(HotIncrements(app))
 
 
-@contextlib.asynccontextmanager
-async def open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Store]:
-    """The store that the settings name, closed at the end."""
-    if settings.redis_url is None or settings.store == "memory":
-        yield MemoryStore(
-            replica=settings.replica_name,
-            idempotency_ttl=settings.idempotency_ttl,
-            series_retention=settings.series_retention,
-        )
-        return
-    async with contextlib.AsyncExitStack() as stack:
-        pipeline = RedisPipeline(
-            topology_of(
-                settings.redis_url.get_secret_value(),
-                name=f"counter-api-{settings.replica_name}",
-                sentinels=settings.sentinels,
-            ),
-            metrics.redis_errors,
-            terms=Terms(
-                idempotency_ttl=settings.idempotency_ttl,
-                series_retention=settings.series_retention,
-                replicated=settings.replica_acks > 0,
-            ),
-            replica_acks=settings.replica_acks,
-            most_waiting=settings.max_waiting,
-            patience=settings.patience,
-        )
-        stack.push_async_callback(pipeline.close)
-        store = RedisStore(
-            pipeline,
-            replica=settings.replica_name,
-            idempotency_ttl=settings.idempotency_ttl,
-            replica_acks=settings.replica_acks,
-            most_waiting=settings.max_waiting,
-            allow_unsafe=settings.allow_unsafe_redis,
-            metrics=metrics,
-        )
-        stack.push_async_callback(store.close)
-        yield store
+def _uniques_key(settings: Settings) -> bytes | None:
+    if settings.uniques_key is not None:
+        return key_from_text(settings.uniques_key.get_secret_value())
+    # One process can make up a key, which is gone together with what was hashed under it.
+    return secrets.token_bytes(KEY_SIZE) if settings.store == "memory" else None
 
 
 def _load() -> Settings:

@@ -1,7 +1,7 @@
 """Many callers, one round trip: what queues up while a request is under way travels in the next one.
 
-There is no timer: an idle combiner sends at once, a busy one sends as often as the other side answers, with batches
-as large as the load makes them (the natural batching of group commit).
+There is no timer. An idle combiner sends at once. A busy one sends as often as the other side answers, in batches as
+large as the load makes them (the natural batching of group commit).
 """
 
 import asyncio
@@ -20,9 +20,9 @@ class Full(Exception):
 class Combiner(Generic[T, R]):
     """Gives `send` lists of items, one list at a time, and each caller the result at its item's place.
 
-    `send` runs in a task of the combiner's own, so a caller that is cancelled never cuts a connection off in the
-    middle of a reply. An exception raised by `send` reaches every caller of that batch. Items leave in the order in
-    which they came, so none waits for more than what came before it.
+    `send` runs in a task of the combiner's own, so a cancelled caller never closes a connection in the middle of a
+    reply. An exception raised by `send` reaches every caller of that batch. Items leave in the order in which they
+    came, so an item waits only for the items before it.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class Combiner(Generic[T, R]):
     ) -> None:
         """`largest` bounds the weight of one batch, `most_waiting` that of what has not left yet.
 
-        An item that alone is heavier than a bound passes when it is alone. With `linger` the next batch leaves one turn
-        of the event loop later, so that callers that were just answered and ask again get into it: larger batches, for
-        an other side that answers so fast that it is their number that costs.
+        An item that is heavier than a bound travels by itself, and an item without weight always passes. With `linger`
+        the next batch leaves one turn of the event loop later. Callers that were just answered can then queue again
+        before it leaves, which makes batches larger: good for a server so fast that the number of batches is the cost.
         """
         self._send = send
         self._linger = linger
@@ -48,11 +48,11 @@ class Combiner(Generic[T, R]):
         self._owner: asyncio.Task[None] | None = None
 
     def submit(self, item: T, weight: int = 1) -> asyncio.Future[R]:
-        """Queue the item; the future gets its result. Cancelling the future does not take the item back.
+        """Queue the item; the future gets its result. The item is sent even if the future is cancelled.
 
         Raise Full, at once, if too much is waiting.
         """
-        if self._most_waiting is not None and self._waiting and self._weight + weight > self._most_waiting:
+        if self._most_waiting is not None and self._waiting and weight and self._weight + weight > self._most_waiting:
             raise Full
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future, weight))
@@ -112,5 +112,5 @@ def _fail(futures: Sequence["asyncio.Future[R]"], error: Exception) -> None:
     for future in futures:
         if not future.done():
             future.set_exception(error)
-            # A caller that went away leaves nobody to look at the exception; that is no news for the log.
+            # Without this, asyncio logs the exception of a caller that went away.
             future.exception()

@@ -1,15 +1,19 @@
-"""All operations of one round trip on one counter, as one call of a script."""
+"""All operations of one round trip on one counter, as one call of a script.
 
-from collections.abc import Callable, Iterator, Sequence
+Increments without conditions are joined: a hundred callers who add 1 are one operation that adds 100. Each caller's
+value is what was there before, plus the sum up to the caller's own.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from counter_api.counters.encoding import Judged, Terms
-from counter_api.counters.operations import Delete, Operation, Outcome
-from counter_api.counters.plain_sum import PlainSum
-from counter_api.counters.scripts import BATCH, DELETIONS
+from counter_api.counters.operations import INT64_MAX, INT64_MIN, Applied, Delete, Increment, Operation, Outcome
+from counter_api.counters.scripts import BATCH, DELETIONS, SUM
 from counter_api.problems import NotListed
-from counter_api.redis.calls import Argument, Sending
+from counter_api.redis.calls import Argument, Batch, Sender
+from counter_api.redis.keys import COUNTER, RECEIPT
 from evenkeel.http.problems import Problem
 
 FOR_EVER = 2**53
@@ -22,38 +26,55 @@ class Group:
 
     name: str
     operations: Sequence[Operation]
+    terms: Terms
     listed: int = 0
     """Until when the counter may be made if it is not there, in milliseconds of Redis' time: its name is listed."""
 
     @property
+    def key(self) -> str:
+        return COUNTER % self.name
+
+    @property
     def batch_key(self) -> tuple[str, bool]:
-        """Groups of the same key may travel in one batch. Deletions go alone: they may when memory is full."""
+        """Deletions travel in a batch of their own, since Redis executes them even when memory is full."""
         return self.name, all(isinstance(operation, Delete) for operation in self.operations)
 
+    @property
+    def weight(self) -> int:
+        return len(self.operations)
 
-class CounterBatch(Sending):
-    """What became of each operation is at its place in `outcomes`, once it is settled."""
+    def begin(self, sender: Sender) -> "CounterBatch":
+        name, deletions = self.batch_key
+        return CounterBatch(name, deletions=deletions, sender=sender, terms=self.terms)
 
-    def __init__(self, name: str, *, deletions: bool, sender: str, numbers: Iterator[int], terms: Terms) -> None:
-        """`numbers` gives greater ones than any batch of this sender had before."""
-        super().__init__(f"{{{name}}}", repeatable=True)
+
+class CounterBatch(Batch):
+    """Once it is settled, `outcomes` has what became of each operation, at the operation's place."""
+
+    repeatable = True
+
+    def __init__(self, name: str, *, deletions: bool, sender: Sender, terms: Terms) -> None:
+        self.key = COUNTER % name
+        self._name = name
         self._deletions = deletions
-        self._receipt = f"{self.key}:op:{sender}{'-' if deletions else ''}"
-        self._numbers = numbers
-        self._number = next(numbers)
+        self._keys = [self.key, RECEIPT % (name, sender.name + "-" if deletions else sender.name)]
+        self._numbers = sender.numbers
+        self._number = next(sender.numbers)
         self._terms = terms
-        # What is no caller's is in no list.
+        # The service's own counters are in no list.
         self._listed = FOR_EVER if name.startswith("_") else 0
         self._operations: list[Operation] = []
         self._encoded: PlainSum | Judged | None = None
         self.outcomes: list[Outcome] = []
 
-    def add(self, group: Group) -> slice:
-        """Where in `outcomes` its own will be."""
+    def add(self, part: Group) -> slice:
         start = len(self._operations)
-        self._operations.extend(group.operations)
-        self._listed = max(self._listed, group.listed)
+        self._operations.extend(part.operations)
+        self._listed = max(self._listed, part.listed)
         return slice(start, len(self._operations))
+
+    def result_at(self, place: slice) -> list[Outcome]:
+        return self.outcomes[place]
 
     def command(self, until: int) -> tuple[Argument, ...]:
         encoded = self._encoded
@@ -69,14 +90,14 @@ class CounterBatch(Sending):
         if reply in {b"late", b"stale"}:
             return False
         if reply == b"split":
-            # Nothing was done; where other copies are under way a receipt keeps it so, and this is another batch.
+            # Nothing was done. If other copies are under way, the receipt keeps it so: what follows is another batch.
             self._number = next(self._numbers)
             self.unsure = False
             self._encoded = self._judged(joining=False)
             self.script = self._encoded.script
             return False
         if reply == b"unlisted":
-            # As above; what the caller sends when the name is listed is another batch.
+            # As above. The caller lists the name and sends another batch.
             self.fail(lambda: NotListed("There is no such counter, and it was not made."))
             return True
         self.outcomes = self._encoded.outcomes(reply)
@@ -85,10 +106,67 @@ class CounterBatch(Sending):
     def fail(self, problem: Callable[[], Problem]) -> None:
         self.outcomes = [problem() for _ in self._operations]
 
-    @property
-    def _keys(self) -> list[str]:
-        return [self.key, self._receipt]
-
     def _judged(self, *, joining: bool) -> Judged:
+        runs = _joined(self._operations) if joining else [[operation] for operation in self._operations]
         script = DELETIONS if self._deletions else BATCH
-        return Judged(self._keys, self._operations, self._terms, script=script, joining=joining)
+        return Judged(self._name, list(self._keys), runs, self._terms, script=script)
+
+
+class PlainSum:
+    """Increments without conditions as sum.lua takes them: one addition, from which each caller's value follows."""
+
+    script = SUM
+
+    def __init__(self, keys: list[str], increments: Sequence[Increment], total: int) -> None:
+        """`keys` are the counter and the receipt."""
+        self.keys = keys
+        self._increments = increments
+        self._total = total
+
+    @classmethod
+    def of(cls, keys: list[str], operations: Sequence[Operation]) -> "PlainSum | None":
+        """None unless all are plain and go the same way, so that no value on the way is beyond first and last."""
+        increments = []
+        total = 0
+        for operation in operations:
+            if not _is_unconditional(operation) or operation.series or operation.by * total < 0:
+                return None
+            increments.append(operation)
+            total += operation.by
+        return cls(keys, increments, total) if INT64_MIN <= total <= INT64_MAX else None
+
+    def arguments(self, number: int, until: int, *, receipt: bool, listed: int) -> tuple[Argument, ...]:
+        return number, until, "1" if receipt else "", self._total, listed
+
+    def outcomes(self, reply: bytes) -> list[Outcome]:
+        value = int(reply[1:])
+        outcomes: list[Outcome] = []
+        for increment in self._increments:
+            value += increment.by
+            outcomes.append(Applied(value))
+        return outcomes
+
+
+def _joined(operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Neighbours that can be one operation: of the same sign, so that between them the value only goes one way."""
+    runs: list[list[Operation]] = []
+    kind: object = None
+    for operation in operations:
+        before, kind = kind, (operation.by < 0, operation.series) if _is_unconditional(operation) else None
+        if kind is not None and kind == before:
+            runs[-1].append(operation)
+        else:
+            runs.append([operation])
+    return runs
+
+
+def _is_unconditional(operation: Operation) -> TypeGuard[Increment]:
+    """Whether the operation can be added together with others like it."""
+    return (
+        isinstance(operation, Increment)
+        and operation.once is None
+        and operation.preconditions is None
+        and operation.minimum is None
+        and operation.maximum is None
+        and operation.ttl is None
+    )

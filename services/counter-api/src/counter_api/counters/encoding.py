@@ -1,10 +1,7 @@
-"""Operations on one counter as batch.lua reads them, and its replies as outcomes.
-
-Increments that have no conditions of their own are joined: a hundred callers who add 1 are one operation that adds
-100, and each one's value is what was there before plus the sum up to his own.
-"""
+"""Operations on one counter as batch.lua reads them, its replies as outcomes, and values as Redis holds them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +23,7 @@ from counter_api.counters.preconditions import unmet
 from counter_api.counters.series import STEPS, UNITS, Unit
 from counter_api.problems import NotACounter
 from counter_api.redis.calls import Argument
+from counter_api.redis.keys import RECORD, SERIES
 from evenkeel.http.etags import Tags, numbers
 from evenkeel.http.idempotency import IdempotencyMismatch
 from evenkeel.http.preconditions import Preconditions
@@ -35,6 +33,8 @@ from evenkeel.redis.scripts import Script
 BASE = 10**10
 """A value is sent as two numbers that Lua can hold: value = high * BASE + low (see exact.lua)."""
 
+_CANONICAL = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
 _json = json.JSONEncoder(separators=(",", ":")).encode
 
 Pair = tuple[int, int]
@@ -42,7 +42,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long things are kept, in seconds, and whether replicas are waited for."""
+    """How long things are kept, in seconds, and whether a reply waits for replicas of Redis."""
 
     idempotency_ttl: int
     series_retention: Mapping[Unit, int]
@@ -50,20 +50,21 @@ class Terms:
 
 
 class Judged:
-    """Each operation judged in order, by batch.lua."""
+    """Each run of operations judged in order, by batch.lua. A run is one operation, or several increments as one."""
 
     def __init__(
-        self, keys: list[str], operations: Sequence[Operation], terms: Terms, *, script: Script, joining: bool
+        self, name: str, keys: list[str], runs: Sequence[Sequence[Operation]], terms: Terms, *, script: Script
     ) -> None:
-        """`keys` are the counter and the receipt; what else the script touches follows them."""
+        """`keys` are the counter and the receipt. The script's other keys follow them."""
         self.script = script
         self.keys = keys
-        self._runs = _joined(operations) if joining else [[operation] for operation in operations]
+        self._name = name
+        self._runs = runs
         self._places: dict[str, int] = {}
         self._series: dict[Unit, int] = {}
-        encoded = [self._operation(run) for run in self._runs]
+        encoded = [self._operation(run) for run in runs]
         retention = terms.series_retention
-        series = [(self._key(f"{keys[0]}:series:{unit}"), STEPS[unit], retention[unit]) for unit in self._series]
+        series = [(self._key(SERIES % (name, unit)), STEPS[unit], retention[unit]) for unit in self._series]
         self._same = f'"keep":{terms.idempotency_ttl},"series":{_json(series)},"operations":{_json(encoded)}'
 
     def arguments(self, number: int, until: int, *, receipt: bool, listed: int) -> tuple[Argument, ...]:
@@ -92,7 +93,7 @@ class Judged:
             case Put():
                 encoded = {"set": _pair(operation.value)}
             case Delete():
-                encoded = {"delete": [self._key(f"{self.keys[0]}:series:{unit}") for unit in UNITS]}
+                encoded = {"delete": [self._key(SERIES % (self._name, unit)) for unit in UNITS]}
         if operation.preconditions is not None:
             encoded |= _preconditions(operation.preconditions)
         if operation.once is not None:
@@ -111,34 +112,14 @@ class Judged:
         return encoded
 
     def _record(self, once: Once) -> tuple[int, str]:
-        return self._key(f"{self.keys[0]}:idem:{once.record}"), once.fingerprint
+        return self._key(RECORD % (self._name, once.record)), once.fingerprint
 
     def _key(self, key: str) -> int:
-        """Its number in KEYS."""
+        """The key's number in KEYS."""
         if key not in self._places:
             self.keys.append(key)
             self._places[key] = len(self.keys)
         return self._places[key]
-
-
-def _joined(operations: Sequence[Operation]) -> list[list[Operation]]:
-    """Neighbours that can be one operation: of the same sign, so that between them the value only goes one way."""
-    runs: list[list[Operation]] = []
-    kind: object = None
-    for operation in operations:
-        before, kind = kind, _kind(operation)
-        if kind is not None and kind == before:
-            runs[-1].append(operation)
-        else:
-            runs.append([operation])
-    return runs
-
-
-def _kind(operation: Operation) -> object:
-    """What operations to join must have in common; None for one that stays alone."""
-    if not isinstance(operation, Increment) or not operation.unconditional:
-        return None
-    return operation.by < 0, operation.series
 
 
 def _outcomes(run: Sequence[Operation], word: bytes) -> Iterator[Outcome]:
@@ -148,7 +129,7 @@ def _outcomes(run: Sequence[Operation], word: bytes) -> Iterator[Outcome]:
         return
     value = int(rest)
     for operation in run:
-        assert isinstance(operation, Increment)  # noqa: S101 (nothing else is answered so)
+        assert isinstance(operation, Increment)  # noqa: S101 (no other operation gets this reply)
         value += operation.by
         yield Applied(value)
 
@@ -189,7 +170,15 @@ def _preconditions(preconditions: Preconditions) -> dict[str, Any]:
 
 
 def _accepted(tags: Tags) -> Any:
-    """Tags that no counter can have are left out: they are equal to none."""
+    """Tags that no counter can have are left out, since they are equal to none."""
     if tags.every:
         return True
     return [_pair(value) for value in numbers(tags.states) or () if INT64_MIN <= value <= INT64_MAX]
+
+
+def integer(text: bytes | None) -> int | None:
+    """The value of a counter, or None for nothing and for what is no canonical 64-bit integer."""
+    if text is None or not _CANONICAL.fullmatch(text):
+        return None
+    value = int(text)
+    return value if INT64_MIN <= value <= INT64_MAX else None

@@ -1,11 +1,11 @@
-"""The tutorial's counter: a global variable and a lock. Right in one process, and only there.
+"""The tutorial's counter: a global variable and a lock. It is right in one process only.
 
-Every further process has variables of its own, so it counts for itself; tests/test_tutorial_counter.py shows it.
+A second process has variables of its own, so it counts for itself; tests/test_tutorial_counter.py shows it.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from counter_api.counters.operations import (
     INT64_MAX,
@@ -23,7 +23,7 @@ from counter_api.counters.operations import (
 from counter_api.counters.preconditions import unmet
 from counter_api.counters.series import STEPS, Bucket, Unit, bucket_start
 from counter_api.counters.sorted_counters import SortedCounters
-from counter_api.counters.store import Page, Requests
+from counter_api.counters.store import Page
 from counter_api.expiring import ExpiringDict
 from evenkeel.http.idempotency import IdempotencyMismatch
 
@@ -32,7 +32,6 @@ class MemoryStore:
     def __init__(
         self,
         *,
-        replica: str,
         idempotency_ttl: float,
         series_retention: Mapping[Unit, int],
         clock: Callable[[], float] = time.monotonic,
@@ -40,7 +39,6 @@ class MemoryStore:
     ) -> None:
         """Times are in seconds; `calendar` gives those since 1970-01-01T00:00Z."""
         self._lock = asyncio.Lock()
-        self._replica = replica
         self._idempotency_ttl = idempotency_ttl
         self._series_retention = series_retention
         self._calendar = calendar
@@ -48,7 +46,6 @@ class MemoryStore:
         self._series: dict[tuple[str, Unit], dict[int, int]] = {}
         self._records: ExpiringDict[tuple[str, str], tuple[str, Outcome]] = ExpiringDict(clock)
         self._batches: ExpiringDict[str, str] = ExpiringDict(clock)
-        self._requests = 0
 
     @property
     def counters(self) -> SortedCounters:
@@ -63,7 +60,7 @@ class MemoryStore:
             return before
         outcome = self._judged(operation, self._counters.get(operation.name))
         if operation.once is not None:
-            # One of its own, because whoever raises a problem gives it a traceback.
+            # A copy, because the caller raises the problem, which gives it a traceback.
             record = (operation.once.fingerprint, replay(outcome))
             self._records.put((operation.name, operation.once.record), record, ttl=self._idempotency_ttl)
         return outcome
@@ -128,7 +125,7 @@ class MemoryStore:
     async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
         async with self._lock:
             newest = bucket_start(unit, self._calendar())
-            # Which removes what has expired.
+            # This removes the series of a counter that has expired.
             self._counters.get(name)
             buckets = self._series.get((name, unit), {})
         starts = range(newest - (last - 1) * STEPS[unit], newest + 1, STEPS[unit])
@@ -138,14 +135,3 @@ class MemoryStore:
         async with self._lock:
             found = self._counters.following(prefix=prefix, after=after or "", count=limit + 1)
         return Page(found[:limit], found[limit - 1][0] if len(found) > limit else None)
-
-    def count_request(self) -> Awaitable[None]:
-        # Without a lock, because without an await in between nothing else runs in this process' event loop.
-        self._requests += 1
-        return asyncio.sleep(0)
-
-    async def requests(self) -> Requests:
-        return Requests(self._requests, {self._replica: self._requests})
-
-    def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        return {}

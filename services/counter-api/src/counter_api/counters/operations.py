@@ -48,22 +48,6 @@ class Increment:
     preconditions: Preconditions | None = None
     once: Once | None = None
 
-    @property
-    def unconditional(self) -> bool:
-        """Whether it can be added together with others like it."""
-        return (
-            self.once is None
-            and self.preconditions is None
-            and self.minimum is None
-            and self.maximum is None
-            and self.ttl is None
-        )
-
-    @property
-    def plain(self) -> bool:
-        """Whether there is nothing to it but a number."""
-        return not self.series and self.unconditional
-
     def allowed(self) -> tuple[int, int]:
         """The lowest and highest present value to which `by` may be added; empty when lowest > highest.
 

@@ -18,7 +18,6 @@ from counter_api.counters.schemas import (
     PutRequest,
     Series,
     SeriesQuery,
-    Stats,
     Visits,
 )
 from counter_api.counters.series import rfc3339
@@ -201,21 +200,6 @@ async def increment_counters(counters: Service, body: BatchRequest, key: Key) ->
 async def count_visit(request: Request, counters: Service) -> Response:
     count = await (counters.visits() if is_head(request) else counters.visit())
     return JSONResponse({"current_count": count}, headers=NO_STORE)
-
-
-@router.get(
-    "/stats",
-    tags=["tutorial"],
-    summary="Requests answered by all replicas, this one included",
-    description="A replica that has been gone for a day is not named any more; its requests stay in the total.",
-    response_model=Stats,
-    responses=responses(PreconditionFailed, InvalidInput, Unavailable),
-    dependencies=[Depends(untagged)],
-)
-async def read_stats(counters: Service) -> Response:
-    requests = await counters.requests()
-    replicas = dict(sorted(requests.replicas.items()))
-    return JSONResponse({"total_requests": requests.total, "replicas": replicas}, headers=NO_STORE)
 
 
 def _replayed(*outcomes: Outcome) -> dict[str, str]:

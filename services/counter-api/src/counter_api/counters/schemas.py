@@ -145,10 +145,3 @@ class Visits(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"current_count": 7}]})
 
     current_count: int
-
-
-class Stats(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"total_requests": 3, "replicas": {"a": 1, "b": 2}}]})
-
-    total_requests: int
-    replicas: dict[str, int]

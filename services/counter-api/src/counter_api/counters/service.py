@@ -18,7 +18,7 @@ from counter_api.counters.operations import (
 )
 from counter_api.counters.schemas import BatchOperation, IncrementRequest
 from counter_api.counters.series import Bucket, Unit
-from counter_api.counters.store import Page, Requests, Store
+from counter_api.counters.store import Page, Store
 from counter_api.metrics import Metrics
 from counter_api.problems import NothingApplied, OutcomeUnknown
 from evenkeel.http.idempotency import RequestKey
@@ -116,10 +116,6 @@ class Counters:
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
         return await self._store.page(prefix=prefix, after=after, limit=limit)
-
-    async def requests(self) -> Requests:
-        """Of all replicas, the one that asks included."""
-        return await self._store.requests()
 
     def _count(self, operation: str, outcome: Outcome) -> None:
         self._counted(operation, _label(outcome)).inc()

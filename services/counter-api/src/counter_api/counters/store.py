@@ -1,6 +1,6 @@
 """What a store of counters can do; both stores pass the same tests (tests/test_store_conformance.py)."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,14 +16,6 @@ class Page:
     next_after: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """`total` includes those of replicas that have been forgotten."""
-
-    total: int
-    replicas: dict[str, int]
-
-
 class Store(Protocol):
     """Each operation takes effect at once and alone, or not at all.
 
@@ -33,7 +25,7 @@ class Store(Protocol):
     async def apply(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Judge the operations on a counter in order, each by itself; every outcome stands at its operation's place.
 
-        What Redis did not answer or could not be told is an outcome too.
+        If Redis did not answer or could not be reached, that is an outcome too.
         """
         ...
 
@@ -42,7 +34,7 @@ class Store(Protocol):
         ...
 
     async def value(self, name: str) -> int | None:
-        """The value, or None if there is no such counter; raise NotACounter for somebody else's data."""
+        """The value, or None if there is no such counter; raise NotACounter for data that is none."""
         ...
 
     async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
@@ -51,16 +43,4 @@ class Store(Protocol):
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
         """The first `limit` counters behind `after` whose name starts with `prefix`, in constant memory."""
-        ...
-
-    def count_request(self) -> Awaitable[None]:
-        """Count one request for this replica; queued on return, done when awaited."""
-        ...
-
-    async def requests(self) -> Requests:
-        """How many there were, all that this replica has queued before included."""
-        ...
-
-    def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """What must hold for the replica to be ready."""
         ...

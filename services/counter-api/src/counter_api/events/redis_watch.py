@@ -5,6 +5,7 @@ import asyncio
 from counter_api.events import server_watch
 from counter_api.events.feed import Topic
 from counter_api.events.server_watch import ServerWatch, Watched
+from counter_api.redis.keys import COUNTER
 from evenkeel.http.problems import Unavailable
 from evenkeel.redis.topology import Topology
 from evenkeel.tasks.ending import end
@@ -19,7 +20,7 @@ class RedisWatch:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, topic: Topic) -> None:
-        self._watched[topic] = Watched(topic, f"{{{topic.name}}}".encode())
+        self._watched[topic] = Watched(topic, (COUNTER % topic.name).encode())
 
     def remove(self, topic: Topic) -> None:
         watched = self._watched.pop(topic)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import AskError, MovedError, ResponseError
 
-from counter_api.counters.integers import integer
+from counter_api.counters.encoding import integer
 from counter_api.events.feed import Topic
 from counter_api.problems import NotACounter
 from evenkeel.redis.push import Invalidated, PushConnection, pushing

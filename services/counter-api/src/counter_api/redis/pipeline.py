@@ -1,23 +1,29 @@
-"""How this process talks to the counters' Redis: to each server a lane for changes, one for reads, one for checks."""
+"""How this process talks to the Redis of the counters: a server has one lane each for changes, reads, and checks.
+
+A lane is a queue and a connection. What queues while a round trip is under way travels together in the next one. All
+operations on a counter that travel together are one call of a script: a hundred callers wait for one addition and one
+fsync. One task owns the connection, so a caller that is cancelled never leaves a reply to the next caller.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import itertools
+import secrets
+from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
-from counter_api.counters.batch import Group
-from counter_api.counters.encoding import Terms
 from counter_api.problems import NothingApplied, Unreachable
-from counter_api.redis.calls import Argument, Call, Sending, sentence
+from counter_api.redis.calls import Argument, Batch, Call, Part, Sender, Sending, SingleCall, checked, sentence
 from counter_api.redis.delivery import Delivery
-from counter_api.redis.lane import Lane
 from evenkeel.http.problems import Problem
+from evenkeel.redis.combining import Combiner, Full
 from evenkeel.redis.topology import Topology
 
-__all__ = ["Argument", "Call", "RedisPipeline"]
+LARGEST_ROUND_TRIP = 1000
+"""Operations. Redis is busy with them for a few milliseconds at most, so that no caller waits long."""
 
 CHECK_PATIENCE = 1.0
 """Seconds for which a check is repeated: less than a check of readiness may take, so that it can say what failed."""
@@ -34,18 +40,16 @@ class RedisPipeline:
         topology: Topology,
         errors: Counter,
         *,
-        terms: Terms,
         replica_acks: int = 0,
         most_waiting: int = 10_000,
         patience: float = 4.0,
     ) -> None:
         """`errors` counts failures by their label `reason`.
 
-        `patience` is in seconds, `most_waiting` bounds the operations that wait for a server.
+        `patience` is in seconds. `most_waiting` bounds the operations that wait for a server.
         """
         self.topology = topology
         self._errors = errors
-        self._terms = terms
         self._replica_acks = replica_acks
         self._most_waiting = most_waiting
         self._patience: dict[Kind, float] = {
@@ -53,34 +57,34 @@ class RedisPipeline:
             "reads": patience,
             "checks": min(patience, CHECK_PATIENCE),
         }
-        self._lanes: dict[tuple[Kind, str], Lane] = {}
+        self._lanes: dict[tuple[Kind, str], _Lane] = {}
 
     async def close(self) -> None:
         """Let what was submitted be answered, then close the connections."""
         for lane in list(self._lanes.values()):
             await lane.close()
 
-    def submit(self, item: Group | Sending) -> "asyncio.Future[Any]":
-        """A group's outcomes, or the end of a sending; raise NothingApplied if too much is waiting."""
-        key = item.key if isinstance(item, Sending) else f"{{{item.name}}}"
-        return self._lane("changes", self.topology.address(key)).submit(item)
+    def submit(self, part: Part) -> "asyncio.Future[Any]":
+        """The part's result; raise NothingApplied if too much is waiting."""
+        return self._lane("changes", self.topology.address(part.key)).submit(part, part.weight)
 
     async def command(self, *arguments: Argument, repeatable: bool = False) -> Any:
         """Redis' reply to a command whose first argument is a key.
 
-        Raise NothingApplied, OutcomeUnknown or NotACounter. What is `repeatable` is sent again after a lost connection.
+        Raise NothingApplied, OutcomeUnknown or NotACounter. A `repeatable` command is sent again after a lost
+        connection.
         """
         [reply] = await self.replies([Call(arguments, repeatable=repeatable)])
-        return _checked(reply)
+        return checked(reply)
 
     async def replies(self, calls: Sequence[Call]) -> list[Any]:
         """Each call's reply, or the problem that came instead, in order."""
         return await self._results("changes", calls)
 
     async def read(self, *arguments: Argument) -> Any:
-        """As `command`, for what changes nothing: it waits for no change that is being written to disk."""
+        """As `command`, for what changes nothing. It does not wait for changes that are being written to disk."""
         [reply] = await self.reads([Call(arguments)])
-        return _checked(reply)
+        return checked(reply)
 
     async def reads(self, calls: Sequence[Call]) -> list[Any]:
         """As `replies`, for what changes nothing."""
@@ -96,14 +100,14 @@ class RedisPipeline:
     async def scan_steps(self, pattern: str, *, kind: str = "string") -> AsyncIterator[tuple[str, list[bytes]]]:
         """Keys of all servers, step by step: the address of a server, and some of its keys.
 
-        Some may come more than once, and those that come or go meanwhile may be among them.
+        A key may come more than once. A key that is made or deleted meanwhile may come, or not.
         """
         for address in await self._addresses():
             cursor = 0
             while True:
                 command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", kind)
                 [reply] = await self.reads([Call(command, at=address)])
-                cursor = int(_checked(reply)[0])
+                cursor = int(checked(reply)[0])
                 yield address, reply[1]
                 if cursor == 0:
                     break
@@ -120,11 +124,11 @@ class RedisPipeline:
 
     def _submitted(self, kind: Kind, call: Call) -> "asyncio.Future[Any] | Problem":
         try:
-            return self._lane(kind, call.at or self.topology.address(call.key)).submit(call)
+            return self._lane(kind, call.at or self.topology.address(call.key)).submit(call, 1)
         except NothingApplied as problem:
             return problem
 
-    def _lane(self, kind: Kind, address: str) -> Lane:
+    def _lane(self, kind: Kind, address: str) -> "_Lane":
         lane = self._lanes.get((kind, address))
         if lane is None:
             delivery = Delivery(
@@ -133,12 +137,53 @@ class RedisPipeline:
                 replica_acks=self._replica_acks if kind == "changes" else 0,
                 errors=self._errors,
             )
-            lane = Lane(delivery, terms=self._terms, changes=kind == "changes", most_waiting=self._most_waiting)
+            lane = _Lane(delivery, changes=kind == "changes", most_waiting=self._most_waiting)
             self._lanes[kind, address] = lane
         return lane
 
 
-def _checked(reply: Any) -> Any:
-    if isinstance(reply, Problem):
-        raise reply
-    return reply
+class _Lane:
+    """What goes to one server, in the order in which it came."""
+
+    def __init__(self, delivery: Delivery, *, changes: bool, most_waiting: int) -> None:
+        """`changes` says whether calls may change anything, `most_waiting` bounds the operations that queue."""
+        self._delivery = delivery
+        self._changes = changes
+        self._combiner: Combiner[Call | Part, Any] = Combiner(
+            self._send, largest=LARGEST_ROUND_TRIP, most_waiting=most_waiting
+        )
+        self._sender = Sender(secrets.token_hex(6), itertools.count(1))
+
+    def submit(self, item: Call | Part, weight: int) -> "asyncio.Future[Any]":
+        """A part's result, or the reply to a call or the problem that came instead.
+
+        Raise NothingApplied if too much is waiting already.
+        """
+        try:
+            return self._combiner.submit(item, weight)
+        except Full:
+            raise NothingApplied("Too many operations are waiting for Redis, so nothing was changed.") from None
+
+    async def close(self) -> None:
+        """Let what was submitted be answered, then close the connection."""
+        await self._combiner.close()
+        await self._delivery.close()
+
+    async def _send(self, items: list[Call | Part]) -> list[Any]:
+        sendings: list[Sending] = []
+        batches: dict[Hashable, Batch] = {}
+        places: list[SingleCall | tuple[Batch, Any]] = []
+        for item in items:
+            if isinstance(item, Call):
+                call = SingleCall(item, changes=self._changes)
+                sendings.append(call)
+                places.append(call)
+                continue
+            key = item.batch_key
+            batch = batches.get(key)
+            if batch is None:
+                batch = batches[key] = item.begin(self._sender)
+                sendings.append(batch)
+            places.append((batch, batch.add(item)))
+        await self._delivery.deliver(sendings)
+        return [place.result if isinstance(place, SingleCall) else place[0].result_at(place[1]) for place in places]

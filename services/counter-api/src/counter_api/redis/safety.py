@@ -1,7 +1,7 @@
-"""Whether Redis is set up so that an acknowledged count survives its crash, and does what its settings say.
+"""Whether Redis answers, and whether an acknowledged count survives a crash of Redis.
 
-A client cannot see an fsync. It can see that the settings promise one before every reply, that the file grows with what
-it writes, that writing to it has not failed, and that WAITAOF confirms it.
+A client cannot see an fsync. It can see four things: the settings promise one before every reply, the append-only file
+grows with each write, no write to the file has failed, and WAITAOF confirms a write.
 """
 
 import secrets
@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from counter_api.problems import NothingApplied, Unreachable
-from counter_api.redis.pipeline import Call, RedisPipeline
+from counter_api.redis import keys
+from counter_api.redis.calls import Call
+from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import Problem
 
 REQUIRED = {
@@ -20,19 +22,27 @@ REQUIRED = {
 }
 
 PROBE_SECONDS = 60
-"""The probe's key goes by itself."""
+"""The probe's key expires."""
 
 CONFIRMED_WITHIN = 500
 """Milliseconds. The file is synced before the reply, so there is nothing to wait for."""
 
 ATTEMPTS = 3
-"""A rewrite of the file in between makes it smaller."""
+"""A rewrite of the file makes it smaller, so one attempt is not enough."""
 
 OVERRIDE = "(COUNTER_API_ALLOW_UNSAFE_REDIS=true overrides)"
 
 
+async def ping(pipeline: RedisPipeline) -> None:
+    """Raise the problem if no server answers."""
+    answers = (await pipeline.ask_servers("PING")).values()
+    # If some nodes of a cluster answer, the replica can serve their counters.
+    if all(isinstance(answer, Problem) for answer in answers):
+        raise next(iter(answers))
+
+
 async def check(pipeline: RedisPipeline, *, replica_acks: int) -> None:
-    """Raise RuntimeError, naming what is wrong, if a server could lose counts that it has confirmed."""
+    """Raise RuntimeError, which says what is wrong, if a server could lose counts that it has confirmed."""
     try:
         settings = await _ask(pipeline, "CONFIG", "GET", *REQUIRED)
         states = await _persistence(pipeline)
@@ -73,8 +83,8 @@ def _wrong_state(state: Mapping[str, str]) -> list[str]:
 
 
 async def _probe(pipeline: RedisPipeline, address: str, *, replica_acks: int) -> None:
-    """Write something, and see that it is in the file and confirmed."""
-    key = next(key for n in range(100_000) if pipeline.topology.address(key := f"{{_probe:{n}}}") == address)
+    """Write something. Check that the file grows and that the write is confirmed."""
+    key = next(key for n in range(100_000) if pipeline.topology.address(key := keys.PROBE % n) == address)
     write = Call(("SET", key, secrets.token_hex(8), "EX", PROBE_SECONDS), repeatable=True)
     confirm = Call(("WAITAOF", 1, replica_acks, CONFIRMED_WITHIN), at=address, repeatable=True)
     for _ in range(ATTEMPTS):

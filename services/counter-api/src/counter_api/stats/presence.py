@@ -1,4 +1,4 @@
-"""Which replicas GET /stats names: those that were there within a day; the others' requests stay in the total."""
+"""Which replicas GET /stats names: those that ran within a day. The requests of the others stay in the total."""
 
 import asyncio
 import logging
@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
 
 from counter_api.redis.calls import Call
+from counter_api.redis.keys import REPLICAS_SEEN, REQUESTS
 from counter_api.redis.pipeline import RedisPipeline
-from counter_api.stats.request_tally import REQUESTS
 from evenkeel.http.problems import Problem
 from evenkeel.redis.scripts import load
 from evenkeel.tasks import background
@@ -20,10 +20,10 @@ FORGOTTEN_AFTER = 86_400
 """Seconds."""
 
 EVERY = 600.0
-"""Seconds between two notes that a replica is there."""
+"""Seconds between two notes that a replica runs."""
 
 RETRY = 10.0
-"""Seconds, where the last one failed."""
+"""Seconds before the next note, if the last one failed."""
 
 
 class Presence:
@@ -35,11 +35,11 @@ class Presence:
         return background.running(self._run())
 
     async def note(self) -> bool:
-        """That this replica is there; whether that succeeded."""
-        call = Call((2, REQUESTS, f"{REQUESTS}:seen", self._replica, FORGOTTEN_AFTER), PRESENCE, repeatable=True)
+        """Note that this replica runs; whether that succeeded."""
+        call = Call((2, REQUESTS, REPLICAS_SEEN, self._replica, FORGOTTEN_AFTER), PRESENCE, repeatable=True)
         [reply] = await self._pipeline.replies([call])
         if isinstance(reply, Problem):
-            log.info("that this replica is there could not be noted", extra={"reason": reply.detail})
+            log.info("this replica could not be noted as running", extra={"reason": reply.detail})
         return not isinstance(reply, Problem)
 
     async def _run(self) -> None:

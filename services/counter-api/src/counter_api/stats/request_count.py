@@ -1,15 +1,22 @@
-"""Counts every request to the public API, for GET /stats, before it is answered.
+"""How many requests all replicas have had, for GET /stats: each is counted before it is answered.
 
-Plain ASGI. The count is under way while the request is being handled, and usually in the same round trip to Redis.
+A count is under way while its request is being handled, usually in the same round trip to Redis. The counts of one
+round trip are one HINCRBY.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from counter_api.counters.store import Store
+from counter_api.problems import NothingApplied
+from counter_api.redis.calls import Argument, Batch, Sender
+from counter_api.redis.keys import REQUESTS
+from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -18,8 +25,26 @@ log = logging.getLogger(__name__)
 _PRIVATE = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json")
 
 
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """`total` includes the requests of replicas that have been forgotten."""
+
+    total: int
+    replicas: dict[str, int]
+
+
+class Tally(Protocol):
+    def count(self) -> "asyncio.Future[Problem | None]":
+        """Count one request of this replica. Queued on return; the result says what has failed."""
+        ...
+
+    async def requests(self) -> Requests:
+        """How many there were, including all that this replica has queued before. Raise the problem."""
+        ...
+
+
 class RequestCount:
-    """Asks the lifespan's state for its `store`."""
+    """Plain ASGI, around the application. The lifespan's state has the `tally`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,8 +53,8 @@ class RequestCount:
         if scope["type"] != "http" or scope["path"].startswith(_PRIVATE):
             await self._app(scope, receive, send)
             return
-        store: Store = scope["state"]["store"]
-        count = asyncio.ensure_future(store.count_request())
+        tally: Tally = scope["state"]["tally"]
+        count = tally.count()
 
         async def send_once_counted(message: Message) -> None:
             await _settled(count)
@@ -37,7 +62,7 @@ class RequestCount:
 
         # Not async itself: mostly the count has come back with the answer, and nothing but `send` is left to await.
         def send_when_counted(message: Message) -> Awaitable[None]:
-            # That no more can wait for Redis is said at once; this count waits for its turn with the others.
+            # A 503 for a full queue does not wait, since the count would wait in that queue.
             waits = message["type"] == "http.response.start" and message["status"] != 503 and not _counted(count)
             return send_once_counted(message) if waits else send(message)
 
@@ -49,13 +74,103 @@ class RequestCount:
             raise
 
 
-def _counted(count: "asyncio.Future[None]") -> bool:
-    return count.done() and not count.cancelled() and count.exception() is None
+def _counted(count: "asyncio.Future[Problem | None]") -> bool:
+    return count.done() and not count.cancelled() and count.exception() is None and count.result() is None
 
 
-async def _settled(count: Awaitable[None]) -> None:
-    try:
-        await count
-    except Problem as problem:
-        # The request has its own answer, which says so if it needed Redis too.
+async def _settled(count: "asyncio.Future[Problem | None]") -> None:
+    # The request has its own answer. If it needed Redis too, that answer says what is wrong.
+    problem = await count
+    if problem is not None:
         log.warning("request not counted", extra={"reason": problem.detail})
+
+
+class MemoryTally:
+    """Of one process."""
+
+    def __init__(self, *, replica: str) -> None:
+        self._replica = replica
+        self._requests = 0
+
+    def count(self) -> "asyncio.Future[Problem | None]":
+        # Without a lock: with no await in between, nothing else runs in this process' event loop.
+        self._requests += 1
+        counted: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
+        counted.set_result(None)
+        return counted
+
+    async def requests(self) -> Requests:
+        return Requests(self._requests, {self._replica: self._requests})
+
+
+class RedisTally:
+    """A hash of requests by replica."""
+
+    def __init__(self, pipeline: RedisPipeline, *, replica: str, uncounted: Counter) -> None:
+        """`uncounted` counts requests that may have been counted or not."""
+        self.replica = replica
+        self.uncounted = uncounted
+        self.owed = 0
+        """Requests that Redis did not take. The next round trip counts them too."""
+        self._pipeline = pipeline
+        self._one, self._none = _Part(self, 1), _Part(self, 0)
+
+    def count(self) -> "asyncio.Future[Problem | None]":
+        return self._pipeline.submit(self._one)
+
+    async def requests(self) -> Requests:
+        # This nothing is answered after all that was queued before it.
+        if (problem := await self._pipeline.submit(self._none)) is not None:
+            raise problem
+        found: Mapping[bytes, bytes] = await self._pipeline.read("HGETALL", REQUESTS)
+        replicas = {replica.decode(): int(count) for replica, count in found.items()}
+        total = sum(replicas.values())
+        # Those of forgotten replicas.
+        replicas.pop("", None)
+        return Requests(total, replicas)
+
+
+class _Part:
+    """Counts some requests, in one batch with all others of the round trip."""
+
+    key = batch_key = REQUESTS
+    weight = 0
+    """Each belongs to a request, so they are bounded, and one that was refused would be a lost count."""
+
+    def __init__(self, tally: RedisTally, requests: int) -> None:
+        self.requests = requests
+        self._tally = tally
+
+    def begin(self, sender: Sender) -> "_Addition":  # noqa: ARG002 (a number without a receipt)
+        return _Addition(self._tally)
+
+
+class _Addition(Batch):
+    key = REQUESTS
+
+    def __init__(self, tally: RedisTally) -> None:
+        self._tally = tally
+        self._requests = 0
+        self._problem: Problem | None = None
+
+    def add(self, part: _Part) -> None:
+        self._requests += part.requests
+
+    def result_at(self, place: None) -> Problem | None:  # noqa: ARG002 (all of them have the same)
+        return self._problem
+
+    def command(self, until: int) -> tuple[Argument, ...]:  # noqa: ARG002 (without a deadline)
+        self._requests += self._tally.owed
+        self._tally.owed = 0
+        return ("HINCRBY", REQUESTS, self._tally.replica, self._requests)
+
+    def receive(self, reply: Any) -> bool:  # noqa: ARG002 (only this replica's number)
+        return True
+
+    def fail(self, problem: Callable[[], Problem]) -> None:
+        self._problem = problem()
+        if isinstance(self._problem, NothingApplied):
+            self._tally.owed += self._requests
+        else:
+            # To send them again could count them twice.
+            self._tally.uncounted.inc(self._requests)

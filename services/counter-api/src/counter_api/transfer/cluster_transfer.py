@@ -11,6 +11,7 @@ from importlib.resources import files
 
 from redis.crc import key_slot
 
+from counter_api.redis import keys
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.redis_transfer import PARTS, RedisTransfer, checked, import_call
 from counter_api.transfer.storage import EntryIsForeign, Progress
@@ -29,7 +30,7 @@ class ClusterTransfer(RedisTransfer):
             return known
         slots: dict[int, list[int]] = {}
         for place, entry in enumerate(entries):
-            slots.setdefault(key_slot(f"{{{entry.name}}}".encode()), []).append(place)
+            slots.setdefault(key_slot((keys.COUNTER % entry.name).encode()), []).append(place)
         head = (before.applied, after.digest, keep, await self._listed(entries))
         replies = await self._pipeline.replies(
             [
@@ -44,8 +45,7 @@ class ClusterTransfer(RedisTransfer):
 
 
 def _slot_record(slot: int, record: str) -> str:
-    # No caller's counter starts with an underscore.
-    return f"{{_{_tags()[slot]}}}:import:{record}"
+    return keys.IMPORT_IN_SLOT % (_tags()[slot], record)
 
 
 @cache

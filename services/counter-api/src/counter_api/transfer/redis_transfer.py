@@ -8,6 +8,7 @@ from counter_api.counters.listing.redis_listing import RedisListing
 from counter_api.counters.scripts import CREATION, SERIES_OF
 from counter_api.problems import NotListed
 from counter_api.redis.calls import Argument, Call
+from counter_api.redis.keys import COUNTER, IMPORTS, RECORD
 from counter_api.redis.pipeline import RedisPipeline
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.storage import EntryIsForeign, Progress
@@ -49,7 +50,7 @@ class RedisTransfer:
 
 def import_call(script: Script, record: str, arguments: Sequence[Argument], entries: Sequence[Entry]) -> Call:
     """May be sent twice, because the record then says that it has been done."""
-    keys = [record, *(f"{{{entry.name}}}" for entry in entries)]
+    keys = [record, *(COUNTER % entry.name for entry in entries)]
     values: list[Argument] = []
     for entry in entries:
         values += (entry.value, "" if entry.ttl is None else entry.ttl)
@@ -65,8 +66,7 @@ def checked(reply: Any) -> Any:
 
 
 def _key(record: str) -> str:
-    # No caller's counter starts with an underscore.
-    return f"{{_imports}}:idem:{record}"
+    return RECORD % (IMPORTS, record)
 
 
 def _text(progress: Progress) -> str:

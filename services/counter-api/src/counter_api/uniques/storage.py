@@ -8,7 +8,9 @@ from typing import Any, Protocol, TypeVar
 from counter_api.counters.operations import Once
 from counter_api.expiring import ExpiringDict
 from counter_api.problems import NotACounter, OutcomeUnknown
-from counter_api.redis.pipeline import Argument, Call, RedisPipeline
+from counter_api.redis import keys
+from counter_api.redis.calls import Argument, Call
+from counter_api.redis.pipeline import RedisPipeline
 from counter_api.uniques.problems import NotUniques
 from counter_api.uniques.scripts import ADD, FORGET
 from evenkeel.http.idempotency import IdempotencyMismatch, replayed
@@ -82,8 +84,8 @@ class RedisUniques:
 
     async def _once(self, script: Script, name: str, once: Once, argument: str) -> tuple[int, bool]:
         """The number that the script replies, and whether it was replied before."""
-        keys = (_key(name), f"{_key(name)}:idem:{once.record}")
-        arguments: tuple[Argument, ...] = (2, *keys, once.fingerprint, self._idempotency_ttl, argument)
+        record = keys.UNIQUES_RECORD % (name, once.record)
+        arguments: tuple[Argument, ...] = (2, _key(name), record, once.fingerprint, self._idempotency_ttl, argument)
         # A copy finds the record of the first one.
         [reply] = _checked(await self._pipeline.replies([Call(arguments, script, repeatable=True)]))
         before, answer = bool(reply[0]), reply[1]
@@ -107,8 +109,7 @@ def _checked(replies: list[Any]) -> list[Any]:
 
 
 def _key(name: str) -> str:
-    # The slot of the counter of this name; no counter's key has anything behind the brace.
-    return f"{{{name}}}:uniques"
+    return keys.UNIQUES % name
 
 
 Answer = TypeVar("Answer", Estimate, Forgotten)

@@ -4,8 +4,9 @@ import secrets
 import time
 
 from counter_api.counters.listing.scripts import LEASE
-from counter_api.redis.pipeline import Call, RedisPipeline
-from evenkeel.http.problems import Problem
+from counter_api.redis.calls import Call, checked
+from counter_api.redis.keys import PAUSE
+from counter_api.redis.pipeline import RedisPipeline
 
 LEASE_FOR = 30_000
 """Milliseconds after which another replica takes over from one that has died."""
@@ -21,7 +22,7 @@ class NotInCharge(Exception):
 class Lease:
     def __init__(self, pipeline: RedisPipeline, key: str) -> None:
         self._pipeline = pipeline
-        self._keys = (key, f"{key}:pause")
+        self._keys = (key, PAUSE % key)
         self._token = secrets.token_hex(8)
         self._taken = 0.0
 
@@ -44,6 +45,4 @@ class Lease:
     async def _ask(self, milliseconds: int) -> bool:
         call = Call((2, *self._keys, self._token, milliseconds), LEASE, repeatable=True)
         [reply] = await self._pipeline.replies([call])
-        if isinstance(reply, Problem):
-            raise reply
-        return bool(reply)
+        return bool(checked(reply))

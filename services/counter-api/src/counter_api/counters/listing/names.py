@@ -7,7 +7,8 @@ from functools import partial
 from counter_api.counters.listing.scripts import LIST
 from counter_api.counters.listing.shards import ALL, LISTED_FOR, STAMPED_FOR, Shard, shard_of
 from counter_api.problems import NothingApplied
-from counter_api.redis.pipeline import Argument, Call, RedisPipeline
+from counter_api.redis.calls import Argument, Call
+from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import Problem
 from evenkeel.redis.combining import Combiner, Full
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from counter_api.counters.listing.scripts import NAMES
 from counter_api.counters.listing.shards import ALL, Shard
-from counter_api.redis.pipeline import Call, RedisPipeline
+from counter_api.redis.calls import Call
+from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import Problem
 
 

@@ -21,6 +21,8 @@ own, and is, if it was listed while a node was away.
 from dataclasses import dataclass
 from zlib import crc32
 
+from counter_api.redis import keys
+
 SHARDS = 16
 """Each counter's shard follows from it, so it cannot be changed where there are counters."""
 
@@ -36,7 +38,7 @@ STAMPED_FOR = 600_000
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Its keys. No caller's counter starts with an underscore."""
+    """The keys of a part of the index."""
 
     names: str
     stamps: str
@@ -44,8 +46,7 @@ class Shard:
 
 
 def _shard(number: int) -> Shard:
-    tag = f"{{_names:{number}}}"
-    return Shard(tag, f"{tag}:stamps", f"{tag}:state")
+    return Shard(keys.NAMES % number, keys.STAMPS % number, keys.STATE % number)
 
 
 ALL: tuple[Shard, ...] = tuple(map(_shard, range(SHARDS)))

@@ -18,7 +18,9 @@ from counter_api.counters.listing.names import Names
 from counter_api.counters.listing.pages import names_call, names_of
 from counter_api.counters.listing.scripts import FORGET, LACKING, MARK, UNLIST
 from counter_api.counters.listing.shards import ALL, READ_FOR, STAMPED_FOR, Shard, shard_of
-from counter_api.redis.pipeline import Call, RedisPipeline
+from counter_api.redis import keys
+from counter_api.redis.calls import Call, checked
+from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import Problem
 from evenkeel.tasks import background
 from evenkeel.tasks.ending import end
@@ -40,7 +42,6 @@ BETWEEN = 0.25
 URGENT = 0.01
 """Seconds between two steps while readers wait for the index to be complete."""
 
-COUNTERS = "{[A-Za-z0-9]*}"
 _COUNTER_KEY = re.compile(rb"\{([A-Za-z0-9][A-Za-z0-9._:-]{0,127})\}")
 
 
@@ -48,8 +49,8 @@ class Upkeep:
     def __init__(self, pipeline: RedisPipeline, names: Names) -> None:
         self._pipeline = pipeline
         self._names = names
-        self._round = Lease(pipeline, "{_names}:round")
-        self._completing = Lease(pipeline, "{_names}:completing")
+        self._round = Lease(pipeline, keys.UPKEEP_ROUND)
+        self._completing = Lease(pipeline, keys.UPKEEP_COMPLETING)
         self._completion: asyncio.Task[bool] | None = None
 
     def running(self) -> AbstractAsyncContextManager[None]:
@@ -87,8 +88,8 @@ class Upkeep:
         """Add the counters that are not listed; how many these were."""
         token, added = secrets.token_hex(8), 0
         await self._mark(token, "begun")
-        async for _, keys in self._pipeline.scan_steps(COUNTERS):
-            added += await self._add([match[1].decode() for key in keys if (match := _COUNTER_KEY.fullmatch(key))])
+        async for _, found in self._pipeline.scan_steps(keys.ALL_COUNTERS):
+            added += await self._add([match[1].decode() for key in found if (match := _COUNTER_KEY.fullmatch(key))])
             await _step(lease, between)
         await self._mark(token, "complete")
         return added
@@ -131,7 +132,7 @@ class Upkeep:
 
     async def _remove(self, shard: Shard, gone: Sequence[str], read: int) -> int:
         # First what they left behind, which nobody finds without their names.
-        replies = await self._replies([Call((1, f"{{{name}}}"), FORGET, repeatable=True) for name in gone])
+        replies = await self._replies([Call((1, keys.COUNTER % name), FORGET, repeatable=True) for name in gone])
         return await self.unlist(shard, [name for name, still in zip(gone, replies, strict=True) if still], read)
 
     async def unlist(self, shard: Shard, gone: Sequence[str], read: int) -> int:
@@ -147,7 +148,7 @@ class Upkeep:
         for name in names:
             shards.setdefault(shard_of(name), []).append(name)
         calls = [Call((1, shard.names, *its), LACKING) for shard, its in shards.items()]
-        lacking = [name.decode() for reply in await self._pipeline.reads(calls) for name in _checked(reply)]
+        lacking = [name.decode() for reply in await self._pipeline.reads(calls) for name in checked(reply)]
         if lacking:
             await self._names.listed(lacking)
         return len(lacking)
@@ -156,7 +157,7 @@ class Upkeep:
         await self._replies([Call((1, shard.state, token, word), MARK, repeatable=True) for shard in ALL])
 
     async def _replies(self, calls: Sequence[Call]) -> list[Any]:
-        return [_checked(reply) for reply in await self._pipeline.replies(calls)]
+        return [checked(reply) for reply in await self._pipeline.replies(calls)]
 
 
 async def _step(lease: Lease | None, between: float) -> None:

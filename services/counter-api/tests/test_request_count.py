@@ -1,0 +1,67 @@
+"""How requests are tallied, in Redis and in memory."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from tests.support.lossy_proxy import LossyProxy
+
+from counter_api.metrics import Metrics
+from counter_api.problems import NothingApplied, OutcomeUnknown
+from counter_api.settings import Settings
+from counter_api.stats.request_count import Requests
+from counter_api.stores import open_stores
+
+pytestmark = pytest.mark.anyio
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.mark.parametrize("store", ["redis", "memory"])
+async def test_requests_are_counted(make_settings: MakeSettings, store: str) -> None:
+    async with open_stores(make_settings(store=store), Metrics(CollectorRegistry())) as stores:
+        assert await asyncio.gather(*(stores.tally.count() for _ in range(100))) == [None] * 100
+        queued = stores.tally.count()
+        assert await stores.tally.requests() == Requests(101, {"replica-a": 101})
+        assert await queued is None
+
+
+@pytest.mark.parametrize("store", ["redis", "memory"])
+async def test_pages_hide_the_tally(make_settings: MakeSettings, store: str) -> None:
+    async with open_stores(make_settings(store=store), Metrics(CollectorRegistry())) as stores:
+        await stores.tally.count()
+        assert (await stores.counters.page(prefix="", after=None, limit=10)).counters == []
+
+
+async def test_a_request_is_never_counted_twice(counters_url: str, make_settings: MakeSettings) -> None:
+    """A count is not sent again. A missing one does no harm, and the metric shows it."""
+    metrics, proxy = Metrics(CollectorRegistry()), LossyProxy(counters_url)
+    async with proxy.running(), open_stores(make_settings(redis_url=proxy.url), metrics) as stores:
+        assert await stores.tally.count() is None
+        proxy.lose_next()
+        assert isinstance(await stores.tally.count(), OutcomeUnknown)
+        assert await stores.tally.count() is None
+        assert await stores.tally.requests() == Requests(3, {"replica-a": 3})
+    assert metrics.uncounted_requests._value.get() == 1
+
+
+async def test_what_redis_did_not_take_is_counted_later(counters_url: str, make_settings: MakeSettings) -> None:
+    metrics = Metrics(CollectorRegistry())
+    async with open_stores(make_settings(), metrics) as stores, Redis.from_url(counters_url) as redis:
+        await redis.config_set("maxmemory", "1")
+        try:
+            refused = await asyncio.gather(*(stores.tally.count() for _ in range(5)))
+        finally:
+            await redis.config_set("maxmemory", "0")
+        assert [type(problem) for problem in refused] == [NothingApplied] * 5
+        assert await stores.tally.count() is None
+        assert await stores.tally.requests() == Requests(6, {"replica-a": 6})
+    assert metrics.uncounted_requests._value.get() == 0
+
+
+async def test_a_count_is_queued_however_much_is_waiting(make_settings: MakeSettings) -> None:
+    async with open_stores(make_settings(max_waiting=1), Metrics(CollectorRegistry())) as stores:
+        waiting = [stores.tally.count() for _ in range(50)]
+        assert await asyncio.gather(*waiting) == [None] * 50
