@@ -8,7 +8,6 @@ from tests.support.once import once
 from counter_api.counters.memory_store import MemoryStore
 from counter_api.counters.operations import Applied, Increment
 from counter_api.counters.series import Unit
-from counter_api.expiring import ExpiringDict
 from counter_api.problems import CounterBound
 
 pytestmark = pytest.mark.anyio
@@ -58,23 +57,3 @@ async def test_a_remembered_refusal_holds_nobody_else() -> None:
     [(_, outcome)] = [store._records.get(key) or ("", None) for key in store._records]
     assert isinstance(outcome, CounterBound)
     assert outcome.__traceback__ is None
-
-
-def test_expiring_dict() -> None:
-    clock = Clock()
-    entries: ExpiringDict[str, int] = ExpiringDict(clock)
-    entries.put("a", 1, ttl=10)
-    entries.put("b", 2, ttl=None)
-    clock.now = 9.9
-    entries.put("a", 3, ttl=10)
-    assert (entries.get("a"), entries.get("b"), sorted(entries)) == (3, 2, ["a", "b"])
-    clock.now = 10.0
-    assert (entries.get("a"), entries.get("b"), sorted(entries)) == (None, 2, ["b"])
-    entries.put("b", 4, ttl=1)
-    clock.now = 1e9
-    assert entries.get("b") == 4
-    entries.put("c", 5, ttl=5)
-    entries.pop("c")
-    entries.put("c", 6, ttl=None)
-    clock.now += 5
-    assert entries.get("c") == 6

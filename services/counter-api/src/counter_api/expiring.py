@@ -1,71 +1,84 @@
 """A dict whose entries may have a time to live, as Redis' keys may."""
 
-import heapq
+import math
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
+
+from cachetools import TLRUCache
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class ExpiringDict(Generic[K, V]):
-    """What has expired is removed by the next access of any entry, so it never piles up."""
+    """Every write removes what has expired, so expired entries never pile up.
+
+    `_added` and `_removed` are for subclasses that keep something else for each entry.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` gives seconds and never goes back."""
-        self._clock = clock
-        self._entries: dict[K, tuple[V, float | None]] = {}
-        self._deadlines: list[tuple[float, K]] = []
+        self._entries: _Entries[K, V] = _Entries(clock, self._removed)
 
     def get(self, key: K) -> V | None:
-        self._expire()
-        found = self._entries.get(key)
-        return None if found is None else found[0]
+        self._entries.expire()
+        value, _ = self._entries.get(key, (None, math.inf))
+        return value
 
     def put(self, key: K, value: V, *, ttl: float | None) -> None:
-        """`ttl` is in seconds and counts if the entry is new; what is there already keeps its own."""
-        self._expire()
-        if key in self._entries:
-            self._entries[key] = (value, self._entries[key][1])
-        else:
-            self.replace(key, value, ttl=ttl)
+        """`ttl` is in seconds and counts if the entry is new. An entry that exists keeps its own."""
+        with self._entries.timer as now:
+            before = self._entries.get(key)
+            self._set(key, value, _deadline(now, ttl) if before is None else before[1])
 
     def replace(self, key: K, value: V, *, ttl: float | None) -> None:
         """As `put`, but the time to live counts in any case."""
-        self._expire()
-        deadline = None
-        if ttl is not None:
-            deadline = self._clock() + ttl
-            heapq.heappush(self._deadlines, (deadline, key))
-        new = key not in self._entries
-        self._entries[key] = (value, deadline)
-        if new:
-            self._added(key)
+        with self._entries.timer as now:
+            self._set(key, value, _deadline(now, ttl))
 
     def ttl(self, key: K) -> float | None:
         """Seconds that the entry has left; None if it stays, or is not there."""
-        self._expire()
-        _, deadline = self._entries.get(key, (None, None))
-        return None if deadline is None else deadline - self._clock()
+        with self._entries.timer as now:
+            _, deadline = self._entries.get(key, (None, math.inf))
+            return None if deadline == math.inf else deadline - now
 
     def pop(self, key: K) -> None:
         if self._entries.pop(key, None) is not None:
             self._removed(key)
 
     def __iter__(self) -> Iterator[K]:
-        self._expire()
+        self._entries.expire()
         return iter(self._entries)
 
-    def _expire(self) -> None:
-        while self._deadlines and self._deadlines[0][0] <= self._clock():
-            deadline, key = heapq.heappop(self._deadlines)
-            # Another deadline: the entry was deleted and made again since.
-            if key in self._entries and self._entries[key][1] == deadline:
-                del self._entries[key]
-                self._removed(key)
+    def _set(self, key: K, value: V, deadline: float) -> None:
+        # First, since a key that has expired is a new one.
+        self._entries.expire()
+        new = key not in self._entries
+        self._entries[key] = (value, deadline)
+        if new:
+            self._added(key)
 
     def _added(self, key: K) -> None:
-        """For those who want to know which keys there are."""
+        pass
 
     def _removed(self, key: K) -> None:
-        """As above."""
+        pass
+
+
+class _Entries(TLRUCache[K, tuple[V, float], float]):
+    """Values with their deadlines. Without a bound: an entry that is evicted would be a lost count."""
+
+    def __init__(self, clock: Callable[[], float], removed: Callable[[K], None]) -> None:
+        super().__init__(math.inf, lambda _, entry, __: entry[1], timer=clock)
+        self._removed = removed
+
+    def expire(self, time: float | None = None) -> list[tuple[K, tuple[V, float]]]:
+        """Called by every write too."""
+        expired = super().expire(time)
+        for key, _ in expired:
+            self._removed(key)
+        return expired
+
+
+def _deadline(now: float, ttl: float | None) -> float:
+    return math.inf if ttl is None else now + ttl

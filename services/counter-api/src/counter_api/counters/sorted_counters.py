@@ -9,19 +9,21 @@ from counter_api.expiring import ExpiringDict
 
 class SortedCounters(ExpiringDict[str, int]):
     def __init__(self, clock: Callable[[], float], forget: Callable[[str], None]) -> None:
-        """`clock` gives seconds and never goes back; `forget` gets the name of each counter that is gone."""
+        """`clock` gives seconds and never goes back; `forget` gets the name of each counter that has gone."""
         super().__init__(clock)
         self._forget = forget
         self._names = SortedNames()
 
     def following(self, *, prefix: str, after: str, count: int) -> list[tuple[str, int]]:
-        """The first of them behind `after` whose name starts with the prefix."""
-        self._expire()
-        names = islice(self._names.behind(after, prefix=prefix), count)
-        return [(name, self._entries[name][0]) for name in names]
+        """The first ones behind `after` whose name starts with the prefix."""
+        # At one moment, so that none expires between its name and its value.
+        with self._entries.timer:
+            self._entries.expire()
+            names = islice(self._names.behind(after, prefix=prefix), count)
+            return [(name, self._entries[name][0]) for name in names]
 
     def _added(self, key: str) -> None:
-        # What is no caller's is in no list.
+        # The service's own counters are in no list.
         if not key.startswith("_"):
             self._names.add(key)
 
