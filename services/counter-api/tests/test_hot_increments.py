@@ -2,19 +2,30 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from starlette.routing import BaseRoute
 from tests.support.problems import problem
 from tests.support.serving import Serve, serving
 
+import counter_api
+import evenkeel
+from counter_api.counters import redis_store
 from counter_api.counters.service import Counters
 from counter_api.hot_increments import IS_PLAIN, HotIncrements
+from counter_api.main import _counted_and_hot as counted_and_hot
 from counter_api.main import create_app
+from counter_api.metrics import Metrics
 from counter_api.settings import Settings
+from counter_api.stores import open_stores
 from evenkeel.http.problems import Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -144,7 +155,7 @@ async def goes_the_ordinary_way(scope: dict[str, Any]) -> bool:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    await HotIncrements(inner)(scope, send, send)  # type: ignore[arg-type]  # nothing is received
+    await HotIncrements(inner, increment_counter=BaseRoute())(scope, send, send)  # type: ignore[arg-type]  # nothing is received
     assert sent == ([] if inner.asked else ["http.response.start", "http.response.body"])
     return inner.asked
 
@@ -193,6 +204,37 @@ async def test_no_field_that_the_route_reads_is_overlooked(serve: Serve) -> None
     }
     assert fields == {b"idempotency-key", b"if-match", b"if-none-match"}
     assert fields <= IS_PLAIN.fields
+
+
+async def test_an_increment_runs_few_modules(make_settings: Callable[..., Settings]) -> None:
+    """So that a reader can follow it: few of the project's modules execute code, and none of them is long."""
+    executed = set[str]()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            executed.add(frame.f_code.co_filename)
+
+    async def nothing(*_: Any) -> Any:
+        return None
+
+    layers, metrics = counted_and_hot(nothing), Metrics(CollectorRegistry())
+    async with open_stores(make_settings(), metrics) as stores:
+        state = {"tally": stores.tally, "counters": Counters(stores.counters, metrics)}
+        for profile in (None, None, note):
+            scope = scope_of(PLAIN[0]) | {"state": state}
+            sys.setprofile(profile)
+            try:
+                await layers(scope, nothing, nothing)
+            finally:
+                sys.setprofile(None)
+    of_the_service, of_the_library = [
+        sorted(path for path in map(Path, executed) if path.is_relative_to(Path(package.__file__ or "").parent))
+        for package in (counter_api, evenkeel)
+    ]
+    assert Path(redis_store.__file__ or "") in of_the_service
+    assert len(of_the_service) <= 8, of_the_service
+    assert len(of_the_library) <= 3, of_the_library
+    assert all(len(path.read_text().splitlines()) <= 300 for path in of_the_service + of_the_library)
 
 
 async def test_the_count_of_requests_travels_with_the_increments(serve: Serve, counters_url: str) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TypedDict
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp
 
@@ -105,7 +106,8 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
 
 
 def _counted_and_hot(app: ASGIApp) -> ASGIApp:
-    return RequestCount(HotIncrements(app))
+    routes = {route.name: route for route in router.routes if isinstance(route, APIRoute)}
+    return RequestCount(HotIncrements(app, increment_counter=routes["increment_counter"]))
 
 
 def _uniques_key(settings: Settings) -> bytes | None:

@@ -2,20 +2,25 @@
 
 from typing import Annotated
 
-from fastapi import Header, Path
+from fastapi import Path
+from pydantic import BeforeValidator, StringConstraints
 
-from counter_api.counters.schemas import NAME_PATTERN
-from evenkeel.http.query_parameters import StrictQuery
+from evenkeel.http.query_parameters import StrictQuery, plain_decimal
 
 NO_STORE = {"Cache-Control": "no-store"}
 NO_CACHE = {"Cache-Control": "no-cache"}
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+
 strict_query = StrictQuery()
 
 Name = Annotated[str, Path(pattern=NAME_PATTERN, examples=["downloads"])]
-IfMatch = Annotated[
-    str | None, Header(description='only if the counter is in one of these states, such as `"42"`; `*`: if it exists')
-]
-IfNoneMatch = Annotated[
-    str | None, Header(description="only if the counter is in none of these states; `*`: if it does not exist")
-]
+"""In the path."""
+
+CounterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""In a body or a query."""
+
+Prefix = Annotated[str, StringConstraints(pattern=rf"^$|{NAME_PATTERN}")]
+
+WholeNumber = Annotated[int, BeforeValidator(plain_decimal)]
+"""In a query."""

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from counter_api.counters.routes import Service
+from counter_api.counters.parameters import Service
 from counter_api.counters.schemas import IncrementRequest
 from counter_api.parameters import NO_STORE, Name, strict_query
 from counter_api.problems import CounterOverflow, NotACounter

@@ -18,8 +18,8 @@ from counter_api.counters.operations import (
     Put,
     no_such_counter,
     replay,
+    unmet,
 )
-from counter_api.counters.preconditions import unmet
 from counter_api.counters.series import STEPS, UNITS, Unit
 from counter_api.problems import NotACounter
 from counter_api.redis.calls import Argument

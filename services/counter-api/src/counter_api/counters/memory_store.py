@@ -19,8 +19,8 @@ from counter_api.counters.operations import (
     Put,
     no_such_counter,
     replay,
+    unmet,
 )
-from counter_api.counters.preconditions import unmet
 from counter_api.counters.series import STEPS, Bucket, Unit, bucket_start
 from counter_api.counters.sorted_counters import SortedCounters
 from counter_api.counters.store import Page

@@ -3,17 +3,17 @@
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from counter_api.counters.operations import Outcome, is_replay
-from counter_api.counters.preconditions import unmet
+from counter_api.counters.operations import Outcome, is_replay, unmet
+from counter_api.counters.parameters import If, OptionalIncrement, Service
+from counter_api.counters.representation import response_of
 from counter_api.counters.schemas import (
     BatchRequest,
     BatchResults,
     Counter,
     CounterPage,
-    IncrementRequest,
     ListQuery,
     PutRequest,
     Series,
@@ -21,15 +21,14 @@ from counter_api.counters.schemas import (
     Visits,
 )
 from counter_api.counters.series import rfc3339
-from counter_api.counters.service import Counters
-from counter_api.parameters import NO_CACHE, NO_STORE, IfMatch, IfNoneMatch, Name, strict_query
+from counter_api.parameters import NO_CACHE, NO_STORE, Name, strict_query
 from counter_api.problems import CounterBound, CounterOverflow, NotACounter
 from evenkeel.http.bodies import StrictBody
 from evenkeel.http.etags import etag
 from evenkeel.http.heads import is_head
 from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key
 from evenkeel.http.openapi import sends
-from evenkeel.http.preconditions import Preconditions, untagged
+from evenkeel.http.preconditions import untagged
 from evenkeel.http.problems import (
     OF_A_BODY,
     InvalidInput,
@@ -43,15 +42,6 @@ from evenkeel.http.problems import (
 MAX_BATCH_BODY = 512 * 1024
 """Bytes: 1,000 operations with names of any length. The gateway has the same limit."""
 
-
-async def counters_of(request: Request) -> Counters:
-    counters: Counters = request.state.counters
-    return counters
-
-
-Service = Annotated[Counters, Depends(counters_of)]
-# It may be left out. A null is not nothing, but a mistake.
-OptionalIncrement = Annotated[IncrementRequest, Body(default_factory=IncrementRequest)]
 
 router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depends(strict_query)])
 
@@ -69,12 +59,10 @@ async def increment_counter(
     name: Name,
     key: Key,
     body: OptionalIncrement,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
+    preconditions: If,
 ) -> Response:
-    preconditions = Preconditions.parse(if_match, if_none_match)
     applied = await counters.increment(name, body, preconditions, key)
-    return JSONResponse({"name": name, "value": applied.value}, headers=_replayed(applied))
+    return response_of(name, applied.value, _replayed(applied))
 
 
 @router.get(
@@ -87,17 +75,14 @@ async def increment_counter(
         **responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
     },
 )
-async def read_counter(
-    counters: Service, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
-) -> Response:
-    preconditions = Preconditions.parse(if_match, if_none_match)
+async def read_counter(counters: Service, name: Name, preconditions: If) -> Response:
     value = await counters.value(name)
     if not preconditions.matched(value):
         raise unmet(preconditions, value)
     headers = {"ETag": etag(value), **NO_CACHE}
     if not preconditions.hold(value):
         return Response(status_code=304, headers=headers)
-    return JSONResponse({"name": name, "value": value}, headers=headers)
+    return response_of(name, value, headers)
 
 
 @router.get(
@@ -124,20 +109,10 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
         **responses(NotACounter, PreconditionFailed, *OF_A_BODY, IdempotencyMismatch, Unavailable),
     },
 )
-async def set_counter(
-    counters: Service,
-    name: Name,
-    body: PutRequest,
-    key: Key,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    applied = await counters.put(name, body.value, Preconditions.parse(if_match, if_none_match), key)
-    return JSONResponse(
-        {"name": name, "value": applied.value},
-        status_code=201 if applied.created else 200,
-        headers={"ETag": etag(applied.value), **_replayed(applied)},
-    )
+async def set_counter(counters: Service, name: Name, body: PutRequest, key: Key, preconditions: If) -> Response:
+    applied = await counters.put(name, body.value, preconditions, key)
+    headers = {"ETag": etag(applied.value), **_replayed(applied)}
+    return response_of(name, applied.value, headers, status_code=201 if applied.created else 200)
 
 
 @router.delete(
@@ -146,10 +121,8 @@ async def set_counter(
     status_code=204,
     responses=responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, IdempotencyMismatch, Unavailable),
 )
-async def delete_counter(
-    counters: Service, name: Name, key: Key, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
-) -> Response:
-    applied = await counters.delete(name, Preconditions.parse(if_match, if_none_match), key)
+async def delete_counter(counters: Service, name: Name, key: Key, preconditions: If) -> Response:
+    applied = await counters.delete(name, preconditions, key)
     return Response(status_code=204, headers=_replayed(applied))
 
 

@@ -3,24 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypeAliasType
 
 from counter_api.counters.operations import INT64_MAX, INT64_MIN
 from counter_api.counters.series import UNITS, Unit
+from counter_api.parameters import CounterName, Prefix, WholeNumber
 from evenkeel.http.problems import ProblemDocument
-from evenkeel.http.query_parameters import plain_decimal
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 TEN_YEARS = 10 * 365 * 86_400
 """Seconds."""
 
-CounterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 # Strict: 1.0, "1" and true are mistakes of the caller's, and a counter is the wrong place to guess.
 Int64 = Annotated[int, Field(strict=True, ge=INT64_MIN, le=INT64_MAX)]
 TimeToLive = Annotated[int, Field(strict=True, ge=1, le=TEN_YEARS)]
-WholeNumber = Annotated[int, BeforeValidator(plain_decimal)]
-"""Of a query parameter."""
 
 
 def _in_their_order(series: list[Unit]) -> list[Unit]:
@@ -134,9 +130,7 @@ class Series(BaseModel):
 class ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    prefix: Annotated[str, StringConstraints(pattern=rf"^$|{NAME_PATTERN}")] = Field(
-        "", description="only names that start with it"
-    )
+    prefix: Prefix = Field("", description="only names that start with it")
     limit: WholeNumber = Field(100, ge=1, le=1000)
     after: CounterName | None = Field(None, description="only names behind this one, as `Link: rel=next` gives it")
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from counter_api.counters.schemas import TEN_YEARS, CounterName, Int64, TimeToLive
+from counter_api.counters.schemas import TEN_YEARS, Int64, TimeToLive
+from counter_api.parameters import CounterName
 from evenkeel.http.problems import InvalidInput, MalformedJson, Problem
 
 LONGEST_LINE = 1024

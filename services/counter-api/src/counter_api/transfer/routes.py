@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from counter_api.counters.schemas import NAME_PATTERN
-from counter_api.parameters import NO_STORE, strict_query
+from counter_api.parameters import NO_STORE, Prefix, strict_query
 from counter_api.problems import NotACounter
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
 from counter_api.transfer.importing import Importer
@@ -37,7 +36,7 @@ _CONTENT = {NDJSON: {"schema": {"type": "string", "format": "binary"}, "example"
 class ExportQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    prefix: Annotated[str, StringConstraints(pattern=rf"^$|{NAME_PATTERN}")] = ""
+    prefix: Prefix = ""
 
 
 class ImportResult(BaseModel):
