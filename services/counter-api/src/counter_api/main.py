@@ -29,8 +29,8 @@ from counter_api.transfer import routes as transfer
 from counter_api.transfer.importing import Importer
 from counter_api.transfer.storage import TransferStore
 from counter_api.uniques import routes as uniques
-from counter_api.uniques.members import KEY_SIZE, key_from_text
 from counter_api.uniques.service import Uniques
+from evenkeel.secret_key import KEY_BYTES, secret_key
 from evenkeel.service.application import create_application
 from evenkeel.service.readiness import Readiness
 from evenkeel.service.settings import load
@@ -112,9 +112,9 @@ def _counted_and_hot(app: ASGIApp) -> ASGIApp:
 
 def _uniques_key(settings: Settings) -> bytes | None:
     if settings.uniques_key is not None:
-        return key_from_text(settings.uniques_key.get_secret_value())
+        return secret_key(settings.uniques_key.get_secret_value())
     # One process can make up a key, which is gone together with what was hashed under it.
-    return secrets.token_bytes(KEY_SIZE) if settings.store == "memory" else None
+    return secrets.token_bytes(KEY_BYTES) if settings.store == "memory" else None
 
 
 def _load() -> Settings:

@@ -8,9 +8,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from counter_api.counters.series import MOST_BUCKETS, Unit
-from counter_api.uniques.members import key_from_text
 from evenkeel.redis.opening import topology_of
 from evenkeel.redis.urls import Credentials, sentinel_credentials
+from evenkeel.secret_key import secret_key
 from evenkeel.service.settings import ServiceSettings
 
 DAY = 86_400
@@ -53,7 +53,7 @@ class Settings(ServiceSettings):
     @classmethod
     def _uniques_key_is_one(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None:
-            key_from_text(key.get_secret_value())
+            secret_key(key.get_secret_value())
         return key
 
     @property

@@ -4,7 +4,6 @@ The first key encrypts and all decrypt, so a key is rotated by putting a new one
 once its entries have expired.
 """
 
-import base64
 import hashlib
 import hmac
 import os
@@ -13,7 +12,8 @@ from collections.abc import Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-KEY_BYTES = 32
+from evenkeel.secret_key import KEY_BYTES, secret_key
+
 _ID_BYTES = 4
 _NONCE_BYTES = 12
 _HEAD_BYTES = _ID_BYTES + _NONCE_BYTES
@@ -34,23 +34,15 @@ class KeyRing:
         if not keys:
             raise ValueError("at least one key is needed")
         if any(len(key) != KEY_BYTES for key in keys):
-            raise ValueError(f"a key must be {KEY_BYTES} bytes, base64 encoded")
+            raise ValueError(f"a key must be {KEY_BYTES} bytes")
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._first = _key_id(keys[0])
         self._first_key = keys[0]
 
     @classmethod
     def from_text(cls, text: str) -> "KeyRing":
-        """The ring from comma-separated base64 keys (standard or URL-safe alphabet); ValueError when there is none."""
-        try:
-            keys = [
-                base64.b64decode(part.strip().replace("-", "+").replace("_", "/"), validate=True)
-                for part in text.split(",")
-                if part.strip()
-            ]
-        except ValueError:
-            raise ValueError(f"a key must be {KEY_BYTES} bytes, base64 encoded") from None
-        return cls(keys)
+        """The ring from comma-separated keys in base64; ValueError when there is none, or one is no key."""
+        return cls([secret_key(part.strip()) for part in text.split(",") if part.strip()])
 
     def derive(self, purpose: bytes) -> bytes:
         """A key of 32 bytes for another purpose, from the first key of the ring."""

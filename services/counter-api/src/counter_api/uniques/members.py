@@ -1,27 +1,12 @@
 """What a store sees of a member: a hash under a key that only the replicas have.
 
-Redis writes every command to its append-only file. An e-mail address or a plain hash of one, which anybody can compute
-for every address there is, must not be there.
+Redis writes every command to its append-only file. An e-mail address must not be there, nor a plain hash of one:
+anybody can compute the hashes of all addresses and compare.
 """
 
-import base64
 import hashlib
 
-KEY_SIZE = 32
-"""Bytes of a key."""
-
 _DIGEST_SIZE = 16
-
-
-def key_from_text(text: str) -> bytes:
-    """The key from its base64; ValueError if it is not 32 bytes."""
-    try:
-        key = base64.b64decode(text, validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != KEY_SIZE:
-        raise ValueError(f"must be {KEY_SIZE} bytes in base64, as `openssl rand -base64 {KEY_SIZE}` makes them")
-    return key
 
 
 class MemberHash:
