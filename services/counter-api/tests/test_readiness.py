@@ -73,7 +73,7 @@ async def test_settings_that_cannot_be_seen_are_not_taken_for_safe(serve: Serve,
         )
     url = own_redis.url.replace("://:test@", "://app:pw@")
     async with serve(redis_url=url) as client, serve(redis_url=url, allow_unsafe_redis=True) as trusting:
-        assert "so whether counts are safe there cannot be seen: permit CONFIG GET" in await reason(client)
+        assert "so whether counts are safe there cannot be checked: permit CONFIG GET" in await reason(client)
         assert (await client.get("/counter")).json() == {"current_count": 1}
         assert (await trusting.get("/readyz")).json() == {"status": "ready"}
 

@@ -1,4 +1,4 @@
-"""What an operator watches, beyond the requests that every service counts."""
+"""Metrics of counter-api, beside the requests that every service counts."""
 
 from prometheus_client import CollectorRegistry, Counter
 

@@ -1,4 +1,4 @@
-"""What counter-api answers besides success, apart from the problems every service has."""
+"""The problems of counter-api, beside those that every service has."""
 
 from evenkeel.http.problems import Problem, Unavailable
 
@@ -16,7 +16,7 @@ class CounterOverflow(Problem):
 
 
 class NotACounter(Problem):
-    """Somebody else wrote something under the counter's key."""
+    """Another program wrote something under the counter's key."""
 
     slug, title, status = "not-a-counter", "What is stored there is no counter", 409
 
@@ -25,15 +25,15 @@ class NotACounter(Problem):
 
 
 class NothingApplied(Unavailable):
-    """Redis did not take the command; that is known, so a retry is safe even without a key."""
+    """Redis surely did not execute the command, so a retry is safe even without a key."""
 
 
 class Unreachable(NothingApplied):
-    """Redis could not even be told."""
+    """Redis could not be reached, so nothing was sent."""
 
 
 class NotListed(NothingApplied):
-    """The counter could not be made, because its name was not listed first, or too long ago."""
+    """The counter was not made, because its name was not listed first, or too long ago."""
 
 
 class OutcomeUnknown(Unavailable):

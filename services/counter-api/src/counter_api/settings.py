@@ -21,26 +21,27 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="COUNTER_API_")
 
     store: Literal["redis", "memory"] = Field(
-        "redis", description="memory is one process's own: gone when it ends, and wrong as soon as there are two"
+        "redis",
+        description="memory belongs to one process: it is lost when the process ends, and two processes count apart",
     )
     redis_url: SecretStr | None = Field(
         None,
         description="redis://…, rediss://… or unix://…, redis+sentinel://host:port,…/service or "
         "redis+cluster://host:port,…; required by the redis store",
     )
-    sentinel_username: str | None = Field(None, description="of the Sentinels, if they have users of their own")
-    sentinel_password: SecretStr | None = Field(None, description="of the Sentinels; without it they are sent none")
+    sentinel_username: str | None = Field(None, description="for the Sentinels, if they have users of their own")
+    sentinel_password: SecretStr | None = Field(None, description="for the Sentinels; without it none is sent to them")
     idempotency_ttl: int = Field(DAY, ge=1, le=365 * DAY, description="seconds for which an Idempotency-Key is kept")
-    series_retention_minute: int = Field(DAY, ge=60, le=MOST_BUCKETS * 60, description="seconds, of minutes")
-    series_retention_hour: int = Field(60 * DAY, ge=3600, le=MOST_BUCKETS * 3600, description="seconds, of hours")
-    series_retention_day: int = Field(730 * DAY, ge=DAY, le=MOST_BUCKETS * DAY, description="seconds, of days")
+    series_retention_minute: int = Field(DAY, ge=60, le=MOST_BUCKETS * 60, description="seconds to keep minutes")
+    series_retention_hour: int = Field(60 * DAY, ge=3600, le=MOST_BUCKETS * 3600, description="seconds to keep hours")
+    series_retention_day: int = Field(730 * DAY, ge=DAY, le=MOST_BUCKETS * DAY, description="seconds to keep days")
     max_waiting: int = Field(10_000, ge=1, le=1_000_000, description="operations that may wait for Redis before 503")
-    patience: float = Field(4.0, gt=0, le=60, description="seconds for which a change without an answer is sent again")
+    patience: float = Field(4.0, gt=0, le=60, description="seconds for which a command without an answer is sent again")
     replica_acks: int = Field(0, ge=0, le=10, description="replicas of Redis that must have a count on disk")
     uniques_key: SecretStr | None = Field(
         None, description="32 bytes in base64 under which members of uniques are hashed, the same for all replicas"
     )
-    allow_unsafe_redis: bool = Field(False, description="be ready although Redis is set up to lose counts")
+    allow_unsafe_redis: bool = Field(False, description="be ready even if Redis may lose counts")
 
     @field_validator("redis_url")
     @classmethod
@@ -58,7 +59,7 @@ class Settings(ServiceSettings):
 
     @property
     def sentinels(self) -> Credentials:
-        """What the Sentinels are asked with."""
+        """User name and password for the Sentinels."""
         return sentinel_credentials(
             self.redis_url.get_secret_value() if self.redis_url else "redis:",
             self.sentinel_username,
@@ -88,10 +89,10 @@ class Settings(ServiceSettings):
 
 
 def one_of_several_workers() -> str | None:
-    """Say what shows that other processes serve the same requests, or None.
+    """The sign that other processes serve the same requests, or None.
 
-    uvicorn and its like start workers by multiprocessing; gunicorn forks them itself and names itself in the
-    environment.
+    uvicorn and similar servers start workers by multiprocessing. gunicorn forks them itself, and puts its name into
+    the environment.
     """
     workers = os.environ.get("WEB_CONCURRENCY", "").strip() or "1"
     if workers != "1":

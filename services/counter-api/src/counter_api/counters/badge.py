@@ -1,4 +1,4 @@
-"""A counter as a picture, for pages that can only show one: a flat badge in SVG."""
+"""A counter as a picture, a flat badge in SVG, for pages that can show nothing but pictures."""
 
 from typing import Annotated, Literal
 from xml.sax.saxutils import escape
@@ -21,16 +21,16 @@ LONGEST_LABEL = 64
 
 SVG = "image/svg+xml"
 
-# Whoever opens the picture itself gets nothing but the picture, should the escaping ever fail.
+# A browser that opens the picture by itself runs no script in it, even if the escaping should fail.
 _HEADERS = {**NO_STORE, "Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
-# In 11 pixel Verdana, roughly: `textLength` makes the browser keep to it with whatever font it has.
+# Roughly, in 11 pixel Verdana. `textLength` makes the browser keep this width with any font.
 _NARROW, _WIDE, _MIDDLE, _FOREIGN = 4, 10, 7, 11
 _PADDING = 6
 
 
 def _printable(text: str) -> str:
-    # XML knows no control characters, not even escaped; marks of direction would turn label and value around.
+    # XML permits no control characters, not even escaped. Marks of direction would swap label and value.
     if not text.isprintable():
         raise ValueError("must be printable characters")
     if text.isspace():
@@ -45,7 +45,7 @@ class BadgeQuery(BaseModel):
         None, max_length=LONGEST_LABEL, description="text beside the value; the counter's name if left out"
     )
     hit: Literal["true", "false"] = Field("false", description="`true`: count this visit first")
-    v: str | None = Field(None, description="ignored: another value makes another address, which no cache knows yet")
+    v: str | None = Field(None, description="ignored; another value makes another address, which is in no cache")
 
 
 router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depends(untagged)])
@@ -53,7 +53,7 @@ router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depen
 
 @router.get(
     "/v1/counters/{name}/badge.svg",
-    summary="A picture of the value, that may count its own visits",
+    summary="The value as a picture, which may count its own visits",
     description="A counter that does not exist shows 0. Only `hit=true` counts, and only with GET.",
     response_class=Response,
     responses={

@@ -1,7 +1,7 @@
-"""What can be done to a counter, and the arithmetic that says whether it may be.
+"""What can be done to a counter, and the arithmetic that decides whether it is permitted.
 
-The arithmetic is done here, in Python, on integers of any size: a store only has to compare the counter's present
-value with the interval computed here. Redis' own numbers in scripts are doubles, exact up to 2^53 only.
+The arithmetic is done here, in Python, on integers of any size. A store only compares the counter's present value with
+the interval computed here. Numbers in Redis' scripts are doubles, which are exact up to 2^53 only.
 """
 
 from dataclasses import dataclass, replace
@@ -16,28 +16,28 @@ from evenkeel.http.problems import NotFound, PreconditionFailed, Problem
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 VISITS = "_visits"
-"""Reserved name of the counter behind GET /counter: no caller's counter can start with an underscore."""
+"""Reserved name of the counter behind GET /counter. No caller's name begins with an underscore."""
 
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """An Idempotency-Key as the stores see it: which record, and what it must have been used for."""
+    """An Idempotency-Key as the stores see it: the record, and a digest of what the key was used for."""
 
     record: str
     fingerprint: str
 
 
 def once(key: RequestKey, *payload: object, part: int | None = None) -> Once:
-    """`part` tells apart what one request asks for."""
+    """`part` is the place of an operation in a request that has several."""
     return Once(record=key.digest(*([] if part is None else [part])), fingerprint=fingerprint(*payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Increment:
-    """Add `by` if the sum lies in [minimum, maximum]; `ttl` is in seconds and counts from the counter's creation.
+    """Add `by` if the sum lies in [minimum, maximum]. `ttl` is in seconds and counts from the counter's creation.
 
-    What is added to the counter is added to its `series` too, or to none of them. Its `preconditions`, and those
-    of a Put and a Delete, must hold as well.
+    The same is added to the counter and to all its `series`, or to none of them. The `preconditions` must hold, as
+    those of a Put and a Delete.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Increment:
     once: Once | None = None
 
     def allowed(self) -> tuple[int, int]:
-        """The lowest and highest present value to which `by` may be added; empty when lowest > highest.
+        """The lowest and highest present value to which `by` may be added; there is none if lowest > highest.
 
         The ends may lie outside the 64-bit range.
         """
@@ -59,7 +59,7 @@ class Increment:
         return max(INT64_MIN, lowest - self.by), min(INT64_MAX, highest - self.by)
 
     def refusal(self, current: int) -> Problem:
-        """Say why `by` cannot be added to a present value outside `allowed`."""
+        """The problem if the present value is outside `allowed`."""
         value = current + self.by
         if not INT64_MIN <= value <= INT64_MAX:
             return CounterOverflow(
@@ -76,7 +76,7 @@ class Increment:
         )
 
     def series_refusal(self, unit: Unit, bucket: int) -> Problem:
-        """Say that `by` cannot be added to the series' present bucket, which holds `bucket`."""
+        """The problem if `by` does not fit into the series' present bucket, which holds `bucket`."""
         return CounterOverflow(
             f"The {unit}'s {bucket} + {self.by} does not fit into 64 bits; nothing was changed.",
             name=self.name,
@@ -87,7 +87,7 @@ class Increment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
-    """Set the value; a time to live goes on."""
+    """Set the value. A time to live is kept."""
 
     name: str
     value: int
@@ -104,12 +104,12 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The value an operation left behind (0 by a Delete), now or, `replayed`, when its key was first used."""
+    """The value after the operation, 0 after a Delete. If `replayed`, that was when the key was first used."""
 
     value: int
     replayed: bool = False
     created: bool = False
-    """By a Put: there was no such counter."""
+    """Whether a Put made the counter."""
 
 
 Operation = Increment | Put | Delete
@@ -117,7 +117,7 @@ Outcome = Applied | Problem
 
 
 def replay(outcome: Outcome) -> Outcome:
-    """The same outcome, told to somebody who sends its key again."""
+    """The same outcome for a request that sends the key again."""
     return replace(outcome, replayed=True) if isinstance(outcome, Applied) else replayed(outcome)
 
 
@@ -130,13 +130,13 @@ def no_such_counter(name: str) -> NotFound:
 
 
 def unmet(preconditions: Preconditions, current: int | None) -> PreconditionFailed:
-    """Say which of them does not hold; None: there is no such counter."""
+    """The problem, which says what does not hold. `current` is None if there is no such counter."""
     if current is None:
         sentence = "If-Match names a counter that does not exist."
     elif not preconditions.matched(current):
         sentence = f"If-Match does not name the current value, {etag(current)}."
     elif preconditions.none_match is not None and preconditions.none_match.every:
-        sentence = f"If-None-Match asks that there be no such counter; its value is {etag(current)}."
+        sentence = f"If-None-Match requires that there is no such counter; its value is {etag(current)}."
     else:
         sentence = f"If-None-Match names the current value, {etag(current)}."
     return PreconditionFailed(sentence, current=current)

@@ -48,7 +48,7 @@ router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depe
 
 @router.post(
     "/v1/counters/{name}/increment",
-    summary="Add to a counter, and get the value this very call produced",
+    summary="Add to a counter, and get the value that this call produced",
     response_model=Counter,
     responses=responses(
         CounterBound, CounterOverflow, NotACounter, PreconditionFailed, *OF_A_BODY, IdempotencyMismatch, Unavailable
@@ -88,7 +88,7 @@ async def read_counter(counters: Service, name: Name, preconditions: If) -> Resp
 @router.get(
     "/v1/counters/{name}/series",
     summary="What was added to a counter minute by minute, hour by hour or day by day",
-    description="Increments that name the series are in it; whatever else happens to the counter is not.",
+    description="It has the increments that name the series, and no other changes of the counter.",
     response_model=Series,
     responses=responses(InvalidInput, NotACounter, PreconditionFailed, Unavailable),
     dependencies=[Depends(untagged)],
@@ -129,8 +129,8 @@ async def delete_counter(counters: Service, name: Name, key: Key, preconditions:
 @router.get(
     "/v1/counters",
     summary="Counters sorted by name, page by page",
-    description="`Link: rel=next` leads to the following page; it is absent on the last. A page may hold less than "
-    "`limit`, where many counters have just expired.",
+    description="`Link: rel=next` leads to the following page. The last page has none. A page may hold less than "
+    "`limit` if many counters have just expired.",
     response_model=CounterPage,
     responses={200: sends("Link"), **responses(PreconditionFailed, InvalidInput, Unavailable)},
     dependencies=[Depends(untagged)],
@@ -147,7 +147,7 @@ async def list_counters(counters: Service, query: Annotated[ListQuery, Query()])
 @router.post(
     "/v1/counters:batch",
     summary="Many increments in one round trip, each with its own result or problem",
-    description="Judged in order; one that is refused does not keep the others from being applied.",
+    description="They are judged in order. If one is refused, the others are applied nevertheless.",
     response_model=BatchResults,
     max_body_size=MAX_BATCH_BODY,
     responses=responses(*OF_A_BODY, IdempotencyMismatch, Unavailable),

@@ -14,17 +14,17 @@ from evenkeel.http.problems import ProblemDocument
 TEN_YEARS = 10 * 365 * 86_400
 """Seconds."""
 
-# Strict: 1.0, "1" and true are mistakes of the caller's, and a counter is the wrong place to guess.
+# Strict: 1.0, "1" and true are mistakes, and are not converted.
 Int64 = Annotated[int, Field(strict=True, ge=INT64_MIN, le=INT64_MAX)]
 TimeToLive = Annotated[int, Field(strict=True, ge=1, le=TEN_YEARS)]
 
 
 def _in_their_order(series: list[Unit]) -> list[Unit]:
-    """Each once: in whatever order they are named, they ask for the same."""
+    """Each once, in one order: the order of the names makes no difference."""
     return [unit for unit in UNITS if unit in series]
 
 
-# The same type by a name, which generators give to theirs.
+# With a name, which generators of clients use.
 SeriesUnit = TypeAliasType("SeriesUnit", Unit)
 
 
@@ -56,10 +56,10 @@ class IncrementRequest(BaseModel):
     min: Int64 | None = Field(None, description="refuse to leave a value below this one")
     max: Int64 | None = Field(None, description="refuse to leave a value above this one")
     ttl: TimeToLive | None = Field(
-        None, description="seconds until the counter is gone; counts only if this call creates it"
+        None, description="seconds until the counter expires; used only if this call creates it"
     )
 
-    # Of a list given as the default, pydantic makes a deep copy each time: a quarter of what a large batch costs.
+    # pydantic makes a deep copy of a default list for each operation, which would be a quarter of a large batch's cost.
     series: Annotated[list[SeriesUnit], Field(max_length=len(UNITS)), AfterValidator(_in_their_order)] = Field(
         default_factory=list, description="also add it to the present minute, hour or day (UTC) of these series"
     )
@@ -90,22 +90,22 @@ class BatchRequest(BaseModel):
 
 
 class Problem(ProblemDocument):
-    name: str = Field("", description="The counter, where several were asked for")
-    current: Int64 | None = Field(None, description="Of 409 and 412: the value that stays; null: there is no counter")
-    series: SeriesUnit = Field("minute", description="The one whose bucket would overflow; `current` is the bucket's")
-    line: int = Field(0, ge=1, description="Of an import: the one that is wrong")
-    applied: int = Field(0, ge=0, description="Of an import: counters that were set before it")
+    name: str = Field("", description="The counter, if the request named several")
+    current: Int64 | None = Field(None, description="With 409 and 412: the value, unchanged; null: no counter")
+    series: SeriesUnit = Field("minute", description="The series that would overflow; `current` is its bucket's value")
+    line: int = Field(0, ge=1, description="In an import: the line that is wrong")
+    applied: int = Field(0, ge=0, description="In an import: how many counters were set before that line")
 
 
 class BatchResults(BaseModel):
-    results: list[Counter | Problem] = Field(description="one for each operation, in their order")
+    results: list[Counter | Problem] = Field(description="one for each operation, in the same order")
 
 
 class SeriesQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     unit: SeriesUnit = Field(description="which series")
-    last: WholeNumber = Field(24, ge=1, le=1000, description="how many buckets, the present one included")
+    last: WholeNumber = Field(24, ge=1, le=1000, description="how many buckets, including the present one")
 
 
 class SeriesBucket(BaseModel):
@@ -132,7 +132,7 @@ class ListQuery(BaseModel):
 
     prefix: Prefix = Field("", description="only names that start with it")
     limit: WholeNumber = Field(100, ge=1, le=1000)
-    after: CounterName | None = Field(None, description="only names behind this one, as `Link: rel=next` gives it")
+    after: CounterName | None = Field(None, description="only names after this one, as `Link: rel=next` has it")
 
 
 class Visits(BaseModel):

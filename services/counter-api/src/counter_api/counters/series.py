@@ -13,7 +13,7 @@ STEPS: Mapping[Unit, int] = {"minute": 60, "hour": 3600, "day": 86_400}
 UNITS: tuple[Unit, ...] = tuple(STEPS)
 
 MOST_BUCKETS = 10_000
-"""Of one series: pruning looks at all of them, whenever a new one begins."""
+"""Of one series. Whenever a new bucket begins, pruning looks at all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Bucket:
 
 
 def bucket_start(unit: Unit, moment: float) -> int:
-    """`moment` is in seconds since 1970-01-01T00:00Z, and so is the answer."""
+    """`moment` and the result are in seconds since 1970-01-01T00:00Z."""
     return int(moment) - int(moment) % STEPS[unit]
 
 

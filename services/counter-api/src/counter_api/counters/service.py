@@ -56,9 +56,9 @@ class Counters:
         return outcome.value
 
     async def batch(self, requests: Sequence[BatchOperation], key: RequestKey | None) -> list[Outcome]:
-        """Judge each operation by itself, in order; raise only if the store could not be reached for any of them.
+        """Judge each operation by itself, in order. Raise only if the store could be reached for none of them.
 
-        With a key, what was judged before has the outcome it had, and the rest is judged now.
+        With a key, operations that were judged before have the same outcome again. The others are judged now.
         """
         if key is not None:
             await self._store.claim(once(key, *(request.model_dump() for request in requests)))
@@ -72,11 +72,11 @@ class Counters:
         raise outcomes[0]
 
     async def visit(self) -> int:
-        """One more visit of GET /counter; returns how many there were."""
+        """Count one more visit of GET /counter; the number of visits."""
         return await self.increment_by_one(VISITS)
 
     async def visits(self) -> int:
-        """How many there were."""
+        """The number of visits of GET /counter."""
         try:
             return await self.value(VISITS)
         except NotFound:
@@ -111,7 +111,7 @@ class Counters:
         return value
 
     async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:
-        """The latest `last` buckets, oldest first; a counter that has none, or does not exist, has zeros."""
+        """The latest `last` buckets, oldest first. Without a counter or a series, all are 0."""
         return await self._store.series(name, unit, last)
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
@@ -121,7 +121,7 @@ class Counters:
         self._counted(operation, _label(outcome)).inc()
 
     def _counted(self, operation: str, outcome: str) -> Counter:
-        # Looking a series up by its labels costs more than counting in it.
+        # A look-up by labels costs more than the counting.
         counter = self._operations.get((operation, outcome))
         if counter is None:
             counter = self._operations[operation, outcome] = self._metrics.operations.labels(operation, outcome)
@@ -129,7 +129,7 @@ class Counters:
 
 
 def _label(outcome: Outcome) -> str:
-    """The metrics' name of it."""
+    """As the metrics name it."""
     if isinstance(outcome, Applied):
         return "replayed" if outcome.replayed else "applied"
     return "replayed" if is_replay(outcome) else outcome.slug

@@ -4,19 +4,19 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 LARGEST = 1000
-"""Names of one block: to add one moves half of them, a microsecond's work."""
+"""Names of one block. To add a name moves half of them, which takes a microsecond."""
 
 
 class SortedNames:
-    """Blocks of names, each sorted and all in order; one that gets too large becomes two."""
+    """Blocks of names, each sorted and all in order. A block that gets too large becomes two."""
 
     def __init__(self) -> None:
         self._blocks: list[list[str]] = []
         self._firsts: list[str] = []
-        """The first name of each block, when it was made: no later one of the block is before it."""
+        """The first name of each block when the block was made. All later names of the block come after it."""
 
     def add(self, name: str) -> None:
-        """It is not there yet."""
+        """The name must not be there yet."""
         if not self._blocks:
             self._blocks, self._firsts = [[]], [""]
         place = self._block(name)
@@ -28,7 +28,7 @@ class SortedNames:
             self._firsts.insert(place + 1, block[half])
 
     def remove(self, name: str) -> None:
-        """It is there."""
+        """The name must be there."""
         place = self._block(name)
         block = self._blocks[place]
         del block[bisect_left(block, name)]
@@ -37,7 +37,7 @@ class SortedNames:
             del self._blocks[place], self._firsts[place]
 
     def behind(self, after: str, *, prefix: str) -> Iterator[str]:
-        """Names behind `after` that start with the prefix, while no name is added or removed."""
+        """Names after `after` that begin with the prefix. No name may be added or removed meanwhile."""
         if not self._blocks:
             return
         begin = max(after, prefix)

@@ -1,4 +1,4 @@
-"""What a store of counters can do; both stores pass the same tests (tests/test_store_conformance.py)."""
+"""What a store of counters can do. Both stores pass the same tests (test_store_conformance.py)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from counter_api.counters.series import Bucket, Unit
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Names and values, sorted by name; `next_after` is where the following page begins, None behind the last."""
+    """Names and values, sorted by name. The following page begins after `next_after`; None: there is none."""
 
     counters: list[tuple[str, int]]
     next_after: str | None
@@ -23,14 +23,14 @@ class Store(Protocol):
     """
 
     async def apply(self, operations: Sequence[Operation]) -> list[Outcome]:
-        """Judge the operations on a counter in order, each by itself; every outcome stands at its operation's place.
+        """Judge the operations on a counter in order, each by itself. The outcomes are in the order of the operations.
 
         If Redis did not answer or could not be reached, that is an outcome too.
         """
         ...
 
     async def claim(self, batch: Once) -> None:
-        """Tie a whole batch's key to its payload; raise IdempotencyMismatch if it is tied to another one."""
+        """Bind a batch's key to its payload; raise IdempotencyMismatch if it is bound to another one."""
         ...
 
     async def value(self, name: str) -> int | None:
@@ -42,5 +42,5 @@ class Store(Protocol):
         ...
 
     async def page(self, *, prefix: str, after: str | None, limit: int) -> Page:
-        """The first `limit` counters behind `after` whose name starts with `prefix`, in constant memory."""
+        """The first `limit` counters after `after` whose name begins with `prefix`, in constant memory."""
         ...

@@ -1,1 +1,1 @@
-"""Changes of counters as they happen, for whoever listens."""
+"""Changes of counters as they happen, as server-sent events."""

@@ -1,7 +1,7 @@
-"""Who listens to which counter in this replica.
+"""Which listeners of this replica listen to which counter.
 
-A listener has one slot, which holds the latest state: however slow it is, and however often the counter changes, there
-is never more to remember than that. All listeners of one counter share one topic, which is watched once.
+All listeners of one counter share a topic. A topic holds the latest state only, so a slow listener of a counter that
+changes often needs no more memory. A topic is watched once.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from evenkeel.http.problems import Unavailable
 from evenkeel.tasks.ending import end
 
 LARGEST = 6000
-"""Listeners of one replica: as many as one gateway lets through, so that one replica can serve all of them while the
-others are gone. Each takes 40 KiB."""
+"""Listeners of one replica. A gateway lets as many through, so one replica can serve them all while the others are
+away. Each takes 40 KiB."""
 
 
 @dataclass(eq=False)
 class Topic:
-    """One counter that somebody listens to."""
+    """One counter that has listeners."""
 
     name: str
     value: int | None = None
-    """None: there is no such counter. Means nothing before the first `publish`."""
+    """None: there is no such counter. Before the first `publish` it has no meaning."""
     listeners: set["Listener"] = field(default_factory=set)
 
     def publish(self, value: int | None) -> None:
@@ -48,7 +48,7 @@ class Listener:
         self._woken.set()
 
     async def woken(self, seconds: float) -> bool:
-        """Wait until something has happened since this returned last; False if nothing does for so long."""
+        """Wait until something has happened since this last returned. False if nothing happens for so long."""
         try:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
@@ -59,16 +59,16 @@ class Listener:
 
 
 class Watch(Protocol):
-    """Publishes the changes of topics, whoever makes them."""
+    """Publishes the changes of topics, made by any replica or program."""
 
     def add(self, topic: Topic) -> None: ...
 
     def remove(self, topic: Topic) -> None: ...
 
     async def read(self, topic: Topic) -> None:
-        """Publish what the counter is now, at the earliest when this was called.
+        """Publish the counter's state, read after this was called.
 
-        Raise NotACounter, or Unavailable if that cannot be found out.
+        Raise NotACounter, or Unavailable if it cannot be read.
         """
         ...
 
@@ -86,7 +86,7 @@ class Feed:
 
     @contextlib.asynccontextmanager
     async def listening(self, name: str) -> AsyncIterator[Listener]:
-        """A listener that knows the present state.
+        """A listener that has the present state.
 
         Raise what `Watch.read` raises, or Unavailable if there are too many listeners.
         """
@@ -100,7 +100,7 @@ class Feed:
         topic.listeners.add(listener)
         self._listeners += 1
         try:
-            # Also where others listen already: what they were told last may be older than this request.
+            # Also if there are other listeners: their last state may be older than this request.
             await self._watch.read(topic)
             yield listener
         finally:
@@ -112,7 +112,7 @@ class Feed:
 
     @contextlib.asynccontextmanager
     async def running(self, closing: asyncio.Event) -> AsyncIterator[None]:
-        """Watch as long as the block lasts; listeners are sent away once `closing` is set."""
+        """Watch as long as the block lasts. Once `closing` is set, all streams end."""
         tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._close_after(closing))]
         try:
             yield

@@ -1,4 +1,4 @@
-"""Changes of counters in the memory of this process: looked for ten times a second, while somebody listens."""
+"""Changes of counters in the memory of this process: read ten times a second while there are listeners."""
 
 import asyncio
 

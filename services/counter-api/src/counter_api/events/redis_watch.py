@@ -46,7 +46,7 @@ class RedisWatch:
             await end(*self._tasks)
 
     def _ask(self, watched: Watched) -> None:
-        """Have it read on the server that has it now."""
+        """Make the server that has the counter now read it."""
         address = self._topology.address(watched.key.decode())
         before = self._places.get(watched)
         if before is not None and before != address:

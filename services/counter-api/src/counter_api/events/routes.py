@@ -20,7 +20,7 @@ async def feed_of(request: Request) -> Feed:
 
 
 LastEventId = Annotated[
-    str | None, Header(description="`id` of the last message received: nothing is sent while that is still the state")
+    str | None, Header(description="`id` of the last message received; nothing is sent while the state is the same")
 ]
 
 router = APIRouter(tags=["counters"], dependencies=[Depends(strict_query), Depends(untagged)])
@@ -30,12 +30,13 @@ EXAMPLE = 'id: 42\nevent: value\ndata: {"name":"downloads","value":42}\n\n'
 
 @router.get(
     "/v1/counters/{name}/events",
-    summary="Be told of changes, made through any replica, as server-sent events",
-    description="""First the present value, then the latest one whenever it has changed, at most ten times a second:
-`event: value` with a counter as data, `event: deleted` once it is gone (deleted or expired) or no counter any more.
-A counter that does not exist yet is waited for. Values in between may be left out, the last one never is. A comment
-every 15 seconds shows that the connection lives. A stream ends after five minutes at most, and when its replica does;
-the client connects again, as browsers do by themselves, and is told what it has missed.""",
+    summary="Follow changes, made through any replica, as server-sent events",
+    description="""The first message has the present value. After each change a message has the latest value, at most
+ten times a second. `event: value` has a counter as data. `event: deleted` follows when the counter was deleted, has
+expired, or is no counter any more. For a counter that does not exist yet, the first message comes when it is made.
+Values in between may be left out, but never the last one. A comment every 15 seconds shows that the connection works. A
+stream ends after five minutes at most, and when its replica ends. The client then connects again, as browsers do by
+themselves, and gets the latest value if it missed a change.""",
     response_class=EventStream,
     status_code=200,
     responses={

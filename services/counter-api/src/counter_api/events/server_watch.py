@@ -1,11 +1,10 @@
-"""Changes of the counters in one Redis server, whoever makes them, told by Redis itself.
+"""Changes of the counters in one Redis server, as Redis pushes them: made by any replica or program.
 
-One RESP3 connection with client-side caching in its default mode
-(https://redis.io/docs/latest/develop/reference/client-side-caching/): to GET a counter on it makes Redis push one
-invalidation when that counter next changes by whatever command, expires or is flushed; then it is read again, which
-asks for the next push. Counting costs nothing more for it, and however often a counter changes, it is read ten times a
-second. A push can be lost only together with the connection, and a connection that is dead without anybody knowing is
-found by questions that are not answered; on the next one everything is read again.
+It is one connection with client-side caching in its default mode (evenkeel.redis.push). After a GET of a counter on it,
+Redis pushes one invalidation when that counter next changes by any command, expires, or is flushed. Then the counter is
+read again, which makes Redis push the next change. Counting costs no more because of this. A counter is read ten times
+a second at most, however often it changes. A push is lost only if the connection is lost. A dead connection is noticed
+by a question without an answer. On the next connection every counter is read again.
 """
 
 import asyncio
@@ -32,17 +31,17 @@ READ_PAUSE = 0.1
 """Seconds at least between two reads of one counter that changes."""
 
 PING_INTERVAL = 0.5
-"""Seconds between two questions while there is nothing to read."""
+"""Seconds between two PINGs while there is nothing to read."""
 
 ANSWER_WITHIN = 2.0
-"""Seconds until a question without an answer means that the connection is dead."""
+"""Seconds after which a connection without an answer counts as dead."""
 
 RECONNECT_PAUSE = 0.2
 """Seconds before a lost connection is made again."""
 
 READ_ANYWAY = 5.0
-"""Seconds after which a counter that may have moved to another server is read without a push: a server that has given
-it away need not say so."""
+"""Seconds after which a counter is read without a push, if it may have moved to another server. A server need not push
+anything when it gives a counter away."""
 
 
 @dataclass(eq=False, slots=True)
@@ -52,7 +51,7 @@ class Watched:
     asked_at: float = -math.inf
     scheduled: bool = False
     waiting: list["asyncio.Future[None]"] = field(default_factory=list)
-    """Who needs an answer to a question that has not been sent yet."""
+    """Futures of readers, for a question that has not been sent yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class ServerWatch:
     """Connected as long as there is something to watch."""
 
     def __init__(self, topology: Topology, address: str, on_elsewhere: Callable[[Watched], None]) -> None:
-        """`on_elsewhere` is called with what this server may not have any more."""
+        """`on_elsewhere` is called with counters that this server may not have any more."""
         self._topology = topology
         self._address = address
         self._on_elsewhere = on_elsewhere
@@ -78,13 +77,13 @@ class ServerWatch:
         self._failing = False
 
     def ask(self, watched: Watched) -> None:
-        """Watch it, if it was not yet, and read it as soon as possible."""
+        """Watch it, and read it as soon as possible."""
         self._watched[watched.key] = watched
         self._to_ask[watched] = None
         self._wanted.set()
 
     def leave(self, watched: Watched) -> None:
-        """Watch it no longer."""
+        """Stop watching it."""
         self._watched.pop(watched.key, None)
         self._to_ask.pop(watched, None)
 
@@ -93,13 +92,13 @@ class ServerWatch:
         while self._watched:
             try:
                 await self._follow()
-            except Exception as error:  # noqa: BLE001 (whatever it is, the next connection may work)
+            except Exception as error:  # noqa: BLE001 (after any failure the next connection may work)
                 if not self._failing:
-                    log.warning("changes of counters are not heard", extra={"reason": repr(error)})
+                    log.warning("changes of counters cannot be followed", extra={"reason": repr(error)})
                 self._failing = True
                 await self._topology.lost()
                 await asyncio.sleep(RECONNECT_PAUSE)
-            # Whatever has changed meanwhile, nobody has said so.
+            # Changes in the meantime were not pushed.
             for watched in list(self._watched.values()):
                 self._on_elsewhere(watched)
 
@@ -111,7 +110,7 @@ class ServerWatch:
                 self._failing = False
                 await first_to_end(self._send(connection), self._receive(connection))
         finally:
-            # What this connection did not answer is a question for the next one.
+            # Questions without an answer are asked again on the next connection.
             for question in self._unanswered:
                 if question.watched is not None:
                     question.watched.waiting.extend(question.waiting)

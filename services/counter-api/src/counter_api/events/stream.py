@@ -15,25 +15,25 @@ PAUSE = 0.1
 """Seconds at least between two messages to one client."""
 
 HEARTBEAT = 15.0
-"""Seconds without a message after which a comment shows that the connection lives."""
+"""Seconds without a message after which a comment shows that the connection works."""
 
 LIFETIME = (240.0, 300.0)
-"""Seconds after which a stream ends and its client comes back, to whichever replica: less than the gateway gives to
-connections of a configuration that was replaced, and a token that has expired meanwhile opens no new one."""
+"""Seconds after which a stream ends. Its client then connects again, to any replica, and needs a valid token to do so.
+Less than the time after which the gateway closes connections of a replaced configuration."""
 
 _RETRY_MILLISECONDS = (200, 2000)
-"""When clients come back after the end of a stream: not all of them at once."""
+"""After which clients connect again. It is random, so that they do not all come at once."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # for proxies like nginx, which collect answers by default
+    "X-Accel-Buffering": "no",  # for proxies such as nginx, which buffer answers by default
 }
 
 _DELETED = "deleted"
 
 
 class EventStream(StreamingResponse):
-    """Tells the state, then each change of it, until the client leaves, its time is over, or the replica ends."""
+    """Sends the state, then each change, until the client leaves, the time is over, or the replica ends."""
 
     media_type = "text/event-stream"
 
@@ -41,8 +41,8 @@ class EventStream(StreamingResponse):
         super().__init__(content=(), headers=_HEADERS)
         self._feed = feed
         self._name = name
-        # A client that has heard nothing knows of no counter, so there is nothing to tell while there is none.
-        self._told = last_event_id or _DELETED
+        # Without a counter there is nothing to send to a new client.
+        self._sent = last_event_id or _DELETED
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -57,8 +57,8 @@ class EventStream(StreamingResponse):
             ends = time.monotonic() + random.uniform(*LIFETIME)  # noqa: S311 (spreads load, keeps no secret)
             while not self._feed.closing and (left := ends - time.monotonic()) > 0:
                 value = listener.value
-                if event_id(value) != self._told:
-                    self._told = event_id(value)
+                if event_id(value) != self._sent:
+                    self._sent = event_id(value)
                     text += message(self._name, value)
                 if text:
                     await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
@@ -68,7 +68,7 @@ class EventStream(StreamingResponse):
 
 
 def event_id(value: int | None) -> str:
-    """The state itself: a client that comes back with it, to whichever replica, is told only what it does not know."""
+    """The state itself. A client that comes back with it, to any replica, gets a message only for another state."""
     return _DELETED if value is None else str(value)
 
 

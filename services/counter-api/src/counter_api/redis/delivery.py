@@ -1,9 +1,9 @@
-"""Gets commands executed once, or says that it does not know.
+"""Gets each command executed once, or says that the outcome is unknown.
 
-What Redis surely did not execute fails at once: to send it again is the caller's choice. What was sent and not
-answered is sent again, if that cannot make it happen twice, until patience ends. A batch carries a number by which
-Redis recognises a copy, and the moment at which patience ends, after which Redis does not execute it any more: so an
-outcome that a caller was told to be unknown does not change behind his back.
+A command that Redis surely did not execute fails at once; the caller may send it again. A command without an answer is
+sent again until the patience ends, if a second copy has no effect. A batch carries a number, by which Redis recognises
+a copy. It also carries the moment at which the patience ends: Redis does not execute it after that. So an outcome that
+was reported as unknown does not change later.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ from evenkeel.redis.topology import Topology
 log = logging.getLogger(__name__)
 
 ATTEMPT = 2.0
-"""Seconds until a round trip without an answer is given up, and the connection with it."""
+"""Seconds after which a round trip without an answer is given up, and its connection closed."""
 
 PAUSE, LONGEST_PAUSE = 0.02, 0.25
-"""Seconds before the third attempt, and at most before a later one; the second follows at once."""
+"""Seconds before the third attempt, and at most before later ones. The second attempt follows at once."""
 
 NOT_HERE = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
-"""What a server answers while another one takes over, or a slot moves."""
+"""What a server answers while another server takes over, or while a slot moves."""
 
 FAILURES = (RedisError, OSError, TimeoutError)
 
 
 class Delivery:
-    """For one task at a time; has connections of its own."""
+    """For one task at a time, with connections of its own."""
 
     def __init__(self, topology: Topology, *, patience: float, replica_acks: int, errors: Counter) -> None:
         """`patience` is in seconds; `errors` counts failures by their label `reason`."""
@@ -60,7 +60,7 @@ class Delivery:
             await link.close()
 
     async def deliver(self, sendings: Sequence[Sending]) -> None:
-        """Return when each has its result."""
+        """Return when all have their results."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
         pause = 0.0
@@ -73,7 +73,7 @@ class Delivery:
             pause = min(LONGEST_PAUSE, max(PAUSE, 2 * pause))
 
     async def _send(self, sendings: Sequence[Sending], until: float) -> list[Sending]:
-        """Send each to where it belongs; return those to send again."""
+        """Send each to its server; return those that must be sent again."""
         places: dict[str, list[Sending]] = {}
         for sending in sendings:
             address = self._topology.address(sending.key) if sending.at is None else sending.at
@@ -100,7 +100,6 @@ class Delivery:
             remaining = until - asyncio.get_running_loop().time()
             scripts = {sending.script for sending in sendings if sending.script is not None}
             replies = await link.exchange(commands, scripts=scripts, timeout=min(ATTEMPT, max(remaining, PAUSE)))
-            # Before it is waited for: a script that is not there is what the next attempt needs.
             kept = await self._is_kept(link, sendings, replies)
         except FAILURES as error:
             return await self._not_answered(sendings, error)
@@ -115,7 +114,7 @@ class Delivery:
         return again
 
     async def _is_kept(self, link: Link, sendings: Sequence[Sending], replies: Sequence[Any]) -> bool:
-        """Whether as many replicas as wanted have it on disk."""
+        """Whether as many replicas as the settings want have it on disk."""
         done = not all(isinstance(reply, ResponseError) for reply in replies)
         if not self._replica_acks or not done or not any(sending.changes for sending in sendings):
             return True
@@ -158,17 +157,17 @@ class Delivery:
             _give_up(sending)
             return True
         if not sending.receive(reply):
-            # Either it is to be sent in another way, or Redis' clock has been set since it was asked for.
+            # Either it must be sent in another form, or Redis' clock was set since it was last read.
             sending.trouble = "It came too late."
             link.doubt_clock()
             return False
         return True
 
     async def _is_refused(self, sending: Sending, error: ResponseError, link: Link) -> bool:
-        """Whether that is its result; if not, it is worth another attempt."""
+        """Whether that is its result. If not, it is sent again."""
         match error:
             case NoScriptError():
-                # Somebody flushed them.
+                # The scripts were flushed.
                 sending.trouble = sentence(error)
                 if sending.script is not None:
                     link.forgotten(sending.script)
@@ -185,7 +184,7 @@ class Delivery:
             await link.close()
             await self._topology.lost()
             return False
-        if sending.unsure:  # this copy was refused; another one may not have been
+        if sending.unsure:  # an earlier copy may have been executed
             return False
         sending.refused(error)
         return True
@@ -207,6 +206,6 @@ def _give_up(sending: Sending) -> None:
 
 
 def _address(error: AskError, asked: str) -> str:
-    """Where a redirection leads; a node that does not know its own host leaves it out."""
+    """Where a redirection leads. A node that does not know its own host leaves the host out."""
     host = error.host or asked.rpartition(":")[0]
     return f"[{host}]:{error.port}" if ":" in host.strip("[]") and not host.startswith("[") else f"{host}:{error.port}"

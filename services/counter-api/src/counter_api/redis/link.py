@@ -1,4 +1,4 @@
-"""One connection to one Redis server, made again when it is lost, and never in the middle of a reply."""
+"""One connection to one Redis server. A lost connection is made again before the next round trip, never during one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -13,14 +13,14 @@ from evenkeel.redis.connecting import CONNECT_TIMEOUT
 from evenkeel.redis.scripts import Script
 
 CLOCK_EVERY = 30.0
-"""Seconds after which Redis' clock is asked for again: it may be set, and drifts."""
+"""Seconds after which Redis' clock is read again, since it drifts and may be set."""
 
 REPLICATION_WAITS = (1, 2, 5, 10, 20, 50, 100, 1000)
-"""Milliseconds. Each WAITAOF asks the replicas how far they are. One that is asked before it has synced what it has
-just received says so, and by itself speaks up only once a second: so it is asked again."""
+"""Milliseconds. Each WAITAOF makes the replicas report how far they have written. A replica that has not written the
+last command yet reports again only a second later. So there are several short waits instead of one long one."""
 
 _pack: Callable[..., list[bytes]] = HiredisRespSerializer().pack
-"""A command as bytes, in C: what redis-py's asyncio connection does in Python is most of a round trip's work."""
+"""A command as bytes, in C. redis-py's asyncio connection does this in Python, which is most of a round trip's work."""
 
 
 class Link:
@@ -36,23 +36,23 @@ class Link:
         self._clock_asked = 0.0
 
     async def open(self) -> None:
-        """Be connected; whatever it raises, nothing was sent."""
-        # Bytes that nobody asked for, or the end: what follows could be taken for replies.
+        """Be connected. If this raises, nothing was sent."""
+        # Unexpected bytes, or the end of the connection. What follows could be taken for replies.
         if self._connection is not None and await self._connection.can_read():
             await self.close()
         if self._connection is None:
             self._connection = await self._connect(self.address)
-            # Redis may have been started anew, or be another one.
+            # Redis may have been started again, or this may be another server.
             self._loaded.clear()
         if not self._clock_asked:
-            # A server that is still loading says so here, where nothing has been sent yet.
+            # A server that is still loading its data says so here, before anything was sent.
             [pong] = await self.exchange([("PING",)], timeout=CONNECT_TIMEOUT)
             if isinstance(pong, ResponseError):
                 await self.close()
                 raise pong
 
     def redis_time(self, moment: float) -> int:
-        """A moment of the event loop's clock in milliseconds of Redis', not later than it really is."""
+        """A moment of the event loop's clock in milliseconds of Redis' clock, or slightly earlier."""
         return int((moment + self._clock_ahead) * 1000)
 
     async def exchange(
@@ -60,9 +60,9 @@ class Link:
         commands: Sequence[tuple[Argument, ...]],
         *,
         scripts: Iterable[Script] = (),
-        timeout: float,  # noqa: ASYNC109 (of a round trip, which ends with its connection)
+        timeout: float,  # noqa: ASYNC109 (of a round trip; the connection is closed after it)
     ) -> list[Any]:
-        """The replies in order, errors that Redis replied among them; when it raises, anything may have happened.
+        """The replies in order, Redis' errors among them. If this raises, the commands may have been executed or not.
 
         `scripts` are those that the commands call.
         """
@@ -91,7 +91,7 @@ class Link:
         return replies
 
     async def replicated(self, copies: int) -> int:
-        """How many replicas have on disk what this connection wrote, having waited about a second for `copies`."""
+        """How many replicas have on disk what this connection wrote. Waits about a second for `copies` of them."""
         replies = await self.exchange([("WAITAOF", 1, copies, wait) for wait in REPLICATION_WAITS], timeout=3.0)
         match replies[-1]:
             case [int(here), int(replicas)] if here >= 1:
@@ -102,11 +102,11 @@ class Link:
                 return 0
 
     def doubt_clock(self) -> None:
-        """Redis' clock may have been set: ask for it before anything else is sent."""
+        """Redis' clock may have been set, so read it before anything else is sent."""
         self._clock_asked = 0.0
 
     def forgotten(self, script: Script) -> None:
-        """Redis does not know it any more."""
+        """Redis does not have it any more."""
         self._loaded.discard(script)
 
     async def close(self) -> None:

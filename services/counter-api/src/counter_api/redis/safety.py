@@ -48,8 +48,8 @@ async def check(pipeline: RedisPipeline, *, replica_acks: int) -> None:
         states = await _persistence(pipeline)
     except NothingApplied as error:
         raise RuntimeError(
-            f"{error.detail.rstrip('.')}; so whether counts are safe there cannot be seen: permit CONFIG GET and INFO, "
-            "or set COUNTER_API_ALLOW_UNSAFE_REDIS=true if you know"
+            f"{error.detail.rstrip('.')}; so whether counts are safe there cannot be checked: permit CONFIG GET and "
+            "INFO, or set COUNTER_API_ALLOW_UNSAFE_REDIS=true if you have checked"
         ) from error
     wrong = {reason for found in settings.values() for reason in _wrong_settings(found)}
     wrong |= {reason for state in states.values() for reason in _wrong_state(state)}
@@ -109,7 +109,7 @@ def _judge_confirmation(confirmed: Any, replica_acks: int) -> None:
         case Problem():
             # Redis before 7.2 has no WAITAOF; without replicas the settings say enough.
             if replica_acks:
-                raise RuntimeError(f"whether replicas have a count cannot be seen: {confirmed.detail}")
+                raise RuntimeError(f"whether replicas have a count cannot be checked: {confirmed.detail}")
         case _:
             raise RuntimeError(f"WAITAOF answered {confirmed!r} {OVERRIDE}")
 

@@ -30,7 +30,7 @@ router = APIRouter(tags=["tutorial"], dependencies=[Depends(strict_query), Depen
 @router.get(
     "/stats",
     summary="Requests answered by all replicas, this one included",
-    description="A replica that has been gone for a day is not named any more; its requests stay in the total.",
+    description="A replica that has been gone for a day is not named any more. Its requests stay in the total.",
     response_model=Stats,
     responses=responses(PreconditionFailed, InvalidInput, Unavailable),
 )

@@ -1,1 +1,1 @@
-"""All counters out of a store, and into one, as a stream of lines."""
+"""Export of all counters, and import, as a stream of lines."""

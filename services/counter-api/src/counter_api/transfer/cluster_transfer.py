@@ -1,7 +1,8 @@
 """Import into a cluster, where no script can set the counters of a batch and the record of the import together.
 
-So each slot has a record of its own, which says up to where the counters in it have been set. The import's record moves
-when all slots of a batch are done; a retry does the batch again that was under way, and finds what is done of it.
+So each slot has a record of its own, which says how far the counters in it have been set. The import's record moves on
+when all slots of a batch are done. A retry repeats the batch that was under way. The slots' records say which parts of
+it are done.
 """
 
 import itertools

@@ -15,7 +15,7 @@ LONGEST_LINE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`ttl` is in seconds from now, None for a counter that stays."""
+    """`ttl` is in seconds from now; None: the counter does not expire."""
 
     name: str
     value: int
@@ -23,7 +23,7 @@ class Entry:
 
 
 _MARKS_OF_VALUES = 2
-"""Quotation marks around the values of a line: only `name` is text."""
+"""Quotation marks around the values of a line: only the value of `name` is text."""
 
 
 class CounterLine(BaseModel):
@@ -45,21 +45,21 @@ def render(entry: Entry) -> str:
 
 
 def parse(number: int, text: bytes) -> Entry:
-    """The entry in a line; raise InvalidInput or MalformedJson naming it by its number."""
+    """The entry in a line; raise InvalidInput or MalformedJson, which say the number of the line."""
     if len(text) > LONGEST_LINE:
         raise InvalidInput(f"Line {number} is longer than {LONGEST_LINE} bytes.", line=number)
     try:
         line = CounterLine.model_validate_json(text)
     except ValidationError as error:
         raise _problem(number, error) from None
-    # Pydantic keeps the last of several members of one name. No name or value that is taken has quotation marks inside.
+    # Pydantic keeps the last of several members of one name. Valid names and values contain no quotation marks.
     if text.count(b'"') != 2 * len(line.model_fields_set) + _MARKS_OF_VALUES:
         raise InvalidInput(f"Line {number}: Send each member once.", line=number)
     return Entry(line.name, line.value, line.ttl)
 
 
 def _problem(number: int, error: ValidationError) -> Problem:
-    # What was sent is left out on purpose, as everywhere: it may be anything.
+    # What was sent is left out on purpose, as in all problems: it may be anything.
     failure = error.errors(include_input=False, include_url=False)[0]
     if failure["type"] == "json_invalid":
         return MalformedJson(f"Line {number} is not JSON in UTF-8.", line=number)

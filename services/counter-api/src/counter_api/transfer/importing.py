@@ -1,8 +1,8 @@
-"""Setting counters from a stream of lines: in batches, each of them once, and in constant memory.
+"""Sets counters from a stream of lines: in batches, each of them once, and in constant memory.
 
-The store keeps, atomically with each batch, how many counters of this import have been set and a digest of their lines.
-A retry reads its body from the beginning, skips what was set before, checks by the digest that it is the same, and goes
-on from there. So counts made between the attempts are not set back.
+Together with each batch the store keeps how many counters of this import have been set, and a digest of their lines. A
+retry reads its body from the beginning and skips what was set before. The digest shows whether the lines are the same.
+Then it goes on from there. So counts made between the attempts are kept.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ BATCH = 500
 """Counters set by one script: half a millisecond of Redis' time."""
 
 ATTEMPTS = 6
-"""How often a batch is sent; a batch that was applied is not applied again."""
+"""How often a batch is sent. A batch that was applied is not applied again."""
 
 FIRST_PAUSE = 0.1
-"""Seconds between the first two attempts; doubled each time."""
+"""Seconds between the first two attempts. Each later pause is twice as long."""
 
 KEEP_WITHOUT_KEY = 60
 """Seconds for which the record of an import without a key is kept after its last batch."""
 
 
 class LineIsForeign(NotACounter):
-    """Somebody else wrote something under the key of a counter that a line names."""
+    """Another program wrote something under the key of a counter that a line names."""
 
     def __init__(self, line: int, name: str, applied: int) -> None:
         Problem.__init__(
@@ -50,7 +50,7 @@ class LineIsForeign(NotACounter):
 class Imported:
     count: int
     replayed: bool
-    """All of it had been imported before."""
+    """Whether all of it had been imported before."""
 
 
 class Importer:
@@ -60,7 +60,7 @@ class Importer:
         self._idempotency_ttl = idempotency_ttl
 
     async def run(self, body: AsyncIterable[bytes], key: RequestKey | None) -> Imported:
-        """Raise the problem of the first line that is wrong, or Unavailable; both say in `applied` how far it came."""
+        """Raise the problem of the first wrong line, or Unavailable. `applied` of both says how far the import came."""
         if key is None:
             record, keep = uuid.uuid4().hex, KEEP_WITHOUT_KEY
         else:
@@ -109,7 +109,7 @@ class _Import:
 
     async def _commit(self, *, done: bool = False) -> None:
         """Return when everything read so far has been applied, by this request or an earlier one."""
-        # Where there is nothing to do and the body comes fast, nobody else would get his turn.
+        # If there is nothing to do and the body comes fast, no other request would get a turn.
         await asyncio.sleep(0)
         end = Progress(self._position, self._digest.hexdigest() if self._position else "", done)
         while not self._reached(end):
@@ -117,7 +117,7 @@ class _Import:
         self._begin, self._batch = end, []
 
     def _reached(self, end: Progress) -> bool:
-        """Whether the record includes `end`; raise IdempotencyMismatch if it is about another body."""
+        """Whether the record includes `end`; raise IdempotencyMismatch if it is of another body."""
         known, begin = self._known, self._begin
         if known.applied == end.applied and known.digest == end.digest:
             return known.done or not end.done
@@ -128,7 +128,7 @@ class _Import:
         return False
 
     async def _apply(self, end: Progress) -> Progress:
-        # None when all that is left to do is to say that these were all.
+        # No entries if only the end of the import is left to be recorded.
         batch = self._batch if self._known.applied < end.applied else []
         entries = [entry for _, entry in batch]
         try:
@@ -149,7 +149,7 @@ class _Import:
             return await call()
         except (NothingApplied, OutcomeUnknown):
             raise Unavailable(
-                "Redis does not answer. Some of the counters may have been set; to send the same body again with the "
-                "same Idempotency-Key goes on behind them.",
+                "Redis does not answer. Some of the counters may have been set. Send the same body again with the same "
+                "Idempotency-Key: the import goes on after them.",
                 applied=self._known.applied,
             ) from None

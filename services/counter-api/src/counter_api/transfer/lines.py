@@ -1,12 +1,13 @@
-"""A body in lines, as it arrives."""
+"""A body split into lines as it arrives."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
 
 async def lines(chunks: AsyncIterable[bytes], *, longest: int) -> AsyncIterator[bytes]:
-    """The lines without their ends, blank ones included; the last one may lack its end.
+    """The lines without their ends, blank ones included. The last line may lack its end.
 
-    Of a line with more than `longest` bytes there may come a part only, which is longer than `longest` as well.
+    A line with more than `longest` bytes may come in part only, and then it is the last. The part too is longer than
+    `longest`.
     """
     rest = b""
     async for chunk in chunks:
@@ -14,7 +15,7 @@ async def lines(chunks: AsyncIterable[bytes], *, longest: int) -> AsyncIterator[
         for line in whole:
             yield line
         if len(rest) > longest:
-            # Whoever reads the lines has to stop here, so nothing more of this one is kept.
+            # The reader stops here, so no more of this line is kept.
             yield rest
             return
     if rest:

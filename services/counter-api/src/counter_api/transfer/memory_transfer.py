@@ -13,7 +13,7 @@ _BATCH = 500
 
 
 class MemoryTransfer:
-    """Without an await in the middle, nothing else of this process' event loop comes in between."""
+    """Its changes have no await in the middle, so nothing else runs in between."""
 
     def __init__(self, counters: SortedCounters, clock: Callable[[], float]) -> None:
         """`counters` are those of the store, `clock` theirs."""
@@ -25,7 +25,7 @@ class MemoryTransfer:
         while found := self._counters.following(prefix=prefix, after=after, count=_BATCH):
             yield [Entry(name, value, self._ttl(name)) for name, value in found]
             after = found[-1][0]
-            # Whoever takes an export fast never lets go of the event loop otherwise.
+            # Otherwise an export to a fast client would never yield to other requests.
             await asyncio.sleep(0)
 
     def _ttl(self, name: str) -> int | None:

@@ -44,12 +44,12 @@ class RedisTransfer:
         return _progress(reply)
 
     async def _listed(self, entries: Sequence[Entry]) -> int:
-        """Until when the counters may be made; each may be a new one."""
+        """Until when the counters may be made. Any of them may be new."""
         return await self._listing.names.listed([entry.name for entry in entries]) if entries else 0
 
 
 def import_call(script: Script, record: str, arguments: Sequence[Argument], entries: Sequence[Entry]) -> Call:
-    """May be sent twice, because the record then says that it has been done."""
+    """The call may be sent twice, because the record then says that it was done."""
     keys = [record, *(COUNTER % entry.name for entry in entries)]
     values: list[Argument] = []
     for entry in entries:

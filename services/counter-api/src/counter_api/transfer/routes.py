@@ -29,7 +29,7 @@ from evenkeel.http.problems import (
 
 NDJSON = "application/x-ndjson"
 EXAMPLE = '{"name":"downloads","value":42}\n{"name":"session:1","value":1,"ttl":60}\n'
-# Bytes to a generated client, which can then send and keep more than fits into its memory.
+# `binary` makes generated clients stream the bytes, which may be more than fits into memory.
 _CONTENT = {NDJSON: {"schema": {"type": "string", "format": "binary"}, "example": EXAMPLE}}
 
 
@@ -65,9 +65,10 @@ router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depe
 @router.get(
     "/v1/counters:export",
     summary="All counters, a line of JSON each",
-    description="""In the order of their names. Each counter that exists all the while is there, once, with some value
-that it had meanwhile. `ttl` is what is left of a time to live, in seconds. An export that fails on the way ends without
-the end of its body (the last chunk, or an HTTP/2 reset), which every client reports.""",
+    description="""In the order of their names. A counter that exists during the whole export is in it once, with
+a value that it had at some moment of the export. `ttl` is what is left of a time to live, in seconds. If an export
+fails on the way, its body has no end (the last chunk is missing, or HTTP/2 resets the stream), which every client
+reports.""",
     response_class=Lines,
     responses={
         200: {"description": "the counters", "content": _CONTENT},
@@ -78,7 +79,7 @@ async def export_counters(
     store: Annotated[TransferStore, Depends(transfer_store_of)], query: Annotated[ExportQuery, Query()]
 ) -> Response:
     batches = store.export(query.prefix)
-    # Before the answer begins, so that Redis being away is a 503.
+    # Before the answer begins, so that the answer is 503 if Redis is away.
     first: list[Entry] = await anext(batches, [])
     return Lines(_rendered(first, batches), headers=NO_STORE)
 
@@ -92,13 +93,13 @@ async def _rendered(first: list[Entry], others: AsyncIterator[list[Entry]]) -> A
 @router.post(
     "/v1/counters:import",
     summary="Set counters from lines of JSON, as export gives them",
-    description=f"""As many as you like, lines of at most {LONGEST_LINE} bytes; blank lines are skipped. A counter that
-exists is overwritten together with its time to live; of several lines for one counter the last one holds.
+    description=f"""Any number of lines, of at most {LONGEST_LINE} bytes each. Blank lines are skipped. A counter that
+exists is overwritten together with its time to live. If several lines name one counter, the last one counts.
 
-The body is applied while it arrives. When a line is wrong, the problem names it in `line`, and `applied` counts the
-counters that were set before it. With an Idempotency-Key a retry goes on behind what was set before, and answers
-`Idempotency-Replayed: true` if that was everything; counts made between the attempts stay. What is behind that point
-may differ from the first attempt, what is before it may not (422).""",
+The body is applied while it arrives. If a line is wrong, `line` of the problem is its number, and `applied` is how many
+counters were set before it. With an Idempotency-Key a retry goes on after what was set before, and counts made between
+the attempts are kept. If everything was set before, the answer has `Idempotency-Replayed: true`. Lines that were set
+before must be the same in the retry (else 422). Later lines may differ.""",
     response_model=ImportResult,
     responses=responses(
         NotACounter,
@@ -116,5 +117,5 @@ async def import_counters(request: Request, importer: Annotated[Importer, Depend
     try:
         imported = await importer.run(request.stream(), key)
     except ClientDisconnect:
-        return Response(status_code=400)  # nobody is there to read it
+        return Response(status_code=400)  # the client is gone
     return JSONResponse({"imported": imported.count}, headers=REPLAYED if imported.replayed else {})

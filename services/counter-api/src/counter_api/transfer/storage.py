@@ -1,4 +1,4 @@
-"""What a store has to do for export and import."""
+"""What a store does for export and import."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from counter_api.transfer.entries import Entry
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import has come: counters set, a digest of their lines, and whether these were all."""
+    """How far an import has come: how many counters were set, a digest of their lines, and whether these were all."""
 
     applied: int = 0
     digest: str = ""
@@ -17,7 +17,7 @@ class Progress:
 
 
 class EntryIsForeign(Exception):
-    """Under the key of the entry at this place is somebody else's data; the batch was not, or not wholly, applied."""
+    """The key of the entry at this place holds another program's data. The batch was applied in part or not at all."""
 
     def __init__(self, place: int) -> None:
         super().__init__(place)
@@ -35,15 +35,15 @@ class TransferStore(Protocol):
         ...
 
     async def progress(self, record: str) -> Progress:
-        """What the record says; as if nothing had been applied if there is none."""
+        """What the record says. Without a record, nothing was applied."""
         ...
 
     async def apply(
         self, record: str, before: Progress, after: Progress, entries: Sequence[Entry], *, keep: int
     ) -> Progress:
-        """Set the counters and move the record, which is kept for `keep` seconds more, both or neither.
+        """Set the counters and move the record to `after`, both or neither. The record is kept for `keep` seconds.
 
-        Nothing is done unless the record says `before`. What it says in the end is returned: `after` if this call did
-        its work, now or when it was sent before.
+        Nothing is done unless the record says `before`. Returns what it says in the end. That is `after` if this call
+        did its work, now or when it was sent before.
         """
         ...

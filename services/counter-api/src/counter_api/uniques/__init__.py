@@ -1,1 +1,1 @@
-"""How many different members there were, without keeping who they are."""
+"""How many different members there were, without keeping the members."""

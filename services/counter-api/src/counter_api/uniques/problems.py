@@ -1,10 +1,10 @@
-"""What requests about uniques are answered besides success."""
+"""The problems of uniques."""
 
 from evenkeel.http.problems import Problem
 
 
 class NotUniques(Problem):
-    """Somebody else wrote something under the key."""
+    """Another program wrote something under the key."""
 
     slug, title, status = "not-uniques", "What is stored there counts no unique members", 409
 
@@ -13,7 +13,7 @@ class NotUniques(Problem):
 
 
 class UniquesOff(Problem):
-    """Members have to be hashed under a key that all replicas share, and nobody gave one."""
+    """Members are hashed under a key that all replicas share, and the settings have none."""
 
     slug, title, status = "uniques-off", "Unique members are not counted here", 501
 

@@ -36,8 +36,8 @@ router = APIRouter(tags=["uniques"], route_class=StrictBody, dependencies=[Depen
 @router.post(
     "/v1/uniques/{name}",
     summary="Count a member, if it was not counted before",
-    description="Safe to send again: a member counts once, however often it is added. The names are apart from those "
-    "of counters.",
+    description="Safe to send again: a member counts once, however often it is added. A counter of the same name is "
+    "something else.",
     response_model=UniqueCount,
     responses=responses(NotUniques, *OF_A_BODY, IdempotencyMismatch, UniquesOff, Unavailable),
 )

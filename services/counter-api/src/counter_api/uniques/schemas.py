@@ -15,8 +15,8 @@ class AddMember(BaseModel):
         min_length=1,
         max_length=LONGEST_MEMBER,
         pattern=READABLE,
-        description="what to tell apart by, not all of it blank, without control characters and bidirectional "
-        "overrides; hashed under a secret key before it leaves the replica, and never logged",
+        description="what is counted once, such as an e-mail address; not blank, without control characters and "
+        "bidirectional overrides. It is hashed under a secret key before it leaves the replica, and never logged",
     )
 
 
@@ -29,5 +29,5 @@ class UniqueCount(BaseModel):
     value: int = Field(description="different members so far")
     approximate: bool
     error: float = Field(
-        description="standard error relative to the value: two thirds of all estimates are closer than this"
+        description="standard error relative to the value; two thirds of all estimates are closer than this"
     )

@@ -1,4 +1,4 @@
-"""Counting unique members, apart from HTTP and from where the hashes are."""
+"""Counting unique members, apart from HTTP and from the store of the hashes."""
 
 from counter_api.counters.operations import once
 from counter_api.uniques.members import MemberHash
@@ -19,20 +19,20 @@ class Uniques:
         return await self._store.add(name, member_hash, None if key is None else once(key, member_hash))
 
     async def count(self, name: str) -> Estimate:
-        """Raise NotFound if nobody was ever added."""
+        """Raise NotFound if no member was ever added."""
         self._require_hash()
         estimate = await self._store.count(name)
         if estimate.value == 0:
-            raise _nobody(name)
+            raise _no_members(name)
         return estimate
 
     async def delete(self, name: str, key: RequestKey | None) -> bool:
-        """Whether it had been done before, under this key; raise NotFound if nobody was ever added."""
+        """Whether it was done before, under this key. Raise NotFound if no member was ever added."""
         self._require_hash()
         forgotten = await self._store.delete(name, None if key is None else once(key))
         if not forgotten.existed:
-            nobody = _nobody(name)
-            raise replayed(nobody) if forgotten.replayed else nobody
+            missing = _no_members(name)
+            raise replayed(missing) if forgotten.replayed else missing
         return forgotten.replayed
 
     def _require_hash(self) -> MemberHash:
@@ -41,5 +41,5 @@ class Uniques:
         return self._hash
 
 
-def _nobody(name: str) -> NotFound:
-    return NotFound(f"Nobody was ever added to {name}.")
+def _no_members(name: str) -> NotFound:
+    return NotFound(f"No member was ever added to {name}.")

@@ -1,4 +1,4 @@
-"""Where hashes of members go: a HyperLogLog in Redis, or a set in the memory of one process."""
+"""The stores of members' hashes: a HyperLogLog in Redis, or a set in the memory of one process."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ HYPERLOGLOG_ERROR = 0.0081
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How many different members there were; `error` is the standard error relative to the value, 0 if exact."""
+    """How many different members there were. `error` is the standard error relative to the value, 0 if exact."""
 
     value: int
     error: float
@@ -39,9 +39,9 @@ class Forgotten:
 
 
 class UniquesStore(Protocol):
-    """Adding is idempotent, so whoever does not know whether it happened may do it again.
+    """Adding is idempotent, so it may be repeated if its outcome is unknown.
 
-    What was done `once`, under a key, has the outcome that it had then. Another payload is an IdempotencyMismatch.
+    A change with `once` is done once; later it has the same outcome. Another payload is an IdempotencyMismatch.
     """
 
     async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate: ...
@@ -54,7 +54,7 @@ class UniquesStore(Protocol):
 
 
 class RedisUniques:
-    """At most 12 KiB a name, however many members."""
+    """A name takes 12 KiB at most, however many members it has."""
 
     def __init__(self, pipeline: RedisPipeline, *, idempotency_ttl: int) -> None:
         """`idempotency_ttl` is in seconds."""
@@ -77,7 +77,7 @@ class RedisUniques:
         if once is not None:
             deleted, before = await self._once(FORGET, name, once, "")
             return Forgotten(bool(deleted), before)
-        # Somebody else's data under this key is refused here, and so left alone.
+        # This refuses another program's data under the key, so that it is not deleted.
         await self.count(name)
         [deleted] = _checked(await self._pipeline.replies([Call(("DEL", _key(name)))]))
         return Forgotten(bool(deleted))
@@ -86,7 +86,7 @@ class RedisUniques:
         """The number that the script replies, and whether it was replied before."""
         record = keys.UNIQUES_RECORD % (name, once.record)
         arguments: tuple[Argument, ...] = (2, _key(name), record, once.fingerprint, self._idempotency_ttl, argument)
-        # A copy finds the record of the first one.
+        # A second copy finds the record of the first one.
         [reply] = _checked(await self._pipeline.replies([Call(arguments, script, repeatable=True)]))
         before, answer = bool(reply[0]), reply[1]
         if answer == b"!":
@@ -116,7 +116,7 @@ Answer = TypeVar("Answer", Estimate, Forgotten)
 
 
 class MemoryUniques:
-    """Exact, and so as large as there are members."""
+    """Exact. Its size grows with the number of members."""
 
     def __init__(self, *, idempotency_ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         """`idempotency_ttl` is in seconds."""

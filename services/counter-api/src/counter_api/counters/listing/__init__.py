@@ -1,1 +1,1 @@
-"""Which counters there are: an index of their names, so that a page costs what it holds."""
+"""An index of the counters' names. A page of counters costs what the page holds, however many others there are."""

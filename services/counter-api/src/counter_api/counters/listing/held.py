@@ -1,4 +1,4 @@
-"""What counters hold whose names are known: one call a server, however many they are."""
+"""The values of counters whose names are known: one call for each server, however many counters it has."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from counter_api.redis.keys import COUNTER
 from counter_api.redis.pipeline import RedisPipeline
 
 ELSEWHERE = b"elsewhere"
-"""What held.lua says of a key that its server does not have any more."""
+"""What held.lua replies for a key that its server does not have any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`value` is None for what is no counter, `ttl` is in seconds, None for a counter that stays."""
+    """`value` is None if there is no counter. `ttl` is in seconds; None: the counter does not expire."""
 
     gone: bool
     value: int | None
@@ -26,7 +26,7 @@ class Held:
 
 
 async def held(pipeline: RedisPipeline, names: Sequence[str]) -> list[Held]:
-    """What each of them holds, those of one server all at one moment; raise the problem if one cannot be read."""
+    """What each of them holds. Those of one server are read at one moment. Raise the problem if one cannot be read."""
     keys = [COUNTER % name for name in names]
     servers: dict[str, list[str]] = {}
     for key in keys:
@@ -36,7 +36,7 @@ async def held(pipeline: RedisPipeline, names: Sequence[str]) -> list[Held]:
     for its, reply in zip(servers.values(), replies, strict=True):
         pairs = iter(checked(reply))
         found |= {key: (value, left) for key, value, left in zip(its, pairs, pairs, strict=True)}
-    # What has been moved to another server, that server must be asked for.
+    # A counter that was moved to another server is read there.
     for key in [key for key, (value, _) in found.items() if value == ELSEWHERE]:
         value, left = await pipeline.reads([Call(("GET", key)), Call(("PTTL", key))])
         found[key] = None if isinstance(value, NotACounter) else checked(value), checked(left)

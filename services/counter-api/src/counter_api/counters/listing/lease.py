@@ -1,4 +1,4 @@
-"""Which replica does what one is enough for. Two at once must do no harm: the lease only saves work."""
+"""Which replica does work for which one is enough. The lease only saves work: two at once must do no harm."""
 
 import secrets
 import time
@@ -9,14 +9,14 @@ from counter_api.redis.keys import PAUSE
 from counter_api.redis.pipeline import RedisPipeline
 
 LEASE_FOR = 30_000
-"""Milliseconds after which another replica takes over from one that has died."""
+"""Milliseconds after which another replica takes over if the holder has died."""
 
 KEPT_EVERY = 5.0
 """Seconds."""
 
 
 class NotInCharge(Exception):
-    """Another replica has the lease by now."""
+    """Another replica has the lease now."""
 
 
 class Lease:
@@ -32,12 +32,12 @@ class Lease:
         return await self._ask(LEASE_FOR)
 
     async def keep(self) -> None:
-        """Once in a while; raise NotInCharge if another one has it."""
+        """Take it again if that was some time ago; raise NotInCharge if another replica has it."""
         if time.monotonic() > self._taken + KEPT_EVERY and not await self.take():
             raise NotInCharge("another replica looks after it")
 
     async def give_back(self, *, pause: int = 0) -> None:
-        """No replica gets it again within so many seconds."""
+        """For the seconds of `pause`, no replica gets it again."""
         if pause:
             await self._pipeline.command("SET", self._keys[1], "", "EX", pause, repeatable=True)
         await self._ask(0)

@@ -1,4 +1,4 @@
-"""Adds names to the index, before their counters are made."""
+"""Adds names to the index before their counters are made."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ from evenkeel.http.problems import Problem
 from evenkeel.redis.combining import Combiner, Full
 
 LARGEST = 1000
-"""Names that one script lists: about a millisecond of Redis' time."""
+"""Names that one call of the script lists: about a millisecond of Redis' time."""
 
 
 class Names:
-    """Names of one shard that queue up while others are being listed go together."""
+    """Names of one shard that queue while others are being listed are listed together."""
 
     def __init__(self, pipeline: RedisPipeline, *, most_waiting: int) -> None:
         self._pipeline = pipeline
@@ -25,9 +25,9 @@ class Names:
         self._shards: dict[Shard, Combiner[str, int | NothingApplied]] = {}
 
     async def listed(self, names: Iterable[str]) -> int:
-        """List them; until when their counters may be made, in milliseconds of Redis' time.
+        """List them. Returns until when their counters may be made, in milliseconds of Redis' time.
 
-        Raise NothingApplied if that did not succeed; names may be listed nevertheless, which does no harm.
+        Raise NothingApplied if that failed. Some names may be listed nevertheless, which does no harm.
         """
         results = await asyncio.gather(*map(self._submitted, names))
         for result in results:
@@ -54,7 +54,7 @@ class Names:
     async def _list(self, shard: Shard, names: Sequence[str]) -> Sequence[int | NothingApplied]:
         reply: int | Problem = 0
         tried = set[str]()
-        # Any shard will do, since readers ask all of them: where a node of a cluster is away, one of another node.
+        # If a node of a cluster is away, a shard of another node takes the names. Readers read all shards.
         begin = ALL.index(shard)
         for each in (*ALL[begin:], *ALL[:begin]):
             address = self._pipeline.topology.address(each.names)

@@ -1,4 +1,4 @@
-"""Reads the index: the names behind one, in their order, from the heads of all shards."""
+"""Reads the index: the names after a given one, in order, merged from all shards."""
 
 import math
 from bisect import bisect_right
@@ -14,7 +14,7 @@ from evenkeel.http.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Of one shard. `read` is when, in milliseconds of Redis' time."""
+    """Names of one shard. `read` is the time of reading, in milliseconds of Redis' time."""
 
     complete: bool
     read: int
@@ -23,18 +23,18 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Names in their order; `last` says that there are no more of them."""
+    """Names in order. `last`: there are no more after them."""
 
     names: list[str]
     last: bool
 
 
 async def following(pipeline: RedisPipeline, *, prefix: str, after: str, count: int) -> Following | None:
-    """At most `count` names behind `after`, and at least one unless they are the last.
+    """At most `count` names after `after`, and at least one unless there are no more.
 
     None while the index is not complete. Raise the problem if a shard cannot be read.
     """
-    # By their hash a shard has one in so many of them, and rarely more than four standard deviations more.
+    # The hash gives each shard an equal share, and rarely more than four standard deviations more.
     share = count / len(ALL)
     each = math.ceil(share + 4 * math.sqrt(share)) + 1
     replies = await pipeline.reads([names_call(shard, prefix=prefix, after=after, count=each) for shard in ALL])
@@ -43,14 +43,14 @@ async def following(pipeline: RedisPipeline, *, prefix: str, after: str, count: 
         return None
     # A name may be in two of them.
     names = sorted({name for shard in shards for name in shard.names})
-    # Behind the last name that such a shard has given there may be others of its own.
+    # A shard that gave as many as it could may have more names after its last one.
     ends = [shard.names[-1] for shard in shards if len(shard.names) == each]
     known = bisect_right(names, min(ends)) if ends else len(names)
     return Following(names[: min(known, count)], last=not ends and known <= count)
 
 
 def names_call(shard: Shard, *, prefix: str, after: str, count: int) -> Call:
-    """Names are ASCII, so no name that begins with the prefix is behind the prefix and a byte of 255."""
+    """Names are ASCII, so every name with the prefix comes before the prefix followed by a byte of 255."""
     if after >= prefix and after:
         begin: str = f"({after}"
     else:

@@ -14,10 +14,10 @@ EXPORTED = 500
 """Counters read in one step of an export: half a millisecond of Redis' time."""
 
 MOST_GONE = 1000
-"""Names without counters that a page passes over. One that meets more of them is shorter than was asked for."""
+"""Names without counters that a page skips. If there are more, the page is shorter than `limit`."""
 
 COMPLETE_WITHIN = 5.0
-"""Seconds for which a reader waits for the index to be made."""
+"""Seconds for which a reader waits until the index is complete."""
 
 
 class RedisListing:
@@ -34,7 +34,7 @@ class RedisListing:
         counters: list[tuple[str, int]] = []
         position, looked_at = after or "", 0
         while True:
-            # One more than asked for shows whether there is a following page.
+            # One more than `limit` shows whether there is a following page.
             found = await self._following(prefix, position, limit + 1 - len(counters) + looked_at // 2)
             for name, its in zip(found.names, await held(self._pipeline, found.names), strict=True):
                 if its.value is None:
@@ -50,7 +50,7 @@ class RedisListing:
                 return Page(counters, position)
 
     async def export(self, prefix: str) -> AsyncIterator[Sequence[tuple[str, Held]]]:
-        """All that were there all the while, once, in the order of their names."""
+        """In the order of their names. A counter that exists all the time comes once."""
         position = ""
         while True:
             found = await self._following(prefix, position, EXPORTED)
@@ -64,7 +64,7 @@ class RedisListing:
     async def _following(self, prefix: str, after: str, count: int) -> Following:
         found = await following(self._pipeline, prefix=prefix, after=after, count=count)
         if found is None:
-            # Redis is new or was emptied, or an older release has counted there.
+            # Redis is new or was emptied, or an older release counted there.
             await self.upkeep.complete(within=COMPLETE_WITHIN)
             found = await following(self._pipeline, prefix=prefix, after=after, count=count)
         if found is None:

@@ -1,7 +1,7 @@
-"""Keeps the index of names right where writers alone cannot: one replica at a time, slowly, in the background.
+"""Corrects the index of names in the background: one replica at a time, slowly.
 
-It adds the counters that the index cannot know, by a scan of all keys, and removes names whose counters have expired or
-were deleted (see shards).
+A scan of all keys adds the counters that were never listed. A sweep removes names whose counters have expired or were
+deleted (see shards).
 """
 
 import asyncio
@@ -37,7 +37,7 @@ STEP = 500
 """Names that one step looks at."""
 
 BETWEEN = 0.25
-"""Seconds between two steps, each of which keeps Redis busy for a millisecond or two."""
+"""Seconds between two steps. Each step keeps Redis busy for a millisecond or two."""
 
 URGENT = 0.01
 """Seconds between two steps while readers wait for the index to be complete."""
@@ -61,14 +61,14 @@ class Upkeep:
             await end(self._completion)
 
     async def complete(self, *, within: float | None = None) -> bool:
-        """See to it that the index gets complete; whether it is, or is after `within` seconds."""
+        """Complete the index. Returns whether it is complete, after `within` seconds at most."""
         if self._completion is None or self._completion.done():
             self._completion = asyncio.create_task(self._completed())
         done, _ = await asyncio.wait([self._completion], timeout=within)
         return bool(done) and self._completion.result()
 
     async def sweep(self, lease: Lease | None = None, *, between: float = BETWEEN) -> int:
-        """Remove the names that have no counters; how many these were."""
+        """Remove the names that have no counters. Returns how many."""
         removed = 0
         for shard in ALL:
             after = ""
@@ -85,7 +85,7 @@ class Upkeep:
         return removed
 
     async def scan(self, lease: Lease | None = None, *, between: float = BETWEEN) -> int:
-        """Add the counters that are not listed; how many these were."""
+        """Add the counters that are not listed. Returns how many."""
         token, added = secrets.token_hex(8), 0
         await self._mark(token, "begun")
         async for _, found in self._pipeline.scan_steps(keys.ALL_COUNTERS):
@@ -107,12 +107,12 @@ class Upkeep:
             except (Problem, NotInCharge) as problem:
                 log.info("the index of names was not looked after", extra={"reason": str(problem)})
             except Exception:
-                # What is wrong with one round may be right with the next one, and readers are served meanwhile.
+                # The next round may succeed, and readers are served meanwhile.
                 log.exception("the index of names could not be looked after")
             await asyncio.sleep(EVERY)
 
     async def _completed(self) -> bool:
-        """Return when it is complete, whichever replica does it, or when that failed."""
+        """Whether the index is complete: this replica or another one completes it, unless that fails."""
         try:
             while not await self._is_complete():
                 if await self._completing.take():
@@ -131,12 +131,12 @@ class Upkeep:
         return all(names_of(reply).complete for reply in await self._pipeline.reads(calls))
 
     async def _remove(self, shard: Shard, gone: Sequence[str], read: int) -> int:
-        # First what they left behind, which nobody finds without their names.
+        # First what the counters left behind, which cannot be found without their names.
         replies = await self._replies([Call((1, keys.COUNTER % name), FORGET, repeatable=True) for name in gone])
         return await self.unlist(shard, [name for name, still in zip(gone, replies, strict=True) if still], read)
 
     async def unlist(self, shard: Shard, gone: Sequence[str], read: int) -> int:
-        """Remove names that had no counters when these were looked for, after `read`; how many these were."""
+        """Remove names whose counters were looked for after `read`, and not found. Returns how many."""
         if not gone:
             return 0
         call = Call((2, shard.names, shard.stamps, read, READ_FOR, STAMPED_FOR, *gone), UNLIST, repeatable=True)

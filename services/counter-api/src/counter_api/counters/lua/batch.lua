@@ -1,36 +1,36 @@
--- Applies a batch of operations to one counter: judges each in order, then writes once, or does nothing.
+-- Applies a batch of operations to one counter: judges each in order, then writes once or not at all.
 --
 -- KEYS[1]  the counter
 -- KEYS[2]  the sender's receipt (see receipt.lua)
 -- KEYS[3…] idempotency records and series, as the operations refer to them
 -- ARGV[1]  the batch, as JSON:
---   number    counts the sender's batches; the same one again is a repetition
---   until     Redis' time, in milliseconds, after which nothing may be applied any more
---   receipt   true: leave a receipt even if nothing changes (earlier copies may be under way; replicas are waited for)
+--   number    counts the sender's batches; a batch with the number of the last one is a copy of it
+--   until     Redis' time, in milliseconds, after which nothing may be applied
+--   receipt   true: leave a receipt even if nothing changes (earlier copies may be under way, or replicas must confirm)
 --   keep      seconds to keep an idempotency record
---   listed    until when a counter may be made that is not there (see creation.lua), in milliseconds of Redis' time
---   series    [key, seconds of a bucket, seconds to keep it] of each that an operation names
+--   listed    until when a missing counter may be made (see creation.lua), in milliseconds of Redis' time
+--   series    [key, seconds of a bucket, seconds to keep it] of each series that an operation names
 --   operations  each with one of
 --     add     what to add; with `least` and `most`, what the counter may hold before; with `ttl`, seconds that a new
 --             counter lives; with `series`, which of them to add to; with `joined` it stands for several
 --     set     the new value
 --     delete  the keys of all series
 --             any of them with
---     match   the values that it may have before; true: it exists
---     none    the values that it may not have before; true: it does not exist
+--     match   the values that the counter may have before; true: the counter must exist
+--     none    the values that the counter must not have before; true: the counter must not exist
 --     once    [key of the record, fingerprint]
 --   Numbers are pairs, as exact.lua has them.
 -- Replies  one word for each operation, or one for all:
 --   +n added to n   = set or deleted   c set, and made   ! the record is another payload's
 --   <n refused, holding n   sin refused by its series i, which holds n   x absent
---   u un match or none does not hold (absent or holding n)   w no counter's data
---   r and one of these but for !: what its record says that was answered before
---   split    a joined operation is refused: nothing was done, send it unjoined
+--   u un match or none does not hold (absent or holding n)   w another program's data
+--   r and one of these, but not !: the reply in the record
+--   split    nothing was done, because a joined operation is refused: send it unjoined
 --   late     nothing was done, because it came too late
---   stale    nothing was done, because a later batch of this sender was here before
---   unlisted nothing was done, because the counter is not there and its name is not listed: list it, and send it again
+--   stale    nothing was done, because a later batch of this sender came before
+--   unlisted nothing was done, because the counter does not exist and its name is not listed: list it and send again
 --
--- Redis does not roll a script back: everything is judged before the first write.
+-- Redis does not roll a script back, so everything is judged before the first write.
 
 local batch = cjson.decode(ARGV[1])
 local counter = KEYS[1]
@@ -52,7 +52,7 @@ local sum_high, sum_low = 0, 0
 local time_to_live = nil
 local records, buckets = {}, {}
 
--- Its `high` is nil where somebody else's data is.
+-- Its `high` is nil if the key holds another program's data.
 local function bucket_of(series)
   local bucket = buckets[series]
   if not bucket then
@@ -78,7 +78,7 @@ local function is_one_of(values)
   return false
 end
 
--- The reply where a precondition does not hold, or nil.
+-- The reply if a precondition does not hold, else nil.
 local function unmet(operation)
   if
     (operation.match == nil or is_one_of(operation.match))
@@ -89,7 +89,7 @@ local function unmet(operation)
   return exists and 'u' .. to_text(high, low) or 'u'
 end
 
--- The reply to an operation whose record is there already, or nil.
+-- The reply to an operation that has a record already, else nil.
 local function replay(once)
   local record = once and (records[once[1]] or redis.call('GET', KEYS[once[1]]))
   if not record then return nil end

@@ -1,6 +1,6 @@
 -- Prepended to the scripts that make counters.
 
--- Whether a counter may be made: its name has been listed lately (see listing/shards.py), and that holds until then, in
+-- Whether a counter may be made. It may for a while after its name was listed (see listing/shards.py): until `till`, in
 -- milliseconds of Redis' time.
 local function listed(till)
   local time = redis.call('TIME')

@@ -1,7 +1,7 @@
 -- Prepended to batch.lua: signed 64-bit integers, exactly.
 --
--- Lua's numbers are doubles, exact up to 2^53 only. So a value is two of them, high and low:
--- value = high * 10^10 + low with 0 <= low < 10^10, so that high is negative whenever the value is.
+-- Lua's numbers are doubles, which are exact up to 2^53 only. So a value is two numbers, high and low:
+-- value = high * 10^10 + low with 0 <= low < 10^10. So high is negative whenever the value is.
 
 local BASE = 1e10
 local MIN_HIGH, MIN_LOW = -922337204, 3145224192 -- -2^63

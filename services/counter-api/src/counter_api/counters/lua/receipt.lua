@@ -1,7 +1,8 @@
 -- Prepended to sum.lua and batch.lua: each batch is applied once, and not after the sender has given up.
 --
--- KEYS[2] is the sender's receipt: number and reply of his last batch on this counter, kept for a minute. He has one
--- batch of a counter under way at a time, each with a greater number, so the last one is enough to know copies by.
+-- KEYS[2] is the sender's receipt: number and reply of its last batch on this counter, kept for a minute. A sender has
+-- one batch of a counter under way at a time, each with a greater number. So the last number is enough to recognise
+-- copies.
 
 local RECEIPT_SECONDS = 60
 
@@ -16,7 +17,7 @@ local function dispatched(number, till)
   if last then
     local last_number, reply = last:match('^(%d+) (.*)$')
     last_number = tonumber(last_number)
-    -- Written again, because WAITAOF waits for the last write of its own connection only.
+    -- Written again, because WAITAOF waits only for the last write of its own connection.
     if last_number == number then return leave_receipt(number, reply) end
     if last_number > number then return 'stale' end
   end

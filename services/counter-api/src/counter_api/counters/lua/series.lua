@@ -1,7 +1,7 @@
 -- The latest buckets of a series, by Redis' clock.
 --
 -- KEYS[1]  the series
--- KEYS[2]  the counter; without it there is no series, even if its key is still there
+-- KEYS[2]  the counter; without it there is no series, even if the series' key still exists
 -- ARGV     seconds of a bucket, how many buckets
 -- Replies  when the newest bucket began, then what each holds (nothing: nil), oldest first
 

@@ -1,10 +1,11 @@
--- Adds to a counter what several callers add without conditions: the usual case of batch.lua, at a quarter of its cost.
+-- Adds the sum of several increments without conditions: the usual case of batch.lua, at a quarter of its cost.
 --
 -- KEYS[1]  the counter
 -- KEYS[2]  the sender's receipt (see receipt.lua)
 -- ARGV     number, until, receipt ('1' or '', all as in batch.lua), sum, listed (as in batch.lua)
--- Replies  'v' and the value before   split: nothing was done, because that would leave 64 bits or there is no counter's
---          data   late, stale, unlisted: as batch.lua
+-- Replies  'v' and the value before
+--          split: nothing was done, because the sum does not fit into 64 bits, or the key holds another program's data
+--          late, stale, unlisted: as batch.lua
 
 local number = tonumber(ARGV[1])
 local reply = dispatched(number, tonumber(ARGV[2]))

@@ -1,14 +1,14 @@
--- Notes that a replica is there, and adds up what those have counted that have been gone for long.
+-- Notes that a replica runs. Forgets replicas that have been gone for long, and keeps the sum of their requests.
 --
--- KEYS[1]  requests by replica; those of replicas that are gone are under the empty name
--- KEYS[2]  when each replica was there last, in seconds
+-- KEYS[1]  requests by replica; under the empty name those of forgotten replicas
+-- KEYS[2]  when each replica last ran, in seconds
 -- ARGV[1]  the replica
--- ARGV[2]  seconds after which one is forgotten
+-- ARGV[2]  seconds after which a replica is forgotten
 -- Replies  how many were forgotten
 
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
--- Of those that nobody has seen yet, which older releases leave, the time begins now.
+-- Older releases noted no time. Their replicas count as seen now.
 for _, replica in ipairs(redis.call('HKEYS', KEYS[1])) do
   if replica ~= '' then redis.call('ZADD', KEYS[2], 'NX', now, replica) end
 end

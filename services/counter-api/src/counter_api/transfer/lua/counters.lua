@@ -1,6 +1,6 @@
 -- Prepended to import.lua and import_slot.lua: counters are KEYS[2..], each with two of ARGV[5..].
 
--- The place, from 0, of the first counter whose key holds somebody else's data, or nil.
+-- The place, from 0, of the first counter whose key holds another program's data, or nil.
 local function first_foreign()
   for i = 2, #KEYS do
     local found = redis.pcall('GET', KEYS[i])

@@ -1,13 +1,14 @@
--- Sets counters, and the record of how far their import has come.
+-- Sets counters, and the record that says how far their import has come.
 --
 -- KEYS[1]   the record
 -- KEYS[2..] the counters
--- ARGV[1]   what the record must say for anything to be done, '' if there must be none
--- ARGV[2]   what it shall say then
+-- ARGV[1]   what the record must say before, '' for no record; else nothing is done
+-- ARGV[2]   what the record says afterwards
 -- ARGV[3]   seconds to keep it
 -- ARGV[4]   until when counters may be made (see creation.lua); 0 if there are none
 -- ARGV[5..] value and time to live in seconds ('' for none) of each counter
--- Replies   what the record says in the end | place of the first counter, from 0, whose key holds somebody else's data |
+-- Replies   what the record says in the end |
+--           place, from 0, of the first counter whose key holds another program's data |
 --           'unlisted': nothing was done, because it came too late
 
 local before = redis.call('GET', KEYS[1]) or ''

@@ -1,17 +1,17 @@
--- Adds a member, or forgets all members, once under an Idempotency-Key.
+-- Adds a member, or forgets all members: once for each Idempotency-Key.
 --
 -- KEYS[1]  the HyperLogLog
 -- KEYS[2]  the record of the key
 -- ARGV     fingerprint of the payload, seconds to keep the record, what to add ('' to forget all)
--- Replies  whether this was done before (1 or 0), and what became of it:
---          number of members when one was added, or 0 or 1 of them when all were forgotten   w: no HyperLogLog
+-- Replies  whether this was done before (1 or 0), and the outcome:
+--          after adding the number of members; after forgetting 1, or 0 if there were none   w: no HyperLogLog
 --          !: the record is another payload's
 
 local record = redis.call('GET', KEYS[2])
 if record then
   local fingerprint, answered = record:match('^(%x+) (.+)$')
   if fingerprint ~= ARGV[1] then return {0, '!'} end
-  -- Written again, because WAITAOF waits for the last write of its own connection only.
+  -- Written again, because WAITAOF waits only for the last write of its own connection.
   redis.call('SET', KEYS[2], record, 'KEEPTTL')
   return {1, answered}
 end

@@ -1,4 +1,4 @@
--- Removes what a counter has left behind that has expired or was deleted by other means.
+-- Removes what a counter left behind when it expired, or was deleted by another program.
 --
 -- KEYS[1]  the counter
 -- Replies  1 if there is no such counter

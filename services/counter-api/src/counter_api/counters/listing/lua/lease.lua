@@ -1,10 +1,10 @@
 -- Takes, keeps or gives back the lease of the one replica that does some work.
 --
 -- KEYS[1]  the lease
--- KEYS[2]  the pause: there is nothing to be done while it exists
+-- KEYS[2]  the pause: while it exists, no replica gets the lease
 -- ARGV[1]  the replica's token
--- ARGV[2]  milliseconds for which it wants the lease; 0 gives it back
--- Replies  1 if it has the lease now
+-- ARGV[2]  milliseconds for which the replica takes the lease; 0 gives it back
+-- Replies  1 if the replica has the lease now
 
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end

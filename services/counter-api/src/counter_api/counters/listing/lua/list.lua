@@ -12,7 +12,7 @@ for place = 2, #ARGV do
   redis.call('ZADD', KEYS[1], 0, ARGV[place])
   redis.call('ZADD', KEYS[2], now, ARGV[place])
 end
--- Some of the old ones each time, so that many of them hold nobody up.
+-- Each call removes some old stamps, so that no call takes long.
 local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1], 'LIMIT', 0, 2 * #ARGV)
 if #old > 0 then redis.call('ZREM', KEYS[2], unpack(old)) end
 return now

@@ -1,10 +1,10 @@
--- Says of a shard that a scan has begun, or that it has been completed.
+-- Marks a shard: a scan has begun, or it is complete.
 --
 -- KEYS[1]  the shard's state: nothing, the token of a scan that has begun, or `complete`
 -- ARGV     the token of the scan, and `begun` or `complete`
 -- Replies  1 if the shard is complete now
 
--- A shard that was emptied during the scan has lost the token, and with it what the scan had found before.
+-- A shard that was emptied during the scan has lost the token, and the names that the scan had added before.
 local state = redis.call('GET', KEYS[1])
 if state == 'complete' then return 1 end
 if ARGV[2] == 'begun' then

@@ -1,10 +1,10 @@
--- Removes names that have no counters, but none that was listed lately.
+-- Removes names without counters, except names that were listed lately.
 --
 -- KEYS[1]  the names of the shard
 -- KEYS[2]  the stamps
--- ARGV[1]  when the names were read, in milliseconds; their counters were looked for after that
--- ARGV[2]  milliseconds for which this holds
--- ARGV[3]  milliseconds for which a stamp holds
+-- ARGV[1]  when the names were read, in milliseconds; their counters were looked for later
+-- ARGV[2]  milliseconds after reading in which names may be removed
+-- ARGV[3]  milliseconds for which a stamp keeps its name
 -- ARGV[4…] the names
 -- Replies  how many were removed
 
