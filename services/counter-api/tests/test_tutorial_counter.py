@@ -1,4 +1,4 @@
-"""The tutorial's GET /counter: right in one process with either store, in several with Redis only; and GET /stats."""
+"""The tutorial's GET /counter: right in one process with either store, in several with Redis only."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 from tests.support.serving import Serve
 
 from stack.layout import free_port
@@ -84,70 +83,3 @@ def test_redis_counts_right_in_two_processes(counters_url: str) -> None:
             "total_requests": 16,
             "replicas": {"replica-0": 11, "replica-1": 5},
         }
-
-
-async def test_stats_count_every_answer(client: httpx.AsyncClient) -> None:
-    for method, path in (
-        ("GET", "/counter"),
-        ("POST", "/v1/counters/a/increment"),
-        ("GET", "/v1/counters/none"),
-        ("GET", "/nowhere"),
-        ("PATCH", "/counter"),
-        ("POST", "/v1/counters/_/increment"),
-    ):
-        await client.request(method, path)
-    await client.post("/v1/counters:batch", content=b"x" * 70_000)
-    for path in ("/livez", "/readyz", "/metrics", "/docs", "/docs/assets/swagger-ui.css", "/openapi.json"):
-        assert (await client.get(path)).status_code == 200
-    stats = await client.get("/stats")
-    assert stats.json() == {"total_requests": 8, "replicas": {"replica-a": 8}}
-    assert stats.headers["Cache-Control"] == "no-store"
-
-
-async def test_stats_add_up_over_replicas(serve: Serve) -> None:
-    async with serve() as one, serve(replica_name="replica-b") as two:
-        await asyncio.gather(*(one.get("/v1/counters/a") for _ in range(60)), *(two.get("/counter") for _ in range(40)))
-        assert (await two.get("/stats")).json() == {
-            "total_requests": 101,
-            "replicas": {"replica-a": 60, "replica-b": 41},
-        }
-
-
-async def test_a_request_is_counted_before_it_is_answered(serve: Serve, counters_url: str) -> None:
-    async with serve() as client, Redis.from_url(counters_url) as redis:
-        await client.get("/nowhere")
-        # Redis holds writes back for a while: the answer has to wait for its count.
-        await redis.client_pause(300, all=False)
-        await client.get("/nowhere")
-        assert await redis.hget("{_requests}", "replica-a") == b"2"
-
-
-async def test_requests_that_come_together_are_counted_together(serve: Serve, counters_url: str) -> None:
-    async with serve() as client, Redis.from_url(counters_url) as redis:
-        await redis.config_resetstat()
-        await asyncio.gather(*(client.get("/nowhere") for _ in range(100)))
-        calls = (await redis.info("commandstats"))["cmdstat_hincrby"]["calls"]
-        assert calls < 50
-        assert await redis.hget("{_requests}", "replica-a") == b"100"
-
-
-async def test_stats_forget_replicas_that_are_gone_and_keep_the_total(serve: Serve, counters_url: str) -> None:
-    async with serve() as one, Redis.from_url(counters_url) as redis:
-        await one.get("/counter")
-        # An older release has left no trace but its requests; one has been gone for a day, another one for less.
-        await redis.hset("{_requests}", mapping={"old": 2**53, "gone": 5, "away": 7})
-        now = int((await redis.time())[0])
-        await redis.zadd("{_requests}:seen", {"gone": now - 86_401, "away": now - 86_000})
-        assert (await one.get("/stats")).json()["replicas"].keys() == {"old", "gone", "away", "replica-a"}
-        async with serve(replica_name="replica-b") as two:
-            while await redis.hexists("{_requests}", "gone"):  # noqa: ASYNC110 (nobody tells)
-                await asyncio.sleep(0.01)
-            assert (await two.get("/stats")).json() == {
-                "total_requests": 2**53 + 5 + 7 + 2 + 1,
-                "replicas": {"old": 2**53, "away": 7, "replica-a": 2, "replica-b": 1},
-            }
-        # That begins now for those that nobody has seen; who comes back counts from the beginning.
-        assert now <= int(await redis.zscore("{_requests}:seen", "old") or 0) <= now + 60
-        async with serve(replica_name="gone") as back:
-            stats = (await back.get("/stats")).json()
-        assert (stats["replicas"]["gone"], stats["total_requests"]) == (1, 2**53 + 5 + 7 + 2 + 1 + 1)

@@ -17,7 +17,6 @@ from tests.support.serving import Serve
 from counter_api.counters.sorted_counters import SortedCounters
 from counter_api.transfer import importing
 from counter_api.transfer.entries import LONGEST_LINE
-from counter_api.transfer.lines import lines
 from counter_api.transfer.memory_transfer import MemoryTransfer
 from stack.layout import free_port
 
@@ -371,28 +370,3 @@ async def test_any_number_of_counters_in_constant_memory(serve: Serve) -> None:
             tracemalloc.stop()
     assert count == 20_000 + 999
     assert peak < 2.5 * 2**20  # the body has 3 MB, twice as much when it is parsed
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-async def test_lines(size: int) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        for begin in range(0, len(text), size):
-            yield text[begin : begin + size]
-
-    for text in (b"", b"\n", b"a", b"a\n", b"a\n\nbc\r\n d", b"\n\n\n", b"abcdef\nghi"):
-        expected = text.split(b"\n") if not text.endswith(b"\n") else text.split(b"\n")[:-1]
-        assert [line async for line in lines(chunks(), longest=10)] == ([] if text == b"" else expected)
-
-
-async def test_of_a_line_that_is_too_long_only_a_part_is_kept() -> None:
-    taken = 0
-
-    async def chunks() -> AsyncIterator[bytes]:
-        nonlocal taken
-        yield b"a\n"
-        while True:
-            taken += 1
-            yield b"x" * 10
-
-    assert [line async for line in lines(chunks(), longest=25)] == [b"a", b"x" * 30]
-    assert taken == 3

@@ -110,7 +110,7 @@ async def test_sentences(client: httpx.AsyncClient) -> None:
     await client.put(A, json={"value": 4})
     assert await sentence(If_Match='"5"') == 'If-Match does not name the current value, "4".'
     assert await sentence(If_None_Match='"4"') == 'If-None-Match names the current value, "4".'
-    there = 'If-None-Match asks that there be no such counter; its value is "4".'
+    there = 'If-None-Match requires that there is no such counter; its value is "4".'
     assert await sentence(If_None_Match="*") == there
 
 

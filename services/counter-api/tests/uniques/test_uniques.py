@@ -17,7 +17,6 @@ from tests.support.problems import problem
 from tests.support.serving import Serve
 
 from counter_api.settings import Settings
-from counter_api.uniques.members import MemberHash
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
@@ -172,13 +171,6 @@ async def test_without_redis(serve: Serve) -> None:
         for method in ("POST", "GET", "DELETE"):
             response = await client.request(method, "/v1/uniques/a", json={"member": "x"})
             assert problem(response) == (503, "unavailable")
-
-
-def test_a_hash_depends_on_key_name_and_member() -> None:
-    ours, theirs = MemberHash(b"u" * 32), MemberHash(b"v" * 32)
-    hashes = [ours("a", "x"), ours("a", "y"), ours("b", "x"), theirs("a", "x"), ours("a:", "x")]
-    assert len(set(hashes)) == len(hashes)
-    assert ours("a", "x") == MemberHash(b"u" * 32)("a", "x")
 
 
 @pytest.mark.parametrize("text", ["", "KEY", "x" * 32, base64.b64encode(b"u" * 31).decode(), KEY + "\n", "é"])

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from tests.support.lossy_proxy import LossyProxy
+from tests.support.serving import Serve
 
 from counter_api.metrics import Metrics
 from counter_api.problems import NothingApplied, OutcomeUnknown
@@ -65,3 +66,21 @@ async def test_a_count_is_queued_however_much_is_waiting(make_settings: MakeSett
     async with open_stores(make_settings(max_waiting=1), Metrics(CollectorRegistry())) as stores:
         waiting = [stores.tally.count() for _ in range(50)]
         assert await asyncio.gather(*waiting) == [None] * 50
+
+
+async def test_a_request_is_counted_before_it_is_answered(serve: Serve, counters_url: str) -> None:
+    async with serve() as client, Redis.from_url(counters_url) as redis:
+        await client.get("/nowhere")
+        # Redis holds writes back for a while: the answer has to wait for its count.
+        await redis.client_pause(300, all=False)
+        await client.get("/nowhere")
+        assert await redis.hget("{_requests}", "replica-a") == b"2"
+
+
+async def test_requests_that_come_together_are_counted_together(serve: Serve, counters_url: str) -> None:
+    async with serve() as client, Redis.from_url(counters_url) as redis:
+        await redis.config_resetstat()
+        await asyncio.gather(*(client.get("/nowhere") for _ in range(100)))
+        calls = (await redis.info("commandstats"))["cmdstat_hincrby"]["calls"]
+        assert calls < 50
+        assert await redis.hget("{_requests}", "replica-a") == b"100"
