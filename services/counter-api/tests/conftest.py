@@ -29,7 +29,7 @@ def make_settings(counters_url: str) -> Callable[..., Settings]:
 
 @pytest.fixture
 def serve(make_settings: Callable[..., Settings]) -> Serve:
-    """Run the service with settings changed as given; several at once are several replicas."""
+    """Run the service with some settings changed. Several at once are several replicas."""
 
     @asynccontextmanager
     async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
@@ -47,7 +47,7 @@ async def client(serve: Serve, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 class OwnRedis:
-    """A server of the test's own, to be killed and started again on the same data."""
+    """A server of one test, which can be killed and started again on the same data."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()

@@ -1,4 +1,4 @@
-"""What bad input gets: a problem document with a sentence, and nothing changed."""
+"""Bad input is answered with a problem document, and changes nothing."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ BATCH = ("POST", "/v1/counters:batch", {"operations": [{"name": "a"}]})
 
 
 async def refused(client: httpx.AsyncClient, method: str, path: str, **request: Any) -> tuple[int, str, str]:
-    """Status, kind and sentence; the counters stay as they are."""
+    """Status, kind and sentence. No counter is changed."""
     response = await client.request(method, path, **request)
     assert response.headers["Content-Type"] == "application/problem+json", (method, path, response.text)
     assert response.headers["X-Request-Id"]
@@ -142,7 +142,7 @@ async def test_a_body_over_64_kib(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_batch_has_512_kib(client: httpx.AsyncClient) -> None:
-    """Enough for 1,000 operations of the longest kind."""
+    """Enough for 1,000 of the longest operations."""
     operation = {"name": "n" * 128, "by": 1, "min": -(2**63), "max": 2**63 - 1, "ttl": 31_536_000, "series": ["minute"]}
     body = json.dumps({"operations": [operation] * 1000}).encode()
     assert len(body) > 128 * 1024

@@ -100,7 +100,7 @@ async def test_refusals_and_preconditions_on_all_nodes(serve: Serve, emptied: Cl
 
 @asynccontextmanager
 async def counting(client: httpx.AsyncClient, name: str) -> AsyncIterator[list[int]]:
-    """All the while, by several callers who retry with their keys; what they were told."""
+    """Several callers, which retry with their keys, increment during the block. Yields their answers."""
     told: list[int] = []
     stop = asyncio.Event()
 
@@ -111,7 +111,7 @@ async def counting(client: httpx.AsyncClient, name: str) -> AsyncIterator[list[i
             headers = {"Idempotency-Key": f"{worker}-{number}"} if worker % 2 else {}
             answer = await client.post(f"/v1/counters/{name}/increment", headers=headers)
             while answer.status_code == 503:
-                # Without a key only what is known not to have been applied may be repeated.
+                # Without a key, only an increment that was surely not applied may be repeated.
                 assert headers or "nothing was changed" in answer.text
                 await asyncio.sleep(0.02)
                 answer = await client.post(f"/v1/counters/{name}/increment", headers=headers)
@@ -140,20 +140,21 @@ async def test_a_slot_that_moves_under_load(serve: Serve, emptied: Cluster) -> N
                     await asyncio.sleep(0.1)
                 moved = len(told)
                 async with asyncio.timeout(10):
-                    while len(told) < moved + 20:  # noqa: ASYNC110 (nobody tells)
+                    while len(told) < moved + 20:  # noqa: ASYNC110 (there is no event to wait for)
                         await asyncio.sleep(0.02)
         assert (await client.get("/v1/counters/moving")).json()["value"] == len(told)
 
 
 async def test_between_two_nodes(serve: Serve, emptied: Cluster) -> None:
-    """Its keys have moved, but not yet the slot: who asks the one node is sent to the other, for this once.
+    """The keys have moved, but not yet the slot: the old node redirects single commands to the new one.
 
-    Who has counted it there before, that is: a node that lacks one of several keys takes nobody's meanwhile.
+    The receipt is on the new node too, so the replica counted there before. During the move a node refuses a script if
+    it lacks one of the script's keys.
     """
     slot, source = key_slot(b"{moving}"), node_of(emptied, "moving")
     target = next(node for node in emptied.nodes if node is not source)
     async with serve(redis_url=emptied.url) as client:
-        await until_ready(client)  # it knows the nodes
+        await until_ready(client)  # it has found the nodes
         assert await add(client, "moving") == 1
         async with emptied.moving(slot, source, target):
             assert (await client.get("/v1/counters/moving")).json()["value"] == 1
@@ -168,7 +169,7 @@ async def test_between_two_nodes(serve: Serve, emptied: Cluster) -> None:
 async def test_a_node_that_dies_and_comes_back(serve: Serve, emptied: Cluster) -> None:
     node = node_of(emptied, "n00")
     others = [name for name in NAMES if node_of(emptied, name) is not node]
-    # A cluster refuses everything else too while a slot is on no node, unless told otherwise.
+    # By default a cluster refuses all commands while a slot is on no node.
     for each in emptied.nodes:
         await emptied.call(each, "CONFIG", "SET", "cluster-require-full-coverage", "no")
     async with serve(redis_url=emptied.url) as client:
@@ -180,13 +181,13 @@ async def test_a_node_that_dies_and_comes_back(serve: Serve, emptied: Cluster) -
         assert "nothing was changed" in refused.json()["detail"]
         assert [await add(client, name) for name in others] == [2] + [1] * (len(others) - 1)
         assert (await client.get("/v1/counters/n00")).status_code == 503
-        # Whoever asks for other counters is still served here.
+        # Requests for other counters are still served here.
         assert (await client.get("/readyz")).status_code == 200
         await node.start()
-        while not await emptied.agrees():  # noqa: ASYNC110 (nobody tells)
+        while not await emptied.agrees():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.05)
         assert await add(client, "n00") == 2
-        # Some of them were made while the shard of their names was away.
+        # Some of them were made while the shard of their names was on a dead node.
         page = await client.get("/v1/counters?prefix=n")
         assert [counter["name"] for counter in page.json()["data"]] == sorted(["n00", *others])
 

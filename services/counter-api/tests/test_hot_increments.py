@@ -1,4 +1,4 @@
-"""Increments answered ahead of FastAPI: which they are, and that nobody can tell the difference."""
+"""Increments answered ahead of FastAPI: which ones, and that the answers are the same."""
 
 import asyncio
 import re
@@ -107,7 +107,7 @@ async def test_answers_are_those_of_the_ordinary_way(make_settings: Callable[...
 async def transcript(
     settings: Settings, counters_url: str, *, hot_increments: bool
 ) -> list[tuple[Request, int, Any, bytes]]:
-    """What is answered to all requests, each sent three times; what is counted of them; what is left in Redis."""
+    """The answers to all requests, each sent three times; the metrics after them; what is left in Redis."""
     answers: list[tuple[Request, int, Any, bytes]] = []
     async with Redis.from_url(counters_url) as redis:
         await redis.flushall()
@@ -132,7 +132,7 @@ async def transcript(
 
 
 class Inner:
-    """The application behind the layer, which only notes that it was asked."""
+    """The application behind the layer. It only notes that it was called."""
 
     asked = False
 
@@ -240,7 +240,7 @@ async def test_an_increment_runs_few_modules(make_settings: Callable[..., Settin
 async def test_the_count_of_requests_travels_with_the_increments(serve: Serve, counters_url: str) -> None:
     async with serve() as client, Redis.from_url(counters_url) as redis:
         await client.post(A)
-        # What a replica does when it begins is none of it.
+        # The replica's commands at its start do not count.
         assert (await client.get("/v1/counters")).status_code == 200
         await redis.config_resetstat()
         await asyncio.gather(*(client.post(A) for _ in range(50)))

@@ -1,4 +1,4 @@
-"""A replica's memory does not grow with what it has done."""
+"""A replica's memory does not grow with the number of operations."""
 
 import asyncio
 import gc

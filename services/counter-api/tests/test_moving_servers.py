@@ -1,4 +1,4 @@
-"""Events, unique members, export and import where counters move from server to server: in a cluster, under Sentinel."""
+"""Events, unique members, export and import while counters move from server to server: in a cluster, under Sentinel."""
 
 import asyncio
 import base64
@@ -103,7 +103,7 @@ async def test_what_was_exported_can_be_imported(serve: Serve, emptied: Cluster)
 async def test_an_import_that_a_node_breaks_off_sets_nothing_twice(
     serve: Serve, emptied: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Part of a batch is set, and counted on, before the rest is."""
+    """A part of a batch is set and incremented before the rest is set."""
     monkeypatch.setattr(importing, "FIRST_PAUSE", 0.01)
     for each in emptied.nodes:
         await emptied.call(each, "CONFIG", "SET", "cluster-require-full-coverage", "no")
@@ -117,7 +117,7 @@ async def test_an_import_that_a_node_breaks_off_sets_nothing_twice(
         for name in there[:3]:
             assert (await client.post(f"/v1/counters/{name}/increment")).json()["value"] == wanted[name] + 1
         await dead.start()
-        while not await emptied.agrees():  # noqa: ASYNC110 (nobody tells)
+        while not await emptied.agrees():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.05)
         answers = await asyncio.gather(
             *(client.post("/v1/counters:import", content=ndjson(wanted), headers=KEY) for _ in range(3))
@@ -142,7 +142,7 @@ async def test_another_body_replaces_what_was_not_acknowledged(
 
 
 async def test_export_while_a_slot_moves(serve: Serve, emptied: Cluster) -> None:
-    """Half way, its keys are on the one node and the slot still on the other."""
+    """Half way, the keys are on one node, and the slot is still on the other."""
     source = node_of(emptied, "n1")
     target = next(node for node in emptied.nodes if node is not source)
     slot = key_slot(b"{n1}")
@@ -178,14 +178,14 @@ async def test_events_follow_their_counter(serve: Serve, emptied: Cluster, monke
             await emptied.move(slot, there, back)
             await client.put("/v1/counters/n1", json={"value": -value})
             await until(moving, -value)
-        # The move itself is no news.
+        # The move itself causes no message.
         assert (moving, staying) == ([1, -1, 2, -2], [1, 2])
 
 
 async def test_events_follow_a_slot_that_moves_as_a_whole(
     serve: Serve, emptied: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Valkey 9's way. Of a counter that does not exist, the server that had its slot has nothing to say."""
+    """As Valkey 9 moves slots. The old server pushes nothing about a counter that does not exist."""
     monkeypatch.setattr(server_watch, "READ_ANYWAY", 0.5)
     source = node_of(emptied, "n1")
     target = next(node for node in emptied.nodes if node is not source)
@@ -195,7 +195,7 @@ async def test_events_follow_a_slot_that_moves_as_a_whole(
             name = await emptied.name(back)
             await emptied.call(there, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", name)
             async with asyncio.timeout(10):
-                while slot not in await slots_of(emptied, back):  # noqa: ASYNC110 (nobody tells)
+                while slot not in await slots_of(emptied, back):  # noqa: ASYNC110 (there is no event to wait for)
                     await asyncio.sleep(0.02)
             await emptied.call(back, "SET", "{n1}", value)
             await until(values, value)
@@ -215,7 +215,7 @@ async def test_events_outlive_a_node(serve: Serve, emptied: Cluster) -> None:
         node = node_of(emptied, "n1")
         await node.kill()
         await node.start()
-        while not await emptied.agrees():  # noqa: ASYNC110 (nobody tells)
+        while not await emptied.agrees():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.05)
         await emptied.call(node, "SET", "{n1}", 2)
         await until(values, 2)
@@ -227,7 +227,7 @@ async def test_events_and_an_import_across_a_failover(serve: Serve, tmp_path: Pa
         counters_pair(tmp_path, direct=True) as pair,
         Sentinel(tmp_path, pair.primary, password=PASSWORD) as sentinel,
     ):
-        while not (await sentinel.knows_replica() and await pair.in_step()):  # noqa: ASYNC110 (nobody tells)
+        while not (await sentinel.knows_replica() and await pair.in_step()):  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.05)
         wanted = {name: place for place, name in enumerate(NAMES[:700])}
         options = {"redis_url": sentinel.url(PASSWORD), "sentinel_password": sentinel.password, "replica_acks": 1}
@@ -237,7 +237,7 @@ async def test_events_and_an_import_across_a_failover(serve: Serve, tmp_path: Pa
             await until(values, 1)
             await pair.primary.kill()
             async with asyncio.timeout(20):
-                while await sentinel.primary_port() != pair.replica.port:  # noqa: ASYNC110 (nobody tells)
+                while await sentinel.primary_port() != pair.replica.port:  # noqa: ASYNC110 (there is no event to wait for)
                     await asyncio.sleep(0.05)
             async with pair.replica.client() as redis:
                 await redis.set("{n1}", 5)

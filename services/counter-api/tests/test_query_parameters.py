@@ -1,4 +1,4 @@
-"""No query parameter is ignored, none overrides another one, and none is guessed at."""
+"""No query parameter is ignored, overrides another one, or is guessed."""
 
 import json
 import re
@@ -24,7 +24,7 @@ NEEDED = {"/v1/counters/{name}/series": "unit=hour"}
 
 
 async def operations(client: httpx.AsyncClient) -> list[tuple[str, str, dict[str, Any], list[str]]]:
-    """Method, path with what it needs, arguments, and the names of its query parameters."""
+    """Method, path, arguments, and the names of the query parameters."""
     document = (await client.get("/openapi.json")).json()
     return [
         (

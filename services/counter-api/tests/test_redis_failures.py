@@ -1,4 +1,4 @@
-"""Redis that is gone, frozen, full, read-only or cut off in the middle of a reply."""
+"""Redis is gone, frozen, full, read-only or cut off in the middle of a reply."""
 
 import asyncio
 import signal
@@ -70,7 +70,7 @@ async def test_redis_may_come_after_the_replica(serve: Serve, own_redis: Any) ->
         await anyio.to_thread.run_sync(own_redis.start)
         await until_ready(client)
         assert (await client.get("/counter")).json() == {"current_count": 1}
-        # Nothing had reached Redis of the first visit, so it is counted later, and so is not lost to /stats.
+        # The first visit did not reach Redis, so /stats counts it later.
         assert (await client.get("/stats")).json() == {"total_requests": 3, "replicas": {"replica-a": 3}}
 
 
@@ -82,7 +82,7 @@ async def test_redis_killed_and_started_again_keeps_every_count(serve: Serve, ow
         unavailable(await client.post("/v1/counters/a/increment"))
         await anyio.to_thread.run_sync(own_redis.start)
         await until_ready(client)
-        # The scripts went with the process; the counts did not.
+        # The scripts are gone with the process. The counts are not.
         operations = [{"name": "a"}, {"name": "a"}, {"name": "b"}]
         batch = await client.post("/v1/counters:batch", json={"operations": operations})
         assert [result["value"] for result in batch.json()["results"]] == [21, 22, 1]
@@ -99,7 +99,7 @@ async def test_redis_killed_under_load_loses_nothing_it_has_confirmed(serve: Ser
         while not stop.is_set():
             number += 1
             while True:
-                # Retried with its key until it is confirmed, so exactly once.
+                # Retried with its key until it is confirmed, so it counts exactly once.
                 headers = {"Idempotency-Key": f"{worker}-{number}"}
                 response = await client.post("/v1/counters/a/increment", headers=headers)
                 if response.status_code == 200:
@@ -128,7 +128,7 @@ async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis
         own_redis.process.send_signal(signal.SIGSTOP)
         try:
             detail = unavailable(await client.post("/v1/counters/a/increment", headers=key))
-            # The second, if the count of this request was under way alone, and then no connection could be made.
+            # The second one, if this request's count travelled alone, and then no connection could be made.
             assert detail.startswith(
                 ("Redis did not answer, so whether this was applied is unknown: ", "Redis cannot be reached, ")
             )
@@ -177,7 +177,10 @@ async def test_what_cannot_wait_is_refused_at_once(serve: Serve, own_redis: Any)
         answers = await asyncio.gather(*waiting)
         counted = sorted(answer.json()["value"] for answer in answers if answer.status_code == 200)
         assert counted == [*range(2, len(counted) + 2)]
-        assert {answer.status_code for answer in answers} == {200, 503}  # a busy machine may lose patience with more
+        assert {answer.status_code for answer in answers} == {
+            200,
+            503,
+        }  # on a busy machine more of them may take too long
 
 
 async def test_a_full_redis_refuses_before_it_writes(serve: Serve, own_redis: Any) -> None:
@@ -190,7 +193,7 @@ async def test_a_full_redis_refuses_before_it_writes(serve: Serve, own_redis: An
         batch = await client.post("/v1/counters:batch", json={"operations": [{"name": "a"}, {"name": "b"}]})
         assert unavailable(batch).startswith("Redis refused, so nothing was changed: OOM ")
         assert (await client.get("/v1/counters/a")).json() == {"name": "a", "value": 1}
-        # Deleting is how memory gets free again.
+        # Deleting frees memory.
         assert (await client.delete("/v1/counters/a")).status_code == 204
         await redis.config_set("maxmemory", "0")
         assert await value(client, headers={"Idempotency-Key": "k"}) == 1
@@ -212,7 +215,7 @@ async def test_a_read_only_replica_refuses(serve: Serve, own_redis: Any) -> None
         assert await value(client) == 2
 
 
-async def test_somebody_elses_data_is_left_alone(serve: Serve, counters_url: str) -> None:
+async def test_another_programs_data_is_left_alone(serve: Serve, counters_url: str) -> None:
     foreign = ["1.5", "007", "-0", "+1", "", " 1", "1 ", "x", "9223372036854775808", "-9223372036854775809", "1" * 400]
     async with serve() as client, Redis.from_url(counters_url) as redis:
         await redis.rpush("{list}", "x")
@@ -247,7 +250,7 @@ async def test_a_lost_reply_is_never_counted_twice(serve: Serve, counters_url: s
     key = {"Idempotency-Key": "k"}
     async with LossyProxy(counters_url).running() as proxy, serve(redis_url=proxy.url, patience=0.5) as client:
         assert await value(client) == 1
-        # When it has begun: what it does then would meet the proxy too.
+        # After its start, since its first commands would meet the proxy too.
         assert (await client.get("/v1/counters")).status_code == 200
         proxy.lose_next()
         assert await value(client) == 2
@@ -262,7 +265,7 @@ async def test_a_lost_reply_is_never_counted_twice(serve: Serve, counters_url: s
 
 async def test_a_loading_redis_is_unavailable(serve: Serve) -> None:
     async def loading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Just enough of the protocol: every command is an array of bulk strings."""
+        """A small part of the protocol: every command is an array of bulk strings."""
         while header := await reader.readline():
             command = []
             for _ in range(int(header[1:])):

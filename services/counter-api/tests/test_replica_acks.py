@@ -1,4 +1,4 @@
-"""COUNTER_API_REPLICA_ACKS: what is acknowledged is on the disk of a replica too."""
+"""COUNTER_API_REPLICA_ACKS: an acknowledged change is on the disk of a replica too."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[CountersPair]:
     async with counters_pair(tmp_path) as pair:
-        while not await pair.in_step():  # noqa: ASYNC110 (nobody tells)
+        while not await pair.in_step():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.02)
         yield pair
 
@@ -28,13 +28,13 @@ async def add(client: httpx.AsyncClient, key: str | None = None) -> httpx.Respon
 
 async def test_what_is_acknowledged_is_on_the_replica(serve: Serve, pair: CountersPair) -> None:
     async with serve(redis_url=pair.primary.url, replica_acks=1) as client, pair.replica.client() as replica:
-        while (await client.get("/readyz")).status_code != 200:  # noqa: ASYNC110 (nobody tells)
+        while (await client.get("/readyz")).status_code != 200:  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.1)
         async with machine_time() as elapsed:
             for value in range(1, 21):
                 assert (await add(client)).json()["value"] == value
                 assert int(await replica.get("{a}") or 0) == value
-            # A replica that is asked too early would take a second each.
+            # Each WAITAOF that comes too early would take a second.
             assert elapsed() < 8
         answers = await asyncio.gather(*(add(client) for _ in range(100)))
         assert int(await replica.get("{a}") or 0) == 120
@@ -55,7 +55,7 @@ async def test_without_the_replica_the_outcome_is_unknown_and_a_retry_settles_it
         # Reads go on.
         assert (await client.get("/v1/counters/a")).json()["value"] == 2
         await pair.replica.start()
-        while (settled := await add(client, "k")).status_code == 503:  # noqa: ASYNC110 (nobody tells)
+        while (settled := await add(client, "k")).status_code == 503:  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.1)
         assert (settled.json()["value"], settled.headers["Idempotency-Replayed"]) == (2, "true")
         async with pair.replica.client() as replica:
@@ -69,7 +69,7 @@ async def test_a_replay_is_not_acknowledged_before_the_replica_has_it(serve: Ser
         assert ((await add(one)).json()["value"], (await add(two)).json()["value"]) == (1, 2)
         pair.link.hold()
         assert (await add(one, "k")).status_code == 503
-        # The record is there by now, but on the primary only.
+        # The record exists now, but on the primary only.
         async with pair.primary.client() as primary:
             assert await primary.get("{a}") == b"3"
         assert (await add(two, "k")).status_code == 503

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[CountersPair]:
     async with counters_pair(tmp_path, direct=True) as pair:
-        while not await pair.in_step():  # noqa: ASYNC110 (nobody tells)
+        while not await pair.in_step():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.02)
         yield pair
 
@@ -25,14 +25,14 @@ async def pair(tmp_path: Path) -> AsyncIterator[CountersPair]:
 @pytest.fixture
 async def sentinel(pair: CountersPair, tmp_path: Path) -> AsyncIterator[Sentinel]:
     async with Sentinel(tmp_path, pair.primary, password=PASSWORD) as sentinel:
-        while not await sentinel.knows_replica():  # noqa: ASYNC110 (nobody tells)
+        while not await sentinel.knows_replica():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.05)
         yield sentinel
 
 
 @asynccontextmanager
 async def counting(clients: list[httpx.AsyncClient]) -> AsyncIterator[list[int]]:
-    """All the while, by callers who retry with their keys until they are told."""
+    """Callers increment during the block, and retry with their keys until they get an answer."""
     told: list[int] = []
     stop = asyncio.Event()
 
@@ -60,7 +60,7 @@ async def counting(clients: list[httpx.AsyncClient]) -> AsyncIterator[list[int]]
 async def more(told: list[int], by: int) -> None:
     wanted = len(told) + by
     async with asyncio.timeout(60):
-        while len(told) < wanted:  # noqa: ASYNC110 (nobody tells)
+        while len(told) < wanted:  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.02)
 
 
@@ -75,9 +75,9 @@ async def test_failover(serve: Serve, pair: CountersPair, sentinel: Sentinel, ho
             else:
                 pair.primary.freeze()
             async with asyncio.timeout(30):
-                while await sentinel.primary_port() != pair.replica.port:  # noqa: ASYNC110 (nobody tells)
+                while await sentinel.primary_port() != pair.replica.port:  # noqa: ASYNC110 (there is no event to wait for)
                     await asyncio.sleep(0.05)
-            # The old primary comes back as the replica of the new one, without which nothing is acknowledged.
+            # The old primary comes back as the new one's replica. Nothing is acknowledged without a replica.
             if how == "kill":
                 await pair.primary.start()
             else:
@@ -131,7 +131,7 @@ async def test_a_sentinel_without_a_password(serve: Serve, pair: CountersPair, t
 
 
 async def test_a_sentinel_that_names_a_replica_is_not_believed(serve: Serve, pair: CountersPair) -> None:
-    """It would refuse changes, but answer reads with what was true some time ago."""
+    """It would refuse changes, but answer reads with old values."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while header := await reader.readline():

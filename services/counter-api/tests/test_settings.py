@@ -1,4 +1,4 @@
-"""Settings and the command line: what is wrong is one line on standard error, and exit status 2."""
+"""Settings and the command line: a mistake is one line on standard error, and exit status 2."""
 
 import os
 import re
@@ -86,7 +86,7 @@ def test_wrong_arguments() -> None:
 def test_memory_store_refuses_to_be_one_of_several_workers() -> None:
     arguments = ["counter_api.main:create_app", "--factory", "--workers", "2", "--port", str(free_port())]
     ended = run("uvicorn", *arguments, COUNTER_API_STORE="memory")
-    # uvicorn gives up instead of starting workers again for ever.
+    # uvicorn gives up, instead of starting workers again and again.
     assert "this is a worker process of a server that starts several; use redis\n" in ended.stderr
     assert "Application startup complete" not in ended.stderr
 

@@ -68,7 +68,7 @@ def visits(clients: Sequence[httpx.Client]) -> list[int]:
 @pytest.mark.slow
 def test_global_variable_miscounts_in_two_processes() -> None:
     with processes(2, {"COUNTER_API_STORE": "memory"}) as clients:
-        # Ten visits, and nobody knows of more than five.
+        # Ten visits, and no process has counted more than five.
         assert visits(clients) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 

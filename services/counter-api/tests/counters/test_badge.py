@@ -17,7 +17,7 @@ BADGE = "/v1/counters/a/badge.svg"
 
 
 def texts(svg: str) -> list[str]:
-    """The texts drawn; fails unless the picture is nothing but shapes and texts."""
+    """The texts of the picture. Fails if it has anything but shapes and texts."""
     root = ET.fromstring(svg)  # noqa: S314 (our own answer)
     assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {"svg", "title", "rect", "g", "text"}
     return [element.text or "" for element in root.iter(f"{SVG}text")]

@@ -207,7 +207,7 @@ async def test_replicas_share_the_counters(serve: Serve) -> None:
 
 
 async def test_how_long_answers_may_be_kept(client: httpx.AsyncClient) -> None:
-    """A cache has to ask before it uses a value again, and may never keep a problem."""
+    """A cache must revalidate a value before each use, and must not store a problem."""
     await client.post("/v1/counters/a/increment")
     for headers in ({}, {"If-None-Match": '"1"'}):
         read = await client.get("/v1/counters/a", headers=headers)
@@ -224,7 +224,7 @@ async def test_how_long_answers_may_be_kept(client: httpx.AsyncClient) -> None:
 
 
 async def test_head(client: httpx.AsyncClient) -> None:
-    """As GET without a body (RFC 9110, 9.3.2); it counts nothing."""
+    """As GET, without a body (RFC 9110, 9.3.2). It counts nothing."""
     await set_to(client, 5)
     visits = (await client.get("/counter")).json()["current_count"]
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Idempotency-Key over HTTP: what was judged under a key, success or refusal, is answered again and not done again."""
+"""Idempotency-Key over HTTP: a retry gets the first answer, success or refusal, and changes nothing."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 A = "/v1/counters/a"
 INCREMENT: tuple[str, str, Any] = ("POST", f"{A}/increment", {"by": 2})
 SUBJECT = "X-Evenkeel-Subject"
-"""The gateway sets it, and takes it away from clients."""
+"""The gateway sets it, and removes it from what clients send."""
 
 
 async def send(
@@ -34,7 +34,7 @@ def is_replay(response: httpx.Response) -> bool:
 
 
 async def replayed(client: httpx.AsyncClient, request: tuple[str, str, Any], key: str = "k", **headers: str) -> None:
-    """A first answer and a second one, alike but for the header."""
+    """The answers to a request and its retry, which are the same but for the header."""
     first = await send(client, request, key, **headers)
     second = await send(client, request, key, **headers)
     assert (is_replay(first), is_replay(second)) == (False, True), request
@@ -74,7 +74,7 @@ async def test_every_change(client: httpx.AsyncClient) -> None:
 async def test_every_refusal(client: httpx.AsyncClient) -> None:
     await client.put(A, json={"value": 5})
     await client.post(f"{A}/increment", json={"by": 0, "series": ["hour"]})
-    # Key, request, its preconditions, and how it is refused.
+    # Key, request, preconditions, and the refusal.
     refusals: list[tuple[str, tuple[str, str, Any], dict[str, str], tuple[int, str]]] = [
         ("1", ("POST", f"{A}/increment", {"max": 5}), {}, (409, "counter-bound")),
         ("2", ("POST", f"{A}/increment", {"by": 2**63 - 1}), {}, (409, "counter-overflow")),
@@ -91,7 +91,7 @@ async def test_every_refusal(client: httpx.AsyncClient) -> None:
             assert problem(response) == expected
             if expected[0] != 404:
                 assert response.json()["current"] == (None if "/b" in request[1] else 5)
-        # What would have been answered now does not matter.
+        # The present state of the counter makes no difference.
         await client.put("/v1/counters/a", json={"value": 4})
         await client.put("/v1/counters/b", json={"value": 1})
         await client.post("/v1/uniques/b", json={"member": "m"})
@@ -103,7 +103,7 @@ async def test_every_refusal(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_key_has_one_payload(client: httpx.AsyncClient) -> None:
-    """None, an empty one and the defaults written out are the same; so are lists that mean the same."""
+    """No body, an empty one and written-out defaults are one payload; so are lists that mean the same."""
     path = f"{A}/increment"
     first = await send(client, ("POST", path, None))
     bodies: list[Any] = [{}, {"by": 1, "max": None}, {"series": []}]
@@ -143,12 +143,12 @@ async def test_a_key_belongs_to_method_and_path(client: httpx.AsyncClient) -> No
     ):
         response = await send(client, request)
         assert (response.status_code < 300, is_replay(response)) == (True, False), request
-    # An address can be written in more than one way.
+    # The same address, written in another way.
     assert is_replay(await send(client, ("POST", "/v1/counters/%61/increment", None)))
 
 
 async def test_a_key_belongs_to_its_caller(client: httpx.AsyncClient) -> None:
-    """Two who choose the same key both count."""
+    """If two callers choose the same key, both count."""
     callers = [{}, {SUBJECT: "ada"}, {SUBJECT: "grace"}]
     for number, caller in enumerate(callers, 1):
         response = await send(client, INCREMENT, **caller)
@@ -167,7 +167,7 @@ async def test_a_key_belongs_to_its_caller(client: httpx.AsyncClient) -> None:
         for caller in callers:
             assert is_replay(await send(client, request, **caller)), request
     assert await value(client, "b") == 3
-    # What one of them asked for is no other's mismatch.
+    # The request of one caller is no mismatch for another.
     await send(client, ("DELETE", A, None), key="d", **{SUBJECT: "ada"})
     other = await send(client, ("DELETE", A, None), key="d", **{SUBJECT: "grace", "If_Match": "*"})
     assert problem(other) == (404, "not-found")
@@ -183,7 +183,7 @@ async def test_concurrent_retries(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_batch_is_replayed_as_it_was(client: httpx.AsyncClient) -> None:
-    """Refusals and successes, whatever would be answered now."""
+    """Refusals and successes, whatever the state is now."""
     operations: list[dict[str, Any]] = [
         {"name": "a"},
         {"name": "a", "max": 1},
@@ -204,7 +204,7 @@ async def test_a_batch_is_replayed_as_it_was(client: httpx.AsyncClient) -> None:
     assert (await value(client), await value(client, "c")) == (-4, 100)
     operations.reverse()
     assert mismatches(await send(client, request))
-    # The keys of batches and of single increments do not meet.
+    # A batch and a single increment may have the same key.
     single = await send(client, ("POST", f"{A}/increment", None))
     assert (single.json(), is_replay(single)) == ({"name": "a", "value": -3}, False)
 

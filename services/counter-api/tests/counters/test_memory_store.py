@@ -47,8 +47,8 @@ async def test_memory_store_forgets_what_has_expired() -> None:
     assert (len(list(store._counters)), len(list(store._records))) == (10, 60)
 
 
-async def test_a_remembered_refusal_holds_nobody_else() -> None:
-    """A problem that was raised holds the frames through which it went."""
+async def test_a_remembered_refusal_keeps_no_traceback() -> None:
+    """A raised problem has a traceback, which holds all frames on the way."""
     store = MemoryStore(idempotency_ttl=60, series_retention=RETENTION)
     [refused] = await store.apply([Increment(name="a", maximum=0, once=once("k", 1))])
     assert isinstance(refused, CounterBound)

@@ -17,7 +17,7 @@ PUT: tuple[str, str, Any] = ("PUT", A, {"value": 5})
 DELETE: tuple[str, str, Any] = ("DELETE", A, None)
 GET: tuple[str, str, Any] = ("GET", A, None)
 
-# Each sentence is that of the RFC; what holds where the value is 4, and where there is no counter.
+# The rules of the RFC: what holds if the value is 4, and if there is no counter.
 TABLE: list[tuple[str, dict[str, str], bool, bool]] = [
     ('13.1.1: "*" is true if there is a current representation', {"If-Match": "*"}, True, False),
     ("13.1.1: a list is true if it has the tag of the current one", {"If-Match": '"3", "4"'}, True, False),
@@ -74,7 +74,7 @@ async def test_reads(
     if there:
         assert (response.status_code, response.json()) == (200, {"name": "a", "value": 4}), sentence
     elif headers.get("If-Match", '"4"') == '"4"':
-        # 13.2.2: where If-None-Match alone is false, a read is 304.
+        # 13.2.2: if only If-None-Match is false, a read is 304.
         assert (response.status_code, response.content, response.headers["ETag"]) == (304, b"", '"4"'), sentence
     else:
         assert problem(response) == (412, "precondition-failed"), sentence
@@ -88,7 +88,7 @@ async def send(client: httpx.AsyncClient, change: tuple[str, str, Any], headers:
 
 
 async def test_their_order(client: httpx.AsyncClient) -> None:
-    """404 before 412 before 409; and what is no precondition is 422 before all of them."""
+    """404 comes before 412, and 412 before 409. A malformed precondition is 422, before all of them."""
     never, broken = {"If-Match": '"99"'}, {"If-Match": "99"}
     assert problem(await client.delete(A, headers=broken)) == (422, "validation")
     assert problem(await client.delete(A, headers=never)) == (404, "not-found")
@@ -140,7 +140,7 @@ TAGGED = {("GET", A), ("PUT", A), ("DELETE", A), ("POST", f"{A}/increment")}
 
 
 async def test_resources_without_tags(client: httpx.AsyncClient) -> None:
-    """A write with a precondition is not done; a read with one that names a tag has nothing that matches it."""
+    """A write with a precondition is refused. A read whose If-Match names a tag is 412."""
     await client.post("/v1/uniques/u", json={"member": "m"})
     for method, path, body in UNTAGGED:
         for field in ("If-Match", "If-None-Match"):
@@ -158,7 +158,7 @@ async def test_resources_without_tags(client: httpx.AsyncClient) -> None:
                 assert problem(response) == (422, "validation"), (path, field)
     assert (await client.get("/v1/counters")).json() == {"data": []}
     assert (await client.get("/v1/uniques/u")).json()["value"] == 1
-    # Those that were refused have counted nothing.
+    # Refused increments counted nothing.
     assert (await client.get("/counter")).json() == {"current_count": 5}
     events = await client.get(f"{A}/events", headers={"If-Match": '"1"'})
     assert problem(events) == (412, "precondition-failed")

@@ -1,4 +1,4 @@
-"""Series over HTTP, and what becomes of old buckets."""
+"""Series over HTTP, and how old buckets are removed."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ async def series(client: httpx.AsyncClient, query: str) -> Any:
 
 
 async def until_gone(client: httpx.AsyncClient) -> None:
-    while (await client.get("/v1/counters/a")).status_code == 200:  # noqa: ASYNC110 (nobody tells)
+    while (await client.get("/v1/counters/a")).status_code == 200:  # noqa: ASYNC110 (there is no event to wait for)
         await asyncio.sleep(0.05)
 
 
@@ -33,7 +33,7 @@ async def test_series(client: httpx.AsyncClient) -> None:
     assert (await add(client, "hour", key="k")).json() == {"name": "a", "value": 4}
     replay = await add(client, "hour", key="k")
     assert (replay.json(), replay.headers["Idempotency-Replayed"]) == ({"name": "a", "value": 4}, "true")
-    # The same series in another order are the same payload, other series are not.
+    # The same series in another order are the same payload. Other series are another one.
     assert (await add(client, "hour", "hour", key="k")).json() == {"name": "a", "value": 4}
     assert (await add(client, "day", key="k")).status_code == 422
     batch = {"operations": [{"name": "a", "series": ["hour"]}, {"name": "a", "max": 1, "series": ["hour"]}]}
@@ -58,7 +58,7 @@ async def test_series_end_with_a_counter_that_expires(client: httpx.AsyncClient)
         return {bucket["value"] for bucket in (await series(client, "unit=day&last=3"))["data"]}
 
     for by in (3, 4, 5):
-        # The next one is made by a plain increment, by one of a batch, or by a PUT.
+        # The next counter of the name is made by a plain increment, in a batch, or by a PUT.
         await client.post("/v1/counters/a/increment", json={"by": by, "ttl": 1, "series": ["day", "hour"]})
         assert await values() == {0, by}
         await until_gone(client)
@@ -82,7 +82,7 @@ async def test_an_import_makes_counters_without_the_series_of_expired_ones(clien
         await client.post("/v1/counters:import", content=lines, headers={"Content-Type": "application/x-ndjson"})
     ).json() == {"imported": 2}
     assert {bucket["value"] for bucket in (await series(client, "unit=day"))["data"]} == {0}
-    # One that is there keeps its own.
+    # A counter that exists keeps its series.
     kept = await client.get("/v1/counters/b/series?unit=day")
     assert {bucket["value"] for bucket in kept.json()["data"]} == {0, 7}
 
@@ -108,13 +108,13 @@ async def test_old_buckets_go_when_a_new_one_begins(serve: Serve, counters_url: 
         buckets = {int(start): int(value) for start, value in (await redis.hgetall(key)).items()}
         assert kept in buckets
         assert sorted(buckets.values()) == [5, 9]
-        # Whatever began last is kept for the whole retention after its end.
+        # A bucket is kept for the whole retention after its end.
         assert 600 < await redis.ttl(key) <= 660
         data = (await series(client, "unit=minute&last=12"))["data"]
         assert sum(bucket["value"] for bucket in data) == 14
 
 
-async def test_somebody_elses_data_in_the_place_of_a_series(serve: Serve, counters_url: str) -> None:
+async def test_another_programs_data_in_the_place_of_a_series(serve: Serve, counters_url: str) -> None:
     async with serve() as client, Redis.from_url(counters_url) as redis:
         await redis.set("{a}:series:day", "x")
         refused = await add(client, "day")

@@ -1,4 +1,4 @@
-"""What both stores must do alike, asked of the stores themselves."""
+"""What both stores must do alike. The tests call the stores directly."""
 
 import asyncio
 import itertools
@@ -94,7 +94,7 @@ def expected(current: int, by: int, minimum: int | None, maximum: int | None) ->
 
 
 async def test_every_sum_of_two_edges_is_exact_or_refused(store: Store) -> None:
-    """Around 2^53, where Lua's numbers end, and 2^63, where the counter's end."""
+    """Around 2^53, the limit of Lua's numbers, and 2^63, the limit of counters."""
     for current in NUMBERS:
         await one(store, Put(name="a", value=current))
         for by in NUMBERS:
@@ -158,7 +158,7 @@ async def test_callers_that_together_leave_64_bits_are_judged_one_by_one(store: 
 
 
 async def test_one_batch_may_go_all_the_way(store: Store) -> None:
-    """The sum of what is applied does not fit into 64 bits, and so into no INCRBY; the counter does."""
+    """The sum of the increments does not fit into 64 bits, so one INCRBY cannot add it; the result fits."""
     await one(store, Increment(name="a", by=INT64_MIN, ttl=1))
     assert told(await store.apply([Increment(name="a", by=INT64_MAX)] * 2)) == [-1, INT64_MAX - 1]
     assert await store.value("a") == INT64_MAX - 1
@@ -202,7 +202,7 @@ async def test_a_counter_made_anew_in_one_batch_has_no_time_to_live_of_the_old_o
 
 
 async def sums(store: Store, name: str) -> dict[str, int]:
-    """Of the latest two buckets: a test may meet the end of one."""
+    """The sum of the latest two buckets: a bucket may end during a test."""
     return {unit: sum(bucket.value for bucket in await store.series(name, unit, 2)) for unit in UNITS}
 
 
@@ -242,7 +242,7 @@ async def test_a_series_that_would_leave_64_bits_refuses_the_increment(store: St
         f"The hour's {INT64_MAX} + 1 does not fit into 64 bits; nothing was changed.",
         {"name": "a", "series": "hour", "current": INT64_MAX},
     )
-    # Together they do not fit, one by one some do.
+    # Together they do not fit; one by one some of them do.
     outcomes = await store.apply([Increment(name="a", by=by, series=("hour",)) for by in (-2, 1, 1, 1)])
     assert told(outcomes) == [-2, -1, 0, CounterOverflow]
     assert await sums(store, "a") == {"minute": 0, "hour": INT64_MAX, "day": 0}
@@ -301,7 +301,7 @@ async def test_put_compares_and_sets(store: Store) -> None:
 
 
 CONDITIONS: list[tuple[Preconditions, bool, bool]] = [
-    # whether it holds where the value is 4, and where there is no counter
+    # whether it holds if the value is 4, and if there is no counter
     (asking("*"), True, False),
     (asking(frozenset({4})), True, False),
     (asking(frozenset({3, 5})), False, False),
@@ -318,7 +318,7 @@ CONDITIONS: list[tuple[Preconditions, bool, bool]] = [
 
 
 async def test_a_condition_is_judged_with_every_change(store: Store) -> None:
-    """RFC 9110, 13.1.1 and 13.1.2; also beside conditions, times to live and bounds that would refuse it too."""
+    """RFC 9110, 13.1.1 and 13.1.2. Also together with conditions, times to live, and bounds that would refuse too."""
     for preconditions, there, absent in CONDITIONS:
         for change, refused_where_absent in (
             (Increment(name="a", preconditions=preconditions), PreconditionFailed),
@@ -351,7 +351,7 @@ async def test_a_condition_is_judged_before_bounds(store: Store) -> None:
 
 
 async def test_conditions_are_judged_in_the_order_of_the_callers(store: Store) -> None:
-    """Those who travel together too: each meets the value that the one before him has left."""
+    """Also in one round trip: each is judged on the value that the one before left."""
     steps: list[Operation] = [Increment(name="a"), Increment(name="a")]
     for value in range(2, 12):
         steps += [
@@ -385,7 +385,7 @@ async def test_of_concurrent_compare_and_sets_one_wins(store: Store) -> None:
 async def test_delete(store: Store) -> None:
     with pytest.raises(NotFound):
         await one(store, Delete(name="a"))
-    # As RFC 9110 13.2.1 has it, a condition is not looked at where the answer is 404 anyway.
+    # RFC 9110, 13.2.1: a condition is not judged if the answer is 404 anyway.
     with pytest.raises(NotFound):
         await one(store, Delete(name="a", preconditions=asking("*")))
     await add(store, "a", 4)
@@ -434,7 +434,7 @@ REFUSALS: list[tuple[Operation, type[Problem]]] = [
 
 
 async def test_a_refusal_is_remembered(store: Store) -> None:
-    """Whatever has become of the counter since: the same problem, to the letter."""
+    """The same problem, to the letter, whatever the counter is now."""
     hours = await one(store, Increment(name="a", by=INT64_MAX, series=("hour",)))
     assert hours == Applied(INT64_MAX)
     await one(store, Put(name="a", value=1))
@@ -442,7 +442,7 @@ async def test_a_refusal_is_remembered(store: Store) -> None:
     _, *first = await store.apply([Increment(name="a", by=0, series=("day",)), *tried])
     assert told(first) == [problem for _, problem in REFUSALS]
     await store.apply([Delete(name="a"), Put(name="b", value=5)])
-    # One by one, each twice, and in another company than before.
+    # One by one, each twice, and together with other operations than before.
     for operation, before in zip(tried, first, strict=True):
         company = Increment(name=operation.name, by=0)
         _, *again = await store.apply([company, operation, operation])

@@ -55,7 +55,7 @@ OPERATIONS = st.one_of(PLAIN, st.builds(Increment, name=NAMES, series=SERIES), I
 
 
 def with_payload(operation: Operation) -> Operation:
-    """One that has a key has its own payload's fingerprint, as the service gives it."""
+    """With a key it has the fingerprint of its payload, as the service makes it."""
     if operation.once is None:
         return operation
     return replace(
@@ -133,7 +133,7 @@ def _plain(outcome: Outcome) -> object:
 
 
 class Stores(RuleBasedStateMachine):
-    """Each run on names of its own, which the operations get when they are applied."""
+    """Each run uses names of its own. The operations get them when they are applied."""
 
     runs = itertools.count()
 
@@ -166,7 +166,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(operations=st.lists(st.one_of(PLAIN, INCREMENTS, PUTS), min_size=2, max_size=12))
     def many_callers(self, operations: list[Operation]) -> None:
-        """At once, and served in their order."""
+        """Sent at once, and applied in order."""
         operations = [with_payload(operation) for operation in operations]
         self._keyed += [operation for operation in operations if operation.once is not None]
         expected = [self._model.apply(operation) for operation in operations]
@@ -181,7 +181,7 @@ class Stores(RuleBasedStateMachine):
     @precondition(lambda self: self._keyed)
     @rule(places=st.lists(st.integers(0, 100), min_size=1, max_size=5), others=st.lists(OPERATIONS, max_size=2))
     def retries(self, places: list[int], others: list[Operation]) -> None:
-        """Of what was sent before, alone or beside something new."""
+        """A retry of an earlier operation, alone or together with a new one."""
         self.one_request([*others, *(self._keyed[place % len(self._keyed)] for place in places)])
 
     @rule(by=VALUES, count=st.integers(2, 30))
@@ -194,7 +194,7 @@ class Stores(RuleBasedStateMachine):
             for name in ("a", "b"):
                 assert self._loop.run(store.value(f"{self._run}-{name}")) == self._model.values.get(name), store
                 for unit in UNITS:
-                    # The latest two: a run may meet the end of one.
+                    # The latest two buckets: a bucket may end during a run.
                     buckets = self._loop.run(store.series(f"{self._run}-{name}", unit, 2))
                     expected = self._model.series.get((name, unit), 0)
                     assert expected in {buckets[1].value, buckets[0].value + buckets[1].value}, store

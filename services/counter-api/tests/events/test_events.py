@@ -1,4 +1,4 @@
-"""Server-sent events: every client ends up with the latest value, whatever happens in between."""
+"""Server-sent events: every client gets the latest value in the end, whatever happens in between."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ class Events:
         return values
 
     async def silence(self, seconds: float = 0.5) -> None:
-        """Fail if a message comes. Nothing can be read thereafter."""
+        """Fail if a message comes. After this, nothing can be read."""
         with pytest.raises(TimeoutError):
             await self.next(seconds)
 
@@ -180,7 +180,7 @@ async def test_changes_through_any_replica_and_by_anyone(serve: Serve, counters_
 
 async def test_a_counter_that_changes_all_the_time_is_read_ten_times_a_second(serve: Serve, counters_url: str) -> None:
     async with serve() as client, Redis.from_url(counters_url) as redis, listening(client) as events:
-        # What a replica reads when it begins is none of it.
+        # The replica's reads at its start do not count.
         assert (await client.get("/v1/counters")).json() == {"data": []}
         before = (await redis.info("commandstats"))["cmdstat_get"]["calls"]
         stop = time.monotonic() + 1
@@ -222,7 +222,7 @@ async def test_at_most_ten_messages_a_second_and_the_last_value_always(
     assert values == sorted(set(values), key=lambda value: value or 0)
     assert last > 20
     in_a_second = max(sum(begin <= at < begin + 1 for at, _ in arrived) for begin, _ in arrived)
-    assert 2 <= in_a_second <= 11  # the clock of arrival is not that of sending
+    assert 2 <= in_a_second <= 11  # they are timed on arrival, and not when they are sent
 
 
 async def watchers(redis: Redis) -> list[dict[str, str]]:
@@ -255,7 +255,7 @@ async def test_many_clients_cost_one_watch_and_none_cost_nothing(serve: Serve, c
         await until(nobody_watches)
 
 
-async def test_a_slow_client_holds_up_nobody_and_never_grows_memory(
+async def test_a_slow_client_delays_no_other_and_never_grows_memory(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = 0
@@ -282,7 +282,7 @@ async def test_a_slow_client_holds_up_nobody_and_never_grows_memory(
                 await events.value(value)
             for_the_slow_one = made - 100
             assert for_the_slow_one < 30  # what fits into the kernel's buffers
-            # It is told the latest value once it reads on.
+            # When it reads on, it gets the latest value.
             rest = b""
             async with asyncio.timeout(20):
                 while b'"value":100}' not in rest:
@@ -295,7 +295,7 @@ async def test_a_killed_connection_to_redis_is_made_again(serve: Serve, counters
         for value in (1, 2, 3):
             [watcher] = await watchers(redis)
             await redis.client_kill_filter(_id=watcher["id"])
-            await redis.set("{a}", value)  # before the next connection can be there
+            await redis.set("{a}", value)  # before there can be another connection
             assert await events.value(value) == [value]
 
 
@@ -328,7 +328,7 @@ async def test_a_connection_that_is_dead_without_a_word_is_found(
             proxy.swallow("to client", mark=b"TRACKING")
             await redis.set("{a}", 2)
             await asyncio.sleep(1.2)
-            # Had the watch not left that connection, it would now be answered again, but for the push that got lost.
+            # If the watch had kept that connection, it would work again now, but the push would be lost.
             proxy._swallows.clear()
             assert await events.value(2) == [2]
 
@@ -341,7 +341,7 @@ async def test_without_redis_a_stream_does_not_begin(serve: Serve, monkeypatch: 
         assert response.headers["Retry-After"] == "1"
 
 
-async def test_somebody_elses_data_is_no_stream(serve: Serve, counters_url: str) -> None:
+async def test_another_programs_data_is_no_stream(serve: Serve, counters_url: str) -> None:
     async with serve() as client, Redis.from_url(counters_url) as redis:
         await redis.rpush("{list}", "x")
         await redis.set("{text}", "x")
@@ -370,7 +370,7 @@ async def test_a_heartbeat_shows_that_the_connection_lives(
 async def test_a_stream_ends_in_good_order_when_its_time_is_over(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the gateway would cut it, and however much there is to tell."""
+    """Before the gateway would close it, and even if there are always messages to send."""
     monkeypatch.setattr(stream, "LIFETIME", (1.0, 1.2))
     began = time.monotonic()
     async with listening(client) as events, asyncio.timeout(10):
@@ -382,7 +382,7 @@ async def test_a_stream_ends_in_good_order_when_its_time_is_over(
 
 
 async def test_streams_end_with_their_replica(serve: Serve) -> None:
-    """Promptly: uvicorn would wait for them for ten seconds, and this test's server for ever."""
+    """Promptly: uvicorn would wait ten seconds for them, and this test's server for ever."""
     async with httpx.AsyncClient() as outside:
         for store in ("redis", "memory"):
             async with serve(store=store) as client:
@@ -393,7 +393,7 @@ async def test_streams_end_with_their_replica(serve: Serve) -> None:
             events = Events(response)
             with pytest.raises(StopAsyncIteration):
                 await events.next()
-            # When to come back: not everybody at once.
+            # The times of coming back differ.
             assert len(events.retry) == 2
 
 

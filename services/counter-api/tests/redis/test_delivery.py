@@ -1,4 +1,4 @@
-"""Lost replies, and copies that arrive when nobody expects them any more: nothing is counted twice, or lost."""
+"""Lost replies, and copies of commands that arrive late: nothing is counted twice, and nothing is lost."""
 
 import asyncio
 import random
@@ -48,7 +48,7 @@ async def store(proxy: LossyProxy, make_settings: MakeSettings) -> AsyncIterator
 
 @pytest.fixture
 async def elsewhere(make_settings: MakeSettings) -> AsyncIterator[RedisStore]:
-    """Another replica, whose connection is sound."""
+    """Another replica, whose connection is not broken."""
     async with store_at(make_settings(replica_name="replica-b")) as store:
         yield store
 
@@ -96,7 +96,7 @@ async def test_every_operation_survives_a_lost_reply(store: RedisStore, proxy: L
     for replayed in (False, True):
         proxy.lose_next(2)
         outcome = await apply(store, refused)
-        # The copy that comes second is no repetition of the caller's.
+        # The second copy is the replica's. To the caller it is not a replay.
         assert (type(outcome), is_replay(outcome)) == (CounterBound, replayed)
 
 
@@ -120,7 +120,7 @@ async def test_a_copy_that_arrives_after_its_repetition_is_not_counted(store: Re
 
 
 async def test_a_copy_that_arrives_after_later_batches_is_not_counted(store: RedisStore, proxy: LossyProxy) -> None:
-    """The receipt is that of the last batch only, so it must know older numbers from newer ones."""
+    """The receipt has the number of the last batch only, so older and newer numbers must be told apart."""
     proxy.strand_next()
     assert [await add(store) for _ in range(3)] == [Applied(1), Applied(2), Applied(3)]
     await proxy.deliver_stranded()
@@ -135,7 +135,7 @@ async def test_a_copy_of_what_was_refused_is_not_applied_later(store: RedisStore
     proxy.strand_next()
     assert isinstance(await apply(store, bounded), CounterBound)
     assert proxy.stranded.is_set()
-    # Now it would be allowed, but its caller has been told that nothing was changed.
+    # Now it would be permitted, but the caller's answer said that nothing was changed.
     await add(store, -3)
     await proxy.deliver_stranded()
     await asyncio.sleep(0.1)
@@ -148,7 +148,7 @@ async def test_a_refused_copy_is_not_applied_even_without_later_changes_of_ours(
     await add(elsewhere, 5)
     for operation, callers in (
         (Increment(name="a", maximum=5), 2),
-        # Added up it does not fit, so it is judged one by one.
+        # The sum does not fit, so each is judged by itself.
         (Increment(name="a", by=INT64_MAX), 1),
         (Increment(name="a", by=INT64_MAX), 2),
         (Increment(name="a", by=INT64_MAX, series=("day",)), 2),
@@ -181,7 +181,7 @@ async def test_without_any_answer_the_outcome_is_unknown(proxy: LossyProxy, make
 async def test_an_unknown_outcome_does_not_change_after_it_was_told(
     proxy: LossyProxy, elsewhere: RedisStore, make_settings: MakeSettings
 ) -> None:
-    """Otherwise whoever looks, or retries with his key and is refused, is deceived by what happens next."""
+    """Else a caller that reads the counter, or retries with the key and is refused, would get a wrong picture."""
     async with store_at(make_settings(redis_url=proxy.url, patience=0.5)) as store:
         await add(store)
         proxy.strands = lambda piece: b"EVALSHA" in piece
@@ -207,7 +207,7 @@ async def test_a_refused_repetition_does_not_make_the_outcome_known(
         await redis.config_set("maxmemory", "1")
         try:
             assert isinstance(await add(store), NothingApplied)
-            # The first copy is still on its way, whatever Redis says to the second.
+            # The first copy is still on its way, even if Redis refuses the second one.
             proxy.strand_next()
             assert isinstance(await add(store), OutcomeUnknown)
         finally:
@@ -234,7 +234,7 @@ async def test_a_clock_that_was_set_is_asked_for_again(store: RedisStore) -> Non
     assert await store.value("a") == 2
 
 
-async def test_a_connection_that_died_while_idle_costs_nobody_anything(store: RedisStore, counters_url: str) -> None:
+async def test_a_connection_that_died_while_idle_costs_no_request(store: RedisStore, counters_url: str) -> None:
     for value in range(1, 4):
         async with Redis.from_url(counters_url) as redis:
             await redis.client_kill_filter(_type="normal", skipme=True)

@@ -1,4 +1,4 @@
-"""Many callers on one connection: nobody ever gets another's reply."""
+"""Many callers on one connection: each gets the reply to its own request."""
 
 import asyncio
 import random
@@ -59,13 +59,13 @@ async def test_cancelled_callers_never_shift_the_replies(pipeline: RedisPipeline
 
 
 async def test_thousands_of_cancelled_operations_never_answer_anybody_else(pipeline: RedisPipeline) -> None:
-    """Each counter counts in steps of its own, so a foreign answer shows."""
+    """Each counter counts in steps of its own, so a wrong answer is noticed."""
     choose = random.Random(2)
 
     async def work(number: int) -> int:
         [outcome] = await add(pipeline, f"n{number}", number)
         assert isinstance(outcome, Applied)
-        assert outcome.value % number == 0, "somebody else's answer"
+        assert outcome.value % number == 0, "another caller's answer"
         return outcome.value
 
     cancelled = 0
@@ -126,7 +126,7 @@ async def test_one_failure_in_a_round_trip_is_its_callers_alone(pipeline: RedisP
 
 
 async def test_a_crowded_counter_does_not_keep_another_one_waiting(counters_url: str) -> None:
-    """Round trips are bounded, and who comes later is not overtaken."""
+    """Round trips are bounded, and operations leave in the order in which they came."""
     pipeline = RedisPipeline(
         topology_of(counters_url, name="test"),
         Metrics(CollectorRegistry()).redis_errors,

@@ -59,7 +59,7 @@ async def test_a_redis_that_may_lose_counts_is_not_ready(
                 assert await reason(client) == sentence
                 assert (await trusting.get("/readyz")).json() == {"status": "ready"}
                 await redis.config_set(setting, safe)
-                # An append-only file that was switched on is first written in full, and does not grow until then.
+                # When the append-only file is switched on, it is first written in full. Until then it does not grow.
                 await until_ready(client)
         finally:
             await redis.config_set(setting, safe)
@@ -90,7 +90,7 @@ async def test_a_wrong_password_is_told_without_the_password(serve: Serve, own_r
 
 @asynccontextmanager
 async def lying_redis(replies: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]:
-    """The URL of something that speaks just enough of the protocol: every command is an array of bulk strings."""
+    """The URL of a server with a small part of the protocol: every command is an array of bulk strings."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while header := await reader.readline():
@@ -112,7 +112,7 @@ def bulk(text: str) -> bytes:
 
 
 class Claims:
-    """Says that all is well; the file and WAITAOF do as they are told."""
+    """Reports good settings. The test chooses what the file and WAITAOF do."""
 
     def __init__(self, *, grows: bool = True, confirms: bytes = b"*2\r\n:1\r\n:0\r\n", status: str = "ok") -> None:
         self._grows = grows

@@ -71,7 +71,7 @@ async def test_a_count_is_queued_however_much_is_waiting(make_settings: MakeSett
 async def test_a_request_is_counted_before_it_is_answered(serve: Serve, counters_url: str) -> None:
     async with serve() as client, Redis.from_url(counters_url) as redis:
         await client.get("/nowhere")
-        # Redis holds writes back for a while: the answer has to wait for its count.
+        # Redis delays writes for a while, so the answer has to wait for its count.
         await redis.client_pause(300, all=False)
         await client.get("/nowhere")
         assert await redis.hget("{_requests}", "replica-a") == b"2"

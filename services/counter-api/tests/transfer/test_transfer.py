@@ -1,4 +1,4 @@
-"""Export and import: everything comes back, nothing is set twice, and a stream of any length needs no memory."""
+"""Export and import: everything comes back, nothing is set twice, and memory is constant."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ async def until_there(client: httpx.AsyncClient, name: str) -> None:
 
 
 async def refused(client: httpx.AsyncClient, content: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """The members beyond the usual ones, and status and slug."""
+    """Status, slug, and the members beyond the usual ones."""
     response = await client.post(IMPORT, content=content, headers=NDJSON | (headers or {}))
     status, slug = problem(response)
     document: dict[str, Any] = response.json()
@@ -189,7 +189,7 @@ async def test_a_key_belongs_to_one_body(client: httpx.AsyncClient) -> None:
         answer = await refused(client, other, KEY)
         assert (answer["status"], answer["slug"]) == (422, "idempotency-mismatch"), other[-80:]
     assert (await value(client, "n3"), await value(client, "n1199"), await value(client, "n1200")) == (3, 1199, None)
-    # What is no line does not count.
+    # Blank lines do not count.
     assert await imported(client, b"\n" + body.replace(b"\n", b" \r\n\n"), **KEY) == 1200
 
 
@@ -217,7 +217,7 @@ async def test_the_same_import_at_the_same_time_is_applied_once(serve: Serve, co
         answers = await asyncio.gather(*(c.post(IMPORT, content=body, headers=KEY) for c in (one, two, one, two)))
         assert [answer.json() for answer in answers] == [{"imported": 5200}] * 4
         sets = (await redis.info("commandstats"))["cmdstat_set"]["calls"] - before
-        # Each counter once, and the record with each of 11 batches; readiness checks write a little too.
+        # Each counter once, and the record with each of 11 batches. Checks of readiness write a little too.
         assert 0 <= sets - 5200 - 11 < 100
         assert len(await exported(one)) == 5200
 
@@ -235,7 +235,7 @@ async def test_a_broken_off_body_is_kept_as_far_as_it_came(client: httpx.AsyncCl
     assert (await value(client, "n7"), await value(client, "n1299")) == (8, 1299)
 
 
-async def test_somebody_elses_data_is_left_alone(serve: Serve, counters_url: str) -> None:
+async def test_another_programs_data_is_left_alone(serve: Serve, counters_url: str) -> None:
     async with serve() as client, Redis.from_url(counters_url) as redis:
         for foreign in ("x", "1.5", "007", ""):
             await redis.set("{n501}", foreign)
@@ -272,7 +272,7 @@ async def test_redis_that_fails_on_the_way(serve: Serve, own_redis: Any, monkeyp
 async def test_an_export_that_fails_on_the_way_does_not_look_complete(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url) as client:
-        # More than the buffers between here and there hold.
+        # More than the buffers on the way hold.
         await imported(client, numbered(0, 400_000 // 2))
         async with client.stream("GET", EXPORT) as response:
             assert response.status_code == 200
@@ -286,7 +286,7 @@ async def test_an_export_that_fails_on_the_way_does_not_look_complete(serve: Ser
 
 @pytest.mark.slow
 async def test_changes_during_an_export(serve: Serve, counters_url: str) -> None:
-    """Counters that come and go make Redis' table grow and shrink, which is when SCAN gives keys twice."""
+    """Counters come and go, so Redis' table grows and shrinks. Then SCAN gives some keys twice."""
     async with serve() as client, Redis.from_url(counters_url) as redis:
         await imported(client, numbered(0, 20_000))
         stop = asyncio.Event()
@@ -311,7 +311,7 @@ async def test_changes_during_an_export(serve: Serve, counters_url: str) -> None
 
 
 async def test_an_export_from_memory_lets_others_have_their_turn() -> None:
-    """Even if whoever takes it is so fast that he never waits."""
+    """Even if the client is so fast that the export never waits."""
     counters = SortedCounters(time.monotonic, lambda _: None)
     for number in range(10_000):
         counters.put(f"n{number}", number, ttl=None)
@@ -369,4 +369,4 @@ async def test_any_number_of_counters_in_constant_memory(serve: Serve) -> None:
         finally:
             tracemalloc.stop()
     assert count == 20_000 + 999
-    assert peak < 2.5 * 2**20  # the body has 3 MB, twice as much when it is parsed
+    assert peak < 2.5 * 2**20  # the body has 3 MB, and twice as much when it is parsed

@@ -1,4 +1,4 @@
-"""Unique members: counted once, on both stores, and never anywhere in the clear."""
+"""Unique members: counted once, on both stores, and never stored in the clear."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ async def test_the_estimate_is_as_close_as_it_says(serve: Serve) -> None:
             reply = await connection.request("POST", "/v1/uniques/a", {"content-type": "application/json"}, body)
     assert reply is not None
     answer = reply.json()
-    # Four standard errors, and the members are always the same.
+    # Four standard errors. The members are the same in each run.
     assert abs(answer["value"] - members) <= 4 * answer["error"] * members
 
 
@@ -123,12 +123,12 @@ async def test_members_can_be_read(client: httpx.AsyncClient) -> None:
     for member in UNREADABLE:
         response = await client.post("/v1/uniques/a", json={"member": member})
         assert problem(response) == (422, "validation"), ascii(member)
-    # Joiners and what is written from right to left are part of many languages.
+    # Many languages need joiners, or are written from right to left.
     for number, member in enumerate((" a ", "نمی\u200cخواهم", "👩\u200d🚀", "שלום", "a b"), 1):  # noqa: RUF001 (meant so)
         assert (await add(client, "a", member))["value"] == number
 
 
-async def test_somebody_elses_data_is_left_alone(serve: Serve, counters_url: str) -> None:
+async def test_another_programs_data_is_left_alone(serve: Serve, counters_url: str) -> None:
     async with serve(uniques_key=KEY) as client, Redis.from_url(counters_url) as redis:
         await redis.set("{text}:uniques", "x")
         await redis.rpush("{list}:uniques", "x")

@@ -1,4 +1,4 @@
-"""The index of names: never without a counter's name, never with a ghost, and what a page costs."""
+"""The index of names: it has every counter, pages have no names without counters, and what a page costs."""
 
 import asyncio
 import collections
@@ -65,7 +65,7 @@ async def make(store: RedisStore, *names: str) -> None:
 
 
 async def names(store: RedisStore, prefix: str = "", limit: int = 1000) -> list[str]:
-    """By way of pages."""
+    """Read page by page."""
     found: list[str] = []
     after = None
     while True:
@@ -78,19 +78,19 @@ async def names(store: RedisStore, prefix: str = "", limit: int = 1000) -> list[
 
 
 async def listed(redis: Redis) -> list[str]:
-    """What the index holds, whether there are counters or not."""
+    """All names of the index, also those without counters."""
     return sorted([str(name) for shard in ALL for name in await redis.zrange(shard.names, 0, -1)])
 
 
 async def calls(redis: Redis) -> dict[str, int]:
-    """How often each command has been called, but for what this test itself asks."""
+    """How often each command was called, without the calls of this test."""
     found = await redis.info("commandstats")
     return {name.removeprefix("cmdstat_"): stats["calls"] for name, stats in found.items() if name != "cmdstat_info"}
 
 
 @asynccontextmanager
 async def counted(redis: Redis) -> AsyncIterator[dict[str, int]]:
-    """The commands of the block, those of scripts included."""
+    """The commands of the block, including those of scripts."""
     difference: dict[str, int] = {}
     before = await calls(redis)
     yield difference
@@ -115,7 +115,7 @@ async def test_whatever_makes_a_counter_lists_it_first(store: RedisStore, redis:
     await apply(store, Put(name="put", value=7))
     await apply(store, Increment(name="b1"), Increment(name="b2"), Increment(name="b1"), Increment(name="plain"))
     assert await names(store) == ["b1", "b2", "bounded", "plain", "put"] == await listed(redis)
-    # Reserved names are in no list.
+    # Reserved names are not listed.
     await apply(store, Increment(name="_visits"))
     assert len(await listed(redis)) == 5
 
@@ -132,7 +132,7 @@ async def test_a_batch_without_a_listing_changes_nothing(store: RedisStore, redi
             outcomes = await store.pipeline.submit(Group("a", operations, store.terms, until))
             assert [type(outcome).__name__ for outcome in outcomes] == ["NotListed"] * len(operations)
     assert await redis.keys("{a}*") == []
-    # Deleted and made again by one batch, it was there before.
+    # A batch that deletes the counter and makes it again needs no listing, since the counter exists.
     await make(store, "a")
     again: list[Operation] = [Delete(name="a"), Increment(name="a", by=3)]
     assert await store.pipeline.submit(Group("a", again, store.terms)) == [Applied(0), Applied(3)]
@@ -155,7 +155,7 @@ async def test_killed_between_the_two_writes(make_settings: MakeSettings, counte
         assert await listed(redis) == ["a", "b", "warm"]
         assert await names(store) == ["warm"]
         assert [name async for found in store.listing.export("") for name, _ in found] == ["warm"]
-        # Somebody else is about to make it, as far as the index knows.
+        # The listing is recent, so the counter may be about to be made.
         assert await store.listing.upkeep.sweep(between=0) == 0
         await make(store, "b")
         await long_ago(store)
@@ -175,7 +175,7 @@ async def test_a_listing_that_is_not_confirmed_changes_nothing(make_settings: Ma
 
 
 async def long_ago(store: RedisStore) -> None:
-    """Everything was listed so long ago that nothing of it can still be under way."""
+    """Age all stamps, so that no counter can still be about to be made."""
     for shard in ALL:
         for name in await store.pipeline.command("ZRANGE", shard.stamps, 0, -1):
             await store.pipeline.command("ZINCRBY", shard.stamps, -STAMPED_FOR - 1, name)
@@ -186,7 +186,7 @@ async def test_what_is_gone_is_swept(store: RedisStore, redis: Redis) -> None:
     await apply(store, Increment(name="brief", ttl=1, series=("day",)))
     await apply(store, *(Delete(name=f"n{n}") for n in range(40)))
     await redis.delete("{n40}")
-    while await redis.exists("{brief}"):  # noqa: ASYNC110 (nobody tells)
+    while await redis.exists("{brief}"):  # noqa: ASYNC110 (there is no event to wait for)
         await asyncio.sleep(0.05)
     assert await redis.exists("{brief}:series:day")
     assert await names(store) == [f"n{n}" for n in range(41, 50)]
@@ -195,7 +195,7 @@ async def test_what_is_gone_is_swept(store: RedisStore, redis: Redis) -> None:
     assert await store.listing.upkeep.sweep(between=0) == 42
     assert await listed(redis) == [f"n{n}" for n in range(41, 50)]
     assert not await redis.exists("{brief}:series:day")
-    # Old stamps go when others come, some at a time.
+    # Each listing removes some old stamps.
     for _ in range(20):
         await store.listing.names.listed([f"n{n}" for n in range(45, 50)])
     assert sum([await redis.zcard(shard.stamps) for shard in ALL]) <= 5 + 9
@@ -213,7 +213,7 @@ async def test_what_the_index_cannot_know_is_found(store: RedisStore, redis: Red
     await redis.mset(foreign)
     await redis.mset({f"{{n{n}}}": n for n in range(3000)})
     await redis.hset("{hash}", "a", 1)
-    # The first who asks waits for it.
+    # The first reader waits until it is complete.
     assert await names(store, limit=1000) == sorted(f"n{n}" for n in range(3000))
     await redis.set("{later}", 1)
     assert await names(store, prefix="l") == []
@@ -227,7 +227,7 @@ async def test_an_index_that_is_not_complete_is_not_read(
 ) -> None:
     await make(store, "a")
     assert await names(store) == ["a"]
-    # As when one node of a cluster has lost what it had.
+    # As if one node of a cluster had lost its data.
     await redis.delete(ALL[3].names, ALL[3].stamps, ALL[3].state)
     monkeypatch.setattr(redis_listing, "COMPLETE_WITHIN", 0.05)
     monkeypatch.setattr(upkeep, "URGENT", 0.5)
@@ -243,7 +243,7 @@ async def test_a_shard_that_is_emptied_during_a_scan_is_not_complete(store: Redi
     await redis.mset({f"{{n{n}}}": n for n in range(100)})
     scan = store.listing.upkeep.scan
     scanning = asyncio.create_task(scan(between=0.5))
-    while not await listed(redis):  # noqa: ASYNC110 (nobody tells)
+    while not await listed(redis):  # noqa: ASYNC110 (there is no event to wait for)
         await asyncio.sleep(0.01)
     shard = shard_of("n7")
     await redis.delete(shard.names, shard.stamps, shard.state)
@@ -262,7 +262,7 @@ async def test_pages_pass_over_what_is_gone(store: RedisStore, redis: Redis, mon
     assert [name for name, _ in page.counters] == kept[:3]
     assert page.next_after == kept[2]
     assert await names(store, limit=3) == kept
-    # A page that would have to look at too many is shorter, and leads on.
+    # A page that would have to skip too many names is shorter, and has a link to the next one.
     monkeypatch.setattr(redis_listing, "MOST_GONE", 100)
     page = await store.page(prefix="", after=None, limit=3)
     assert [name for name, _ in page.counters] == kept[:1]
@@ -302,7 +302,7 @@ async def test_a_name_in_two_shards_is_one(store: RedisStore, redis: Redis) -> N
 
 
 async def test_while_counters_come_and_go(store: RedisStore, make_settings: MakeSettings) -> None:
-    """Those that stay are on every page; those that have gone before it began are on none."""
+    """Counters that stay are on every page. Counters that went before a page began are not on it."""
     choose = random.Random(5)
     stay = [f"s{n:03}" for n in range(300)]
     gone = [f"g{n:03}" for n in range(300)]
@@ -333,9 +333,9 @@ async def test_while_counters_come_and_go(store: RedisStore, make_settings: Make
 
 
 async def test_no_interleaving_loses_a_name(store: RedisStore, redis: Redis) -> None:  # noqa: C901 (a case a step)
-    """Somebody makes a counter, deletes it and makes it again, and another one sweeps, in every order of their steps.
+    """One replica makes a counter, deletes it and makes it again; another one sweeps: in every order of their steps.
 
-    Once between two steps time passes: all moments that anybody remembers are then so much older.
+    Once, between two of the steps, time passes: all moments that were noted are then so much older.
     """
     numbers = itertools.count()
     outcomes = collections.Counter[str]()
@@ -343,7 +343,7 @@ async def test_no_interleaving_loses_a_name(store: RedisStore, redis: Redis) -> 
     async def run(order: Order) -> None:  # noqa: C901 (as above)
         name = f"n{next(numbers)}"
         shard = shard_of(name)
-        await redis.zadd(shard.names, {name: 0})  # left behind long ago
+        await redis.zadd(shard.names, {name: 0})  # left by a counter that is gone
         until = read = 0
         gone = False
         for step in order:
@@ -418,14 +418,14 @@ async def test_readers_that_have_left_cost_nothing(serve: Serve, redis: Redis, m
         while True:
             async with counted(redis) as commands:
                 await asyncio.sleep(0.1)
-            # The upkeep of the index reads a little all the while.
+            # The upkeep of the index reads a little meanwhile.
             if commands.get("zrangebylex", 0) < len(ALL):
                 break
         assert (await calls(redis))["zrangebylex"] - before < 500 * len(ALL)  # of 1,000 steps
 
 
 async def test_a_page_does_not_depend_on_how_much_else_there_is(store: RedisStore, redis: Redis) -> None:
-    """By the commands that it causes; test_lists_at_scale.py measures the time."""
+    """Counted in commands; test_lists_at_scale.py measures the time."""
     await make(store, *(f"n{n:04}" for n in range(1000)))
     await names(store)
     await redis.mset({f"{{n0000}}:idem:{n}": "x" for n in range(10_000)})
@@ -459,7 +459,7 @@ async def test_on_a_cluster(tmp_path_factory: pytest.TempPathFactory, make_setti
             await store.pipeline.command("SET", "{found}", 1)
             assert await store.listing.upkeep.scan(between=0) == 1
             assert await names(store, prefix="f") == ["found"]
-            # A node that loses everything.
+            # A node loses everything.
             await cluster.call(cluster.nodes[0], "FLUSHALL")
             left = [key for node in cluster.nodes[1:] for key in await cluster.call(node, "KEYS", "{n*}")]
             assert await names(store, prefix="n") == sorted(key.decode()[1:-1] for key in left)

@@ -1,4 +1,4 @@
-"""What a page takes among a million counters and two million records. Heavy: it fills a server of its own with them."""
+"""How long a page takes among a million counters and two million records. It fills a server of its own."""
 
 import time
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def fill(url: str, begin: int, end: int, records: int) -> None:
 
 
 async def fastest(store: Store, after: str | None, expected: int) -> float:
-    """Seconds that a page takes when nothing else comes in between."""
+    """Seconds of the fastest of several attempts."""
     times = []
     for _ in range(15):
         began = time.perf_counter()
