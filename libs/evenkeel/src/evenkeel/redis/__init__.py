@@ -5,6 +5,7 @@
 `connecting` makes clients of one server whose commands are never sent twice on their own. `urls` is the grammar of the
 URLs. `topology`, `sentinel` and `cluster` know which server has a key, `opening` chooses between them. `primary` makes
 clients that find their server themselves, again and again; `sidecar` keeps a replica behind such a client's server.
+`scripts` loads Lua files. `combining` puts many callers' commands into one round trip.
 """
 
 from evenkeel.redis.connecting import connect

@@ -119,7 +119,7 @@ class RedisTally:
         return self._pipeline.submit(self._one)
 
     async def requests(self) -> Requests:
-        # This nothing is answered after all that was queued before it.
+        # It counts nothing, and is answered after everything that was queued before.
         if (problem := await self._pipeline.submit(self._none)) is not None:
             raise problem
         found: Mapping[bytes, bytes] = await self._pipeline.read("HGETALL", REQUESTS)
@@ -135,7 +135,7 @@ class _Part:
 
     key = batch_key = REQUESTS
     weight = 0
-    """Each belongs to a request, so they are bounded, and one that was refused would be a lost count."""
+    """So it is never refused, which would lose a count. There are as many as requests under way, which bounds them."""
 
     def __init__(self, tally: RedisTally, requests: int) -> None:
         self.requests = requests
