@@ -1,13 +1,10 @@
-"""What all tests share: real servers, announced at the top, and a database and Redis that are empty at first."""
+"""What all tests share: real servers, announced at the top, and Redis servers that are empty at first."""
 
-import asyncio
 import base64
 import functools
 import os
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-import asyncpg
 import httpx
 import pytest
 from redis import Redis
@@ -16,8 +13,6 @@ from tests.support.distribution import MORE_WORKERS_THAN_CORES, longest_first, s
 from tests.support.servers import Servers, backend, docker_answers
 
 import verify  # noqa: F401 (here, or pytest takes the folder of that name for the package)
-from user_api.migrate import migrate
-from user_api.settings import MigrationSettings
 
 # httpx reads all certificates of this machine's authorities for each client, 30 ms, for http:// too.
 httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]  # noqa: SLF001
@@ -86,22 +81,6 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def _migrated_database(servers: Servers) -> str:
-    """The URL of a database with the current schema."""
-    asyncio.run(_execute(servers.postgres, "CREATE DATABASE user_api_tests"))
-    url = urlsplit(servers.postgres)._replace(path="/user_api_tests").geturl()
-    asyncio.run(migrate(MigrationSettings(database_url=url)))
-    return url
-
-
-@pytest.fixture
-def database_url(_migrated_database: str) -> str:
-    """PostgreSQL with the current schema and no users."""
-    asyncio.run(_execute(_migrated_database, "TRUNCATE users, user_idempotency_records RESTART IDENTITY"))
-    return _migrated_database
-
-
 @pytest.fixture
 def cache_url(servers: Servers) -> str:
     """An empty Redis set up as a cache."""
@@ -116,16 +95,8 @@ def counters_url(servers: Servers) -> str:
 
 @pytest.fixture
 def cache_key() -> str:
-    """A key for USER_API_CACHE_KEYS."""
+    """A key that encrypts cache entries."""
     return CACHE_KEY
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 def _emptied(url: str) -> str:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from evenkeel.cache.entry import Entry
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
-from user_api.hot_reads import ReadyUser, prepare
+from user_api.representation import Representation, prepare
 
 ENTRIES = 300_000
 
@@ -27,7 +27,7 @@ def measure(_: Options) -> None:
 
 
 def fill() -> None:
-    tier: MemoryTier[ReadyUser | None] = MemoryTier(
+    tier: MemoryTier[Representation | None] = MemoryTier(
         max_entries=ENTRIES, ttl=3600, prepare=prepare, metrics=CacheMetrics(Metrics(CollectorRegistry()), "user")
     )
     tier.trust(time.monotonic() + 3600)

@@ -12,7 +12,9 @@ import pytest
 from redis.asyncio import Redis
 from tests.support.cache_servers import WatchedCache, cache_cluster, owner, watched_cache
 from tests.support.counters_redis import Cluster, CountersServer, counters_cluster, counters_server
+from tests.support.servers import Servers
 from tests.support.serving import serving, until_ready
+from tests.support.users_database import empty_users_database
 
 from counter_api.main import create_app as counter_app
 from counter_api.settings import Settings as CounterSettings
@@ -39,6 +41,11 @@ async def denied(redis: Redis) -> list[tuple[Any, Any]]:
     """What somebody was not allowed to do."""
     log: list[dict[str, Any]] = await redis.execute_command("ACL LOG")  # type: ignore[no-untyped-call]
     return [(entry["username"], entry["object"]) for entry in log]
+
+
+@pytest.fixture
+def database_url(servers: Servers) -> str:
+    return empty_users_database(servers.postgres)
 
 
 @asynccontextmanager

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from tests.support.databases import connection_to, new_database
 
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.change_log_schema import install
@@ -35,7 +34,7 @@ class Library:
 
     @asynccontextmanager
     async def connect(self, **credentials: str) -> AsyncIterator[Any]:
-        async with _connection(self.url, **credentials) as connection:
+        async with connection_to(self.url, **credentials) as connection:
             yield connection
 
     async def state(self) -> str:
@@ -53,16 +52,14 @@ class Library:
 @asynccontextmanager
 async def library_without_log(server: str) -> AsyncIterator[Library]:
     """On the server with this URL, whose role is a superuser."""
-    await _administer(server, "DROP DATABASE IF EXISTS change_log WITH (FORCE)", "CREATE DATABASE change_log")
-    url = urlsplit(server)._replace(path="/change_log").geturl()
-    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
-    try:
-        library = Library(url, engine)
-        await library.execute(BOOKS)
-        yield library
-    finally:
-        await engine.dispose()
-        await _administer(server, "DROP DATABASE change_log WITH (FORCE)")
+    async with new_database(server, "change_log") as url:
+        engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
+        try:
+            library = Library(url, engine)
+            await library.execute(BOOKS)
+            yield library
+        finally:
+            await engine.dispose()
 
 
 @asynccontextmanager
@@ -72,18 +69,3 @@ async def library_with_log(server: str) -> AsyncIterator[Library]:
         await library.install()
         await library.execute("INSERT INTO books (id, title) SELECT id, 'T' FROM generate_series(1, 3) AS id")
         yield library
-
-
-async def _administer(server: str, *statements: str) -> None:
-    async with _connection(server) as connection:
-        for statement in statements:
-            await connection.execute(statement)
-
-
-@asynccontextmanager
-async def _connection(url: str, **credentials: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(url, **credentials)
-    try:
-        yield connection
-    finally:
-        await connection.close()

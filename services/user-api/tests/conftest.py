@@ -5,7 +5,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.support import pgbouncer
+from tests.support.servers import Servers
 from tests.support.serving import Serve, serving
+from tests.support.users_database import empty_users_database
 
 from user_api.main import create_app
 from user_api.settings import Settings
@@ -14,6 +16,12 @@ from user_api.settings import Settings
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     how = f"tested with {pgbouncer.PROGRAM}" if pgbouncer.PROGRAM else "not tested: pgbouncer is not installed"
     terminalreporter.write_line(f"user-api behind PgBouncer was {how}")
+
+
+@pytest.fixture
+def database_url(servers: Servers) -> str:
+    """PostgreSQL with the current schema and no users."""
+    return empty_users_database(servers.postgres)
 
 
 @pytest.fixture

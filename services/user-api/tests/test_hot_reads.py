@@ -10,13 +10,15 @@ import asyncpg
 import httpx
 import pytest
 from redis.asyncio import Redis
+from starlette.routing import BaseRoute
 from tests.support.problems import problem
 from tests.support.serving import serving
 
 from evenkeel.cache.entry import ABSENT, Entry
 from evenkeel.cache.memory_tier import MemoryHit
-from user_api.hot_reads import IS_PLAIN, HotReads, prepare
+from user_api.hot_reads import IS_PLAIN, HotReads
 from user_api.main import create_app
+from user_api.representation import prepare
 from user_api.service import UserService
 from user_api.settings import Settings
 
@@ -24,6 +26,8 @@ pytestmark = pytest.mark.anyio
 
 TAG = UUID(int=1)
 """Of all users here."""
+
+ROUTE = BaseRoute()
 
 Request = tuple[str, str, Sequence[tuple[str, str]]]
 
@@ -152,7 +156,8 @@ async def goes_the_ordinary_way(scope: dict[str, Any]) -> bool:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    await HotReads(inner)(scope, send, send)  # type: ignore[arg-type]  # nothing is received
+    layer = HotReads(inner, read_user=ROUTE, list_users=ROUTE)
+    await layer(scope, send, send)  # type: ignore[arg-type]  # nothing is received
     assert sent == ([] if inner.asked else ["http.response.start", "http.response.body"])
     return inner.asked
 

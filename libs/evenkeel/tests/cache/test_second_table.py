@@ -10,6 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import make_url
+from tests.support.databases import new_database
+from tests.support.servers import Servers
 
 from evenkeel.cache import ReadThrough
 from evenkeel.cache.change_log_schema import remove
@@ -25,6 +27,12 @@ def code_of_the_readme() -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(first, str(README), "exec"), names)  # noqa: S102 (that it runs is what is tested)
     return names
+
+
+@pytest.fixture(scope="module")
+async def database_url(servers: Servers) -> AsyncIterator[str]:
+    async with new_database(servers.postgres, "second_table") as url:
+        yield url
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ from importlib.metadata import version
 from typing import TypedDict
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp
 
 from evenkeel.cache import ChangeLog, DatabaseBreaker, Gate, KeyRing, Memory, Metrics, SharedRedis, open_cache
 from evenkeel.cache.forgetting import forget_cache
@@ -25,8 +27,9 @@ from user_api.database import (
     observe_pool,
     probe,
 )
-from user_api.hot_reads import HotReads, ReadyUser, prepare
+from user_api.hot_reads import HotReads
 from user_api.idempotency import Pruner
+from user_api.representation import Representation, prepare
 from user_api.routes import router
 from user_api.schemas import Problem
 from user_api.service import SHAPE, UserService, loader
@@ -112,7 +115,7 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
         lifespan=lifespan,
         replica=settings.replica_name,
         registry=registry,
-        ahead=HotReads if hot_reads else None,
+        ahead=_hot_reads if hot_reads else None,
         tags={"users": "Users in PostgreSQL, read through the cache"},
         problem_document=Problem,
     )
@@ -130,11 +133,16 @@ async def forget(settings: Settings) -> bool:
         return await forget_cache(CACHE, changes=_changes(engine), primary=shared.primary)
 
 
+def _hot_reads(app: ASGIApp) -> HotReads:
+    routes = {route.name: route for route in router.routes if isinstance(route, APIRoute)}
+    return HotReads(app, read_user=routes["read_user"], list_users=routes["list_users"])
+
+
 def _changes(engine: AsyncEngine) -> ChangeLog:
     return ChangeLog(engine, table="users", log="user_changes")
 
 
-def _memory(settings: Settings) -> Memory[ReadyUser | None] | None:
+def _memory(settings: Settings) -> Memory[Representation | None] | None:
     if "memory" not in settings.cache_tiers:
         return None
     return Memory(prepare, max_entries=settings.memory_max_entries, ttl=settings.memory_ttl)

@@ -9,10 +9,10 @@ from evenkeel.http.problems import ProblemDocument
 from evenkeel.http.query_parameters import plain_decimal
 from evenkeel.http.readable import READABLE
 
+PATH = "/v1/users"
 MAX_ID = 2**63 - 1
 MAX_BATCH = 100
 MAX_PAGE = 1000
-
 
 UserId = Annotated[int, Field(ge=1, le=MAX_ID, examples=[1]), BeforeValidator(plain_decimal)]
 Version = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_decimal)]

@@ -5,8 +5,8 @@ What keeps PostgreSQL from answering is raised as the cache's errors, because it
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
@@ -55,8 +55,6 @@ class UserStorage:
         except PoolTimeoutError:
             raise Busy("All database connections of this replica are busy.") from None
         except Exception as error:
-            if _is_email_taken(error):
-                raise EmailTaken from None
             if (its := failure(error, begun=begun)) is None:
                 raise
             log.warning("the database does not do its work", extra={"reason": str(error.__cause__ or error)})
@@ -66,7 +64,8 @@ class UserStorage:
         """Insert; EmailTaken when the address is in use."""
 
         async def insert_user(session: AsyncSession) -> Changed:
-            row = await session.scalar(insert(UserRow).values(email=new.email, name=new.name).returning(UserRow))
+            with _email_of_another():
+                row = await session.scalar(insert(UserRow).values(email=new.email, name=new.name).returning(UserRow))
             assert row is not None  # noqa: S101 (an INSERT without conflict clause returns its row)
             return _answer(201, row)
 
@@ -102,13 +101,9 @@ class UserStorage:
             current = await self._lock(session, user_id, preconditions)
             if not changes:
                 return _answer(200, current)
-            row = await session.scalar(
-                update(UserRow)
-                .where(UserRow.id == user_id)
-                .values(**changes)
-                .returning(UserRow)
-                .execution_options(populate_existing=True)
-            )
+            changed = update(UserRow).where(UserRow.id == user_id).values(**changes).returning(UserRow)
+            with _email_of_another():
+                row = await session.scalar(changed.execution_options(populate_existing=True))
             assert row is not None  # noqa: S101 (the row is locked by this transaction)
             return _answer(200, row)
 
@@ -137,7 +132,9 @@ class UserStorage:
             answer = await claim(session, key, self._idempotency_ttl)
             if answer is None:
                 try:
-                    answer = await self._attempt(session, change)
+                    # A refusal undoes what this block did, and the transaction goes on.
+                    async with session.begin_nested():
+                        answer = await change(session)
                 except (UserNotFound, StateMismatch, EmailTaken) as problem:
                     refusal = problem
                     answer = Changed(problem.status, json.dumps(problem.document(), separators=(",", ":")))
@@ -150,17 +147,6 @@ class UserStorage:
         return answer
 
     @staticmethod
-    async def _attempt(session: AsyncSession, change: Callable[[AsyncSession], Awaitable[Changed]]) -> Changed:
-        """What is refused leaves nothing behind, and the transaction can go on."""
-        try:
-            async with session.begin_nested():
-                return await change(session)
-        except IntegrityError as error:
-            if _is_email_taken(error):
-                raise EmailTaken from None
-            raise
-
-    @staticmethod
     async def _lock(session: AsyncSession, user_id: int, preconditions: Preconditions) -> UserRow:
         row = await session.scalar(select(UserRow).where(UserRow.id == user_id).with_for_update())
         if row is None:
@@ -170,8 +156,15 @@ class UserStorage:
         return row
 
 
-def _is_email_taken(error: Exception) -> bool:
-    return isinstance(error, IntegrityError) and _EMAIL_INDEX in str(error.orig)
+@contextmanager
+def _email_of_another() -> Iterator[None]:
+    """Raise EmailTaken where the statement meets the unique index of addresses."""
+    try:
+        yield
+    except IntegrityError as error:
+        if _EMAIL_INDEX in str(error.orig):
+            raise EmailTaken from None
+        raise
 
 
 def _answer(status: int, row: UserRow) -> Changed:

@@ -1,6 +1,7 @@
-"""One read on its way through the tiers, and what it comes to."""
+"""A read on its way through the tiers, and its answer."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -10,6 +11,10 @@ from evenkeel.cache.entry import Entry, Hit
 from evenkeel.cache.filling import Source
 
 R = TypeVar("R")
+
+
+Found = tuple[Entry, Source]
+"""An entry, and where it was found. A plain tuple, because a batch makes a hundred of them."""
 
 
 @dataclass(slots=True)
@@ -25,14 +30,20 @@ class Answer(Generic[R]):
 
 @dataclass(slots=True)
 class Read:
-    """One read on its way through the tiers."""
+    """One read of one key or of several."""
 
-    key: str
-    min_version: int
+    min_version: int = 0
+    """Nothing older may answer."""
+
+    marked: bool = True
+    """Whether the answer has its statuses. Without them a stale entry would not be marked, so none may stand in."""
+
     statuses: list[TierStatus] = field(default_factory=list)
+    """What each tier did with the key. With several keys, each overwrites the one before."""
+
     began: float = field(default_factory=time.monotonic)
-    known: Hit | None = None
-    """What Redis had, whether it may be served or not."""
+    known: Mapping[str, Hit] = field(default_factory=dict)
+    """What Redis had, whether or not it may be served."""
 
     @property
     def deadline(self) -> float:

@@ -107,11 +107,11 @@ class MemoryTier(Generic[R]):
         if now >= self._trusted_until or ttl <= 0:
             return None
         if self._reservations.get(key) is not reservation or entry.version < reservation.least:
-            self._metrics.fill(self.name, stored=False)
+            self._metrics.offered(self.name, stored=False)
             return None
         hit = MemoryHit(entry, self._prepare(entry), now + min(ttl, self._ttl))
         self._entries[key] = hit
-        self._metrics.fill(self.name, stored=True)
+        self._metrics.offered(self.name, stored=True)
         return hit
 
     def drop(self, key: str, version: int | None = None) -> None:

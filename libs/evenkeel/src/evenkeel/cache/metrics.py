@@ -51,7 +51,8 @@ class CacheMetrics:
     def __init__(self, metrics: Metrics, cache: str) -> None:
         self._all = metrics
         self._cache = cache
-        # What every read counts is looked up once.
+        # A series is looked up once, since that takes longer than to count in it.
+        self._offers: dict[tuple[str, bool], Counter] = {}
         self.memory_hit = metrics.reads.labels(cache, "memory", "hit").inc
         self.memory_miss = metrics.reads.labels(cache, "memory", "miss").inc
         self.memory_distrusted = metrics.reads.labels(cache, "memory", "distrusted").inc
@@ -69,8 +70,13 @@ class CacheMetrics:
     def stale_if_error(self, tier: str) -> None:
         self._all.stale_if_error.labels(self._cache, tier).inc()
 
-    def fill(self, tier: str, *, stored: bool) -> None:
-        self._all.fills.labels(self._cache, tier, "stored" if stored else "rejected").inc()
+    def offered(self, tier: str, *, stored: bool) -> None:
+        """An entry was offered to a tier, which stores it or not."""
+        offers = self._offers.get((tier, stored))
+        if offers is None:
+            offers = self._all.fills.labels(self._cache, tier, "stored" if stored else "rejected")
+            self._offers[tier, stored] = offers
+        offers.inc()
 
     def lease_wait(self, count: int, *, served: bool) -> None:
         self._all.lease_waits.labels(self._cache, "redis", "served" if served else "gave_up").inc(count)

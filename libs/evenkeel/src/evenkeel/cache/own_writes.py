@@ -1,31 +1,31 @@
-"""What this process has written a moment ago. A plain dict, because every read asks it."""
+"""The keys that this process wrote in the last seconds. A plain dict, because every read looks here."""
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 OWN_WRITES = 3.0
-"""Seconds within which a key written through this process is not read from a sidecar, which may lag behind."""
+"""Seconds within which a key that this process wrote is not read from a sidecar, which may lag behind."""
 
 
 class OwnWrites:
-    """The keys of the last seconds, and whether Redis has been told of them."""
-
     def __init__(self, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._timer = timer
         self._written: dict[str, tuple[float, bool]] = {}  # the oldest first
 
-    def note(self, key: str, *, told: bool) -> None:
+    def note(self, key: str, *, confirmed: bool) -> None:
+        """The key was written now; `confirmed`: Redis has confirmed the invalidation."""
         now = self._timer()
         expired = itertools.takewhile(lambda old: self._written[old][0] <= now, self._written)
         for old in list(expired):
             del self._written[old]
         self._written.pop(key, None)  # to come last
-        self._written[key] = (now + OWN_WRITES, told)
+        self._written[key] = (now + OWN_WRITES, confirmed)
 
-    def told(self, key: str) -> bool | None:
-        """Whether Redis has been told of the write; None: there was none."""
-        written = self._written.get(key)
-        if written is None or written[0] <= self._timer():
-            return None
-        return written[1]
+    def among(self, keys: Iterable[str]) -> dict[str, bool]:
+        """Those of the keys that were written, and whether Redis has confirmed the invalidation."""
+        if self._written.keys().isdisjoint(keys):
+            return {}
+        now = self._timer()
+        found = {key: self._written[key] for key in keys if key in self._written}
+        return {key: confirmed for key, (end, confirmed) in found.items() if end > now}

@@ -139,7 +139,7 @@ class RedisTier:
         replies = await self._fills.submit(fills, weight=len(fills))
         stored = {fill.key for fill, reply in zip(fills, replies, strict=True) if reply == 1}
         for key in entries:
-            self._metrics.fill(self.name, stored=key in stored)
+            self._metrics.offered(self.name, stored=key in stored)
         return stored
 
     async def give_back(self, leases: Mapping[str, Lease]) -> None:
