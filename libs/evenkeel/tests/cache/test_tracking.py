@@ -29,15 +29,12 @@ class Connection:
         self._answers: asyncio.Queue[bytes | int] = asyncio.Queue()
         self.answered = asyncio.Event()
 
-    def pack_commands(self, commands: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        return commands
-
-    async def send_packed_command(self, commands: list[tuple[Any, ...]]) -> None:
+    async def send(self, commands: list[tuple[Any, ...]]) -> None:
         for name, *_ in commands:
             self._answers.put_nowait(self._lifetime if name == "PTTL" else self._epoch.encode())
             self._epoch, self._lifetime = self._begun, 1500
 
-    async def read_response(self, **_: Any) -> bytes | int:
+    async def receive(self) -> bytes | int:
         if self._answers.empty():
             self.answered.set()
         return await self._answers.get()
@@ -65,7 +62,7 @@ async def test_an_epoch_begins_while_it_is_asked_for(
         for key in KEYS:
             memory.put(key, Entry(1, b"{}"), 60, reservations[key])
     begun = names.epoch_without([(10, 20)])
-    connection = Connection(names, begun)
+    connection: Any = Connection(names, begun)
     tracking = Tracking(Redis(), current, memory, metrics, lambda _: None, primary=primary)
     questions: deque[float] = deque()
     tasks = [

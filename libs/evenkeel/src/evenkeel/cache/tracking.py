@@ -8,21 +8,19 @@ sent before it, renews trust until one second after the question was sent, or un
 """
 
 import asyncio
-import contextlib
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.first_line import first_line
+from evenkeel.redis.push import Invalidated, PushConnection, pushing
 from evenkeel.tasks.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
@@ -77,48 +75,43 @@ class Tracking:
 
     async def _follow(self, *, again: bool) -> None:
         names = await self._current.known()
-        connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
         questions: deque[float] = deque()
         try:
-            await connection.connect()
-            connection._parser.set_invalidation_push_handler(_as_it_is)  # noqa: SLF001 (redis-py has no public way)
-            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", names.signals)
-            await connection.read_response()
-            if again:
-                # The pool may still be connected to the server before a failover, which knows less than this one has
-                # said: what is read there must not be remembered.
-                await self._pool.disconnect(inuse_connections=True)
-            await first_to_end(
-                self._ask(connection, names, questions),
-                self._read(connection, names, questions),
-                self._current.until_other_identity(names.identity),
-            )
+            async with pushing(self._pool.make_connection()) as connection:  # type: ignore[no-untyped-call]  # redis-py has not typed it
+                await connection.track("BCAST", "PREFIX", names.signals)
+                if again:
+                    # The pool may still be connected to the server before a failover, which knows less than this one
+                    # has said: what is read there must not be remembered.
+                    await self._pool.disconnect(inuse_connections=True)
+                await first_to_end(
+                    self._ask(connection, names, questions),
+                    self._read(connection, names, questions),
+                    self._current.until_other_identity(names.identity),
+                )
         finally:
             self._memory.distrust("connection lost")
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
 
-    async def _ask(self, connection: Any, names: Names, questions: deque[float]) -> None:
+    async def _ask(self, connection: PushConnection, names: Names, questions: deque[float]) -> None:
         # In this order: if an epoch begins between the two, the lifetime is that of the one before, which is shorter.
         # In the other one the new lifetime would prolong the old epoch, and not every epoch is pushed. GETRANGE is
         # answered by bytes also where there is nothing, so that answers tell themselves from pushes.
-        question = connection.pack_commands([("PTTL", names.alive), ("GETRANGE", names.alive, 0, -1)])
+        question = [("PTTL", names.alive), ("GETRANGE", names.alive, 0, -1)]
         while not questions or time.monotonic() < questions[0] + TRUST:
             questions.append(time.monotonic())
-            await connection.send_packed_command(question)
+            await connection.send(question)
             await asyncio.sleep(PING_INTERVAL)
         raise ConnectionError(f"no answer within {TRUST:g} s")
 
-    async def _read(self, connection: Any, names: Names, questions: deque[float]) -> None:
+    async def _read(self, connection: PushConnection, names: Names, questions: deque[float]) -> None:
         lifetime = 0
         while True:
-            message = await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)
-            if isinstance(message, int):
+            message = await connection.receive()
+            if isinstance(message, Invalidated):
+                self._pushed(names, message.keys)
+            elif isinstance(message, int):
                 lifetime = message
-            elif isinstance(message, bytes):
+            else:
                 self._answered(questions.popleft(), message, lifetime)
-            elif message is not None:
-                self._pushed(names, message[1])
 
     def _answered(self, asked: float, epoch: bytes, lifetime: int) -> None:
         names = self._current.now
@@ -142,7 +135,3 @@ class Tracking:
             key, version = names.signalled(signal)
             self._memory.drop(key, version)
             self._on_change(key)
-
-
-async def _as_it_is(message: Any) -> Any:
-    return message

@@ -16,13 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from redis.exceptions import AskError, MovedError, RedisError, ResponseError
+from redis.exceptions import AskError, MovedError, ResponseError
 
 from counter_api.counters.integers import integer
 from counter_api.events.feed import Topic
 from counter_api.problems import NotACounter
+from evenkeel.redis.push import Invalidated, PushConnection, pushing
 from evenkeel.redis.topology import Topology
 from evenkeel.tasks.first_to_end import first_to_end
 
@@ -104,24 +104,20 @@ class ServerWatch:
                 self._on_elsewhere(watched)
 
     async def _follow(self) -> None:
-        connection: Any = await self._topology.connect(self._address)
         try:
-            connection._parser.set_invalidation_push_handler(_as_it_is)  # noqa: SLF001 (redis-py has no public way)
-            async with asyncio.timeout(ANSWER_WITHIN):
-                await connection.send_command("CLIENT", "TRACKING", "ON")
-                await connection.read_response()
-            self._failing = False
-            await first_to_end(self._send(connection), self._receive(connection))
+            async with pushing(await self._topology.connect(self._address)) as connection:
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    await connection.track()
+                self._failing = False
+                await first_to_end(self._send(connection), self._receive(connection))
         finally:
             # What this connection did not answer is a question for the next one.
             for question in self._unanswered:
                 if question.watched is not None:
                     question.watched.waiting.extend(question.waiting)
             self._unanswered.clear()
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
 
-    async def _send(self, connection: Any) -> None:
+    async def _send(self, connection: PushConnection) -> None:
         while self._watched:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PING_INTERVAL):
@@ -137,17 +133,16 @@ class ServerWatch:
             self._unanswered.extend(questions)
             commands = [("PING",) if q.watched is None else ("GET", q.watched.key) for q in questions]
             async with asyncio.timeout(ANSWER_WITHIN):
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                await connection.send(commands)
 
-    async def _receive(self, connection: Any) -> None:
+    async def _receive(self, connection: PushConnection) -> None:
         while True:
             try:
-                message = await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)
+                message = await connection.receive()
             except ResponseError as error:
                 message = error
-            # A push is a list; a reply to GET or PING never is.
-            if isinstance(message, list):
-                self._pushed(message[1])
+            if isinstance(message, Invalidated):
+                self._pushed(message.keys)
             elif isinstance(message, ResponseError):
                 await self._refused(message)
             else:
@@ -203,7 +198,3 @@ def _answer(question: _Question, reply: bytes | ResponseError | None) -> None:
             future.set_exception(NotACounter())
         else:
             future.set_result(None)
-
-
-async def _as_it_is(message: Any) -> Any:
-    return message
