@@ -7,9 +7,9 @@ import sys
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from evenkeel.first_line import first_line
 from evenkeel.service import logs, server
 from evenkeel.service.settings import load
+from evenkeel.tasks.failures import first_line
 from user_api.main import create_app, forget
 from user_api.settings import MigrationSettings, Settings
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from evenkeel.first_line import first_line
+from evenkeel.tasks.failures import first_line
 from user_api import schema_version
 from user_api.database import connect_arguments
 from user_api.settings import MigrationSettings

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from evenkeel.cache.change_log_schema import FUNCTIONS, HAD_CHILD, MOST_CHANGES, identity_of, origin_of, qualified
 from evenkeel.cache.change_state import ChangeState
-from evenkeel.first_line import first_line
+from evenkeel.tasks.failures import first_line
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.ranges import KeyRanges
+from evenkeel.tasks.failures import Failures
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +40,15 @@ class LogTail:
 
     async def run(self) -> None:
         """Until cancelled, follow the log."""
-        failing = False
+        failures = Failures(log, "the change log cannot be followed")
         while True:
             more = False
             try:
                 more = await self._look()
             except Exception as error:  # noqa: BLE001 (whatever it is, the next look may succeed)
-                if not failing:
-                    log.warning("the change log cannot be followed", extra={"reason": repr(error)})
-                failing = True
+                failures.add(error)
             else:
-                failing = False
+                failures.end()
             if not more:
                 await asyncio.sleep(INTERVAL)
 

@@ -9,6 +9,7 @@ import logging
 import random
 
 from evenkeel.cache.change_log import ChangeLog
+from evenkeel.tasks.failures import Failures
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +25,13 @@ class Pruner:
 
     async def run(self) -> None:
         """Until cancelled, prune."""
-        failing = False
+        failures = Failures(log, "the change log cannot be pruned")
         while True:
             await asyncio.sleep(INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
             try:
                 pruned = await self._changes.prune(retention=self._retention)
             except Exception as error:  # noqa: BLE001 (whatever it is, the next time may succeed)
-                if not failing:
-                    log.warning("the change log cannot be pruned", extra={"reason": repr(error)})
-                failing = True
+                failures.add(error)
             else:
-                failing = False
+                failures.end()
                 log.debug("change log pruned", extra={"rows": pruned})

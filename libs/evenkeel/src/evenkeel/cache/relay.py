@@ -22,7 +22,7 @@ from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.redis_tier import script
 from evenkeel.cache.sweeping import Sweep
-from evenkeel.first_line import first_line
+from evenkeel.tasks.failures import Failures
 
 log = logging.getLogger(__name__)
 
@@ -109,19 +109,17 @@ class Relay:
 
     async def run(self) -> None:
         """Until cancelled, follow the log, or stand by to do so."""
-        failing = False
+        failures = Failures(log, "the change log is not relayed")
         try:
             while True:
                 began = time.monotonic()
                 try:
                     interval = await self._pass()
                 except Exception as error:  # noqa: BLE001 (whatever it is, the next pass may succeed)
-                    if not failing:
-                        log.warning("the change log is not relayed", extra={"reason": first_line(error)})
-                    failing = True
+                    failures.add(error)
                     interval = await self._after(error)
                 else:
-                    failing = False
+                    failures.end()
                 await asyncio.sleep(max(0.01, began + interval - time.monotonic()))
         finally:
             self._metrics.relay_active.set(0)

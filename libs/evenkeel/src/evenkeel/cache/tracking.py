@@ -19,8 +19,8 @@ from redis.asyncio import Redis
 from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics
-from evenkeel.first_line import first_line
 from evenkeel.redis.push import Invalidated, PushConnection, pushing
+from evenkeel.tasks.failures import Failures
 from evenkeel.tasks.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
@@ -60,16 +60,15 @@ class Tracking:
 
     async def run(self) -> None:
         """Until cancelled, connect and follow; whatever fails, memory is distrusted until it works again."""
-        failing = again = False
+        failures = Failures(log, "invalidations are not heard, memory is bypassed")
+        again = False
         while True:
             try:
                 await self._follow(again=again)
             except Exception as error:  # noqa: BLE001 (whatever it is, the next connection may work)
-                if not failing:
-                    log.warning("invalidations are not heard, memory is bypassed", extra={"reason": first_line(error)})
-                failing = True
+                failures.add(error)
             else:
-                failing = False
+                failures.end()
             again = True
             await asyncio.sleep(RECONNECT_PAUSE)
 

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from evenkeel.first_line import first_line
 from evenkeel.redis.primary import Way, way_of
 from evenkeel.redis.urls import host_and_port, joined
 from evenkeel.tasks.background import running
+from evenkeel.tasks.failures import Failures
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,14 @@ async def following(sidecar: Redis, primary: Redis) -> AsyncIterator[None]:
 
 
 async def _follow(sidecar: Redis, way: Way) -> None:
-    failing = False
+    failures = Failures(log, "the sidecar cannot be led to the primary")
     while True:
         try:
             await _look(sidecar, way)
         except (RedisError, OSError, TimeoutError) as error:
-            if not failing:
-                log.warning("the sidecar cannot be led to the primary", extra={"reason": first_line(error)})
-            failing = True
+            failures.add(error)
         else:
-            failing = False
+            failures.end()
         await asyncio.sleep(LOOK_EVERY)
 
 

@@ -5,9 +5,9 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from evenkeel.first_line import first_line
 from evenkeel.http.problems import NotReady
 from evenkeel.tasks.ending import end
+from evenkeel.tasks.failures import first_line
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from counter_api.problems import NotACounter, NothingApplied
-from evenkeel.first_line import first_line
 from evenkeel.http.problems import Problem
 from evenkeel.redis.scripts import Script
+from evenkeel.tasks.failures import first_line
 
 Argument = str | bytes | int
 
