@@ -72,10 +72,10 @@ k8s-load: ## give them to the cluster that kubectl talks to: kind, minikube, k3s
 
 lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	@$(LOCK) --python-version 3.11 --group dev \
-	  $(patsubst %,--no-emit-package=%,$(notdir $(PROJECTS)) evenkeel-stack evenkeel-verify) \
+	  $(patsubst %,--no-emit-package=%,user-api counter-api evenkeel-state evenkeel-stack evenkeel-verify) \
 	  $(PROJECTS:%=%/pyproject.toml) --output-file requirements.lock
 	@for service in user-api counter-api; do \
-	  $(LOCK) --python-version 3.13 --no-emit-package=evenkeel services/$$service/pyproject.toml \
+	  $(LOCK) --python-version 3.13 --no-emit-package=evenkeel-state services/$$service/pyproject.toml \
 	    --output-file services/$$service/requirements.lock || exit 1; done
 	@grep -A 1000 '^uv==' requirements.lock | awk 'NR > 1 && /^[^ ]/ {exit} {print}' > bootstrap.lock
 
