@@ -36,11 +36,12 @@ test: $(BIN)/.ready ## the tests, but for a few slow ones (BACKEND=containers or
 test-all: $(BIN)/.ready ## all tests
 	@$(PYTEST) $(ARGS)
 
-lint: $(BIN)/.ready ## ruff, mypy, licences, and known vulnerabilities
+lint: $(BIN)/.ready ## ruff, mypy, who imports whom, licences, and known vulnerabilities
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@# one run a distribution: their tests have modules of the same names
 	@for project in $(PROJECTS) "gateway/tests" "tests benchmarks supply_chain conftest.py"; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python supply_chain/licences.py --check
 	@$(BIN)/python supply_chain/audit.py
 

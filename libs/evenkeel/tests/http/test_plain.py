@@ -25,7 +25,7 @@ def test_plain(field: tuple[bytes, bytes]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [*SINGLE, b"if-match", b"if-none-match", b"content-length", b"transfer-encoding", b"expect", b"x-mine"],
+    [*sorted(SINGLE), b"if-match", b"if-none-match", b"content-length", b"transfer-encoding", b"expect", b"x-mine"],
 )
 def test_fields_that_can_change_the_answer(name: bytes) -> None:
     assert not IS_PLAIN(scope((name, b"1")))
