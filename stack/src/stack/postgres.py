@@ -114,7 +114,7 @@ class Postgres:
         )
 
     async def _ready(self) -> bool:
-        return await postgres_answers(self._port)
+        return await postgres_answers(self.url)
 
     def _forget_dead_server(self) -> None:
         """Remove a lock file whose process id has meanwhile gone to another program, as happens after a reboot."""

@@ -1,11 +1,11 @@
 """The cache's primary fails under Sentinel: a pair of servers, three Sentinels and replicas, all of our own."""
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stack.errors import StackError
 from stack.files import write_atomically
@@ -29,8 +29,8 @@ READY_WITHIN = 30.0
 PROMOTED_WITHIN = 30.0
 """Seconds in which they must have agreed on another primary."""
 
-# What a Sentinel says of the service in a line of INFO.
-_SEEN = re.compile(rf"name={SERVICE},status=(\w+),address=[^,]*:(\d+),slaves=(\d+),sentinels=(\d+)")
+Seen = Mapping[str, Any]
+"""What a Sentinel says of the service in INFO."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,20 @@ class Cache:
             await asyncio.sleep(FROZEN)
         await self._until("there is no other primary", PROMOTED_WITHIN, self._replaced)
 
-    async def _until(self, complaint: str, seconds: float, holds: Callable[[re.Match[str]], bool]) -> None:
+    async def _until(self, complaint: str, seconds: float, holds: Callable[[Seen], bool]) -> None:
         deadline = time.monotonic() + seconds
         for port in self.sentinels:
-            while (seen := _SEEN.search(await redis_info(port, self.password, "sentinel"))) is None or not holds(seen):
+            while not holds((await redis_info(port, self.password, "sentinel")).get("master0", {})):
                 if time.monotonic() > deadline:
                     raise StackError(f"{complaint} within {seconds:g} s")
                 await asyncio.sleep(0.1)
 
-    def _complete(self, seen: re.Match[str]) -> bool:
-        return seen.groups() == ("ok", str(self.port), "1", str(SENTINELS))
+    def _complete(self, seen: Seen) -> bool:
+        wanted = {"status": "ok", "address": f"127.0.0.1:{self.port}", "slaves": 1, "sentinels": SENTINELS}
+        return wanted.items() <= seen.items()
 
-    def _replaced(self, seen: re.Match[str]) -> bool:
-        return int(seen[2]) != self.port
+    def _replaced(self, seen: Seen) -> bool:
+        return bool(seen) and seen["address"] != f"127.0.0.1:{self.port}"
 
 
 async def fail_over(scene: Scene) -> None:
