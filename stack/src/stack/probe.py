@@ -74,7 +74,7 @@ async def postgres_answers(url: str) -> bool:
             await connection.close()
             return True
     except asyncpg.TooManyConnectionsError:
-        return True  # it is at work
+        return True  # it works, for other clients
     except NO_ANSWER:
         return False
 
@@ -104,7 +104,7 @@ def _joined(chunks: bytes) -> bytes:
 
 @asynccontextmanager
 async def _redis(password: str, *, port: int = 0, unix_socket: Path | None = None) -> AsyncIterator[Redis]:
-    """A client of one connection. It asks once, and sends nothing but the password before the question."""
+    """A client with one connection. It sends its command once, and before it only the password."""
     client = Redis(
         host="127.0.0.1",
         port=port,
