@@ -1,4 +1,4 @@
-"""The cache's primary fails under Sentinel: a pair of servers, three Sentinels and replicas, all of our own."""
+"""The cache's primary fails under Sentinel. All servers, Sentinels and replicas are the scenario's own."""
 
 import asyncio
 import secrets
@@ -30,7 +30,7 @@ PROMOTED_WITHIN = 30.0
 """Seconds in which they must have agreed on another primary."""
 
 Seen = Mapping[str, Any]
-"""What a Sentinel says of the service in INFO."""
+"""The Sentinel's view of the service, from INFO."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Cache:
 
     password: str
     port: int
-    """Of the first primary."""
+    """The port of the first primary."""
     primary: Process
-    """The first one."""
+    """The first primary."""
     sentinels: Sequence[int]
     """Their ports."""
 
@@ -54,7 +54,7 @@ class Cache:
         }
 
     async def fail(self) -> None:
-        """Freeze the primary until another is promoted; it comes back believing to be one."""
+        """Freeze the primary until another is promoted. Then it continues, as a second primary at first."""
         await self._until("the Sentinels do not see a replica and each other", READY_WITHIN, self._complete)
         if self.primary.pid is None:
             raise StackError("the cache's first primary is gone")
@@ -79,7 +79,7 @@ class Cache:
 
 
 async def fail_over(scene: Scene) -> None:
-    """Replicas of their own use a cache of their own beside the stack's, on the same database."""
+    """Additional replicas use an additional cache beside the stack's, on the same database."""
     settings = scene.local.settings()
     async with own.beside() as beside:
         cache = await start(beside)
@@ -131,6 +131,6 @@ async def _sentinel(beside: Own, name: str, password: str, primary: int) -> int:
 
 
 async def _until_cached(scene: Scene, replicas: Sequence[Target]) -> None:
-    """Without hits a failover proves nothing."""
+    """A failover without hits before and after it would prove nothing."""
     if idle := await idle_caches(scene.rows, replicas):
         raise StackError(f"no hits at {', '.join(idle)}")
