@@ -134,7 +134,7 @@ def _pairs(head: bytes) -> list[tuple[str, str]]:
             )
         ),
         ("listeners.yaml", "resources:\n", "resources: [\n", "gateway/listeners.yaml cannot be read"),
-        ("listeners.yaml", "name: public\n", "name: private\n", "gateway/listeners.yaml has not the form"),
+        ("listeners.yaml", "name: public\n", "name: private\n", "gateway/listeners.yaml does not have the form"),
     ],
 )
 async def test_a_bad_configuration_is_rejected_with_the_reason(
@@ -168,7 +168,7 @@ async def test_what_envoy_does_not_take_in_time_is_not_left_for_later(
     _rename_problem(checkout)
     with monkeypatch.context() as patch:
         patch.setattr("stack.reload.TAKEN_WITHIN", 0)
-        with pytest.raises(StackError, match=r"^the gateway does not take its new configuration$"):
+        with pytest.raises(StackError, match=r"^the gateway does not use its new configuration$"):
             await bench.gateway.reload("tokens")
     assert {path: path.read_text() for path in good} == good
     assert bench.gateway.access == "open"
@@ -183,7 +183,7 @@ async def test_a_file_that_was_deleted_is_written_again(bench: Bench) -> None:
 
 async def test_what_is_read_at_the_start_only_is_said(bench: Bench, checkout: Path) -> None:
     _edit(checkout, "envoy.yaml", "connect_timeout: 1s", "connect_timeout: 2s")
-    with pytest.raises(StackError, match=r"^gateway/envoy.yaml has changed, which Envoy reads at its start only"):
+    with pytest.raises(StackError, match=r"^gateway/envoy.yaml has changed, which Envoy reads only as it starts"):
         await bench.gateway.reload()
 
 

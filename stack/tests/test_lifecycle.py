@@ -95,7 +95,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_for_the_next(running: Stack) 
     running.kill_supervisor()
     with pytest.raises(subprocess.CalledProcessError) as failed:
         running.run("status")
-    assert "the supervisor is gone, and nobody watches" in failed.value.stderr
+    assert "the supervisor is gone, and nothing restarts" in failed.value.stderr
     running.up()
     after = running.processes()
     assert not [name for name, process in before.items() if psutil.pid_exists(process["pid"])]

@@ -46,4 +46,4 @@ def test_a_fault_that_cannot_be_injected_is_a_failure_and_the_run_goes_on() -> N
 def test_a_phase_without_answers_has_not_passed() -> None:
     tally = Coins("none")
     tally.found = 0
-    assert tally.problems() == ["0 coins were answered: that proves nothing"]
+    assert tally.problems() == ["0 coins got an answer: that proves nothing"]

@@ -1,4 +1,4 @@
 """The local stack: PostgreSQL, two Valkey servers, replicas of the services and the gateway, as child processes.
 
-`cli` talks through `control` to one `supervisor` per stack directory, which keeps each `process` alive.
+Each stack directory has one `supervisor`, which keeps each `process` alive. `cli` sends requests to it by `control`.
 """

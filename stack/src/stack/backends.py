@@ -37,13 +37,13 @@ class Given:
     process: None = None
 
     async def start(self) -> None:
-        """Not ours to start: the services wait for it."""
+        """The services wait for it."""
 
     async def heal(self) -> None:
-        """Not ours to heal."""
+        """Its owner heals it."""
 
     async def stop(self) -> None:
-        """Not ours to stop."""
+        """It goes on running."""
 
     async def status(self) -> dict[str, Any]:
         address = urlsplit(self.url)
@@ -60,7 +60,7 @@ class Given:
 
 
 class Embedded:
-    """A server of our own, with its data in the stack's directory."""
+    """A server that the stack runs, with its data in the stack's directory."""
 
     def __init__(self, server: Postgres | Valkey, make_process: MakeProcess) -> None:
         self.url = server.url
@@ -85,7 +85,7 @@ class Backends:
     def choose(
         cls, options: Options, layout: Layout, credentials: Credentials, state: State, make_process: MakeProcess
     ) -> "Backends":
-        """Those that the options give, and embedded ones for the others. Nothing is started."""
+        """The servers that the options give, and embedded ones for the others. Nothing is started."""
 
         def postgres(given: str | None) -> Backend:
             if given:

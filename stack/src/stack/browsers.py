@@ -8,7 +8,7 @@ from stack.errors import UsageError
 _HOST = r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]"
 
 VARIABLES = {
-    "GATEWAY_HOSTS": (_HOST, "names of hosts without ports, such as api.example.com"),
+    "GATEWAY_HOSTS": (_HOST, "host names without ports, such as api.example.com"),
     "GATEWAY_CORS_ORIGINS": (rf"https?://(?:{_HOST})(?::\d+)?", "origins such as https://app.example.com"),
     "GATEWAY_PUBLIC_PREFIX": (r"[A-Za-z0-9][A-Za-z0-9._:-]*", "beginnings of counters' names, such as public:"),
 }
@@ -31,5 +31,5 @@ def _listed(name: str, text: str) -> list[str]:
     values = [value for part in text.split(",") if (value := part.strip())]
     for value in values:
         if not re.fullmatch(pattern, value, re.IGNORECASE):
-            raise UsageError(f"{name} must be {example}, separated by commas; {value!r} is none")
+            raise UsageError(f"{name} must be {example}, separated by commas; {value!r} is not")
     return values

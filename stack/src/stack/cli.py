@@ -89,7 +89,7 @@ def show_status(layout: Layout, /, *, as_json: bool) -> int:
             if orphans := State(layout.state).orphans():
                 names = ", ".join(record.name for record, _ in orphans)
                 raise StackError(
-                    f"the supervisor is gone, and nobody watches {names}: `make up` or `make down`"
+                    f"the supervisor is gone, and nothing restarts {names}: run `make up` or `make down`"
                 ) from None
             raise
         console.write(json.dumps({"gateway": None, "processes": []}))
@@ -101,7 +101,7 @@ def show_status(layout: Layout, /, *, as_json: bool) -> int:
     return 0
 
 
-@main.command(context_settings={"ignore_unknown_options": True})  # -1 is a wrong count, and no option
+@main.command(context_settings={"ignore_unknown_options": True})  # so that -1 is a wrong count, not an unknown option
 @click.argument("service", type=click.Choice(SERVICES))
 @click.argument("count", type=click.IntRange(0, MAX_REPLICAS))
 @pass_layout
@@ -202,7 +202,7 @@ def _launch_and_ask(layout: Layout, request: control.Request) -> control.Answer:
         _stop(layout)
         raise
     except control.NotRunningError as error:
-        raise StackError(f"the supervisor went away; see {layout.log('supervisor')}") from error
+        raise StackError(f"the supervisor ended; see {layout.log('supervisor')}") from error
     except StackError:
         supervisor.wait(DOWN_TIMEOUT)  # it ends when nothing could be started
         raise
@@ -223,7 +223,7 @@ def _stop(layout: Layout) -> None:
             supervisor.wait(DOWN_TIMEOUT)
     if layout.state.exists():
         for name in launch.clean_up(layout):
-            console.write(f"{name} was left by a supervisor that had been killed, and is stopped now")
+            console.write(f"{name} was left by a supervisor that had been killed; it is stopped now")
 
 
 def _delete(layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""Programs that do one thing and end."""
+"""Programs that do one thing and then end."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ async def run(
     environment: Mapping[str, str] | None = None,
     standard_input: str = "",
 ) -> None:
-    """Run the program with its output in the log; a cancelled caller kills it.
+    """Run the program with its output in the log. Cancelling this kills it.
 
     Raises StackError with the last lines of its output unless it ends with status 0.
     """
@@ -46,7 +46,7 @@ async def run(
 
 
 def exit_text(status: int) -> str:
-    """An exit status as asyncio gives it, for people."""
+    """The words for an exit status of asyncio."""
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
 
 

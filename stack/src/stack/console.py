@@ -67,7 +67,7 @@ def write(text: str) -> None:
 
 
 def is_terminal(stream: IO[str]) -> bool:
-    """Whether a person reads it, on a terminal that can move its cursor."""
+    """Whether the stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

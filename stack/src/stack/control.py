@@ -14,18 +14,18 @@ Answer = dict[str, Any]
 
 MAX_LINE = 1024 * 1024
 
-# Seconds for answers under way when the server closes.
+# Seconds for requests under way when the server closes.
 FAREWELL = 5.0
 
 
 class NotRunningError(StackError):
-    """Nobody listens on the socket."""
+    """No supervisor listens on the socket."""
 
 
 def ask(path: Path, request: Request, *, timeout: float | None = None) -> Answer:
     """Send the request and wait for its answer, for `timeout` seconds or as long as it takes.
 
-    Raises NotRunningError without a supervisor, StackError with what it could not do.
+    Raises NotRunningError without a supervisor, and StackError with the reason if the request failed.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         try:
@@ -39,7 +39,7 @@ def ask(path: Path, request: Request, *, timeout: float | None = None) -> Answer
         except TimeoutError as error:
             raise StackError("the stack's supervisor does not answer") from error
     if not line:
-        raise NotRunningError("the stack's supervisor went away before it answered")
+        raise NotRunningError("the stack's supervisor ended before it answered")
     answer: Answer = json.loads(line)
     if "error" in answer:
         raise StackError(answer["error"])
@@ -47,7 +47,7 @@ def ask(path: Path, request: Request, *, timeout: float | None = None) -> Answer
 
 
 def listens(path: Path) -> bool:
-    """Whether a supervisor takes requests on the socket."""
+    """Whether a supervisor accepts connections on the socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         return connection.connect_ex(str(path)) == 0
 
@@ -81,7 +81,7 @@ class Server:
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except ConnectionError:
-            pass  # whoever asked has gone; what they asked for is done all the same
+            pass  # the client has gone; its request has been carried out all the same
         finally:
             writer.close()
 
@@ -92,5 +92,5 @@ class Server:
             return {"error": str(error)}
         except ValueError:
             return {"error": "the request is not a line of JSON"}
-        except OSError as error:  # a full disk, a file that somebody has deleted
+        except OSError as error:  # a full disk, or a deleted file
             return {"error": f"the supervisor failed: {error}"}

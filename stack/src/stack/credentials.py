@@ -32,7 +32,7 @@ class Credentials:
 
     @classmethod
     def load_or_create(cls, path: Path) -> "Credentials":
-        """Those in the file, which is written (for the owner only) when it or some of them are missing."""
+        """The credentials in the file. Missing ones are made and written; only the owner can read the file."""
         if path.exists():
             try:
                 found = json.loads(path.read_text())

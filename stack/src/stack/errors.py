@@ -1,8 +1,8 @@
-"""What the command line turns into one line and an exit status."""
+"""Errors that the command line prints as one line, with an exit status."""
 
 
 class StackError(Exception):
-    """Something a person has to know; the message is complete as it stands."""
+    """A failure whose message needs no explanation."""
 
     exit_status = 1
 

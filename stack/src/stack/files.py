@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Writing files so that a reader never sees half of one."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Replace the file by rename: readers see the old text or the new one (and Envoy watches for renames).
 
-    Of several who write at the same time, one is the last.
+    When several processes write at the same time, the last one wins.
     """
     descriptor, name = mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
     temporary = Path(name)
@@ -31,5 +31,5 @@ def write_json(path: Path, document: Any, *, mode: int = 0o600) -> None:
 
 
 def json_text(document: Any) -> str:
-    """As `write_json` writes it."""
+    """The text that `write_json` writes."""
     return json.dumps(document, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""The replicas of one service, and what the gateway is told about them."""
+"""The replicas of one service, and the list of them that the gateway gets."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from stack.services import Service
 from stack.sidecar import Sidecars
 from stack.together import together
 
-# How long Envoy may take to find a new replica ready, or one gone; it asks every second.
+# Seconds in which Envoy must notice that a replica is ready or gone. Its health checks run every second.
 NOTICED_WITHIN = 30.0
 NOTICE_POLL = 0.05
 
@@ -22,7 +22,7 @@ WORKERS_LAG = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Replica:
-    """One replica, with the sidecar that comes and goes with it; while that is down, it does without."""
+    """One replica and its sidecar, which start and stop together. The replica works without the sidecar, too."""
 
     number: int
     port: int
@@ -51,7 +51,7 @@ class Replica:
 
 
 class Fleet:
-    """Replicas numbered from 1, each on its own port. The gateway knows those that are ready."""
+    """Replicas numbered from 1, each on its own port. The gateway has a list of those that are ready."""
 
     def __init__(
         self, service: Service, gateway: Gateway, make_process: MakeProcess, sidecars: Sidecars | None = None
@@ -65,24 +65,24 @@ class Fleet:
         self._published: set[int] | None = None
 
     def __len__(self) -> int:
-        """How many there are to stay."""
+        """How many there are, without those that are being replaced or removed."""
         return sum(not replica.retiring for replica in self._replicas)
 
     @property
     def processes(self) -> list[Process]:
-        """All that run, by number; also those that are being replaced."""
+        """The processes of all replicas by number, including those that are being replaced."""
         in_order = sorted(self._replicas, key=lambda replica: replica.number)
         return [process for replica in in_order for process in replica.processes]
 
     def publish(self) -> None:
-        """Tell the gateway which replicas are ready, if that has changed."""
+        """Give the gateway the list of ready replicas, if it has changed."""
         ports = {replica.port for replica in self._replicas if replica.process.phase == "healthy"}
         if ports != self._published:
             self._gateway.publish(self.name, ports)
             self._published = ports
 
     async def scale(self, count: int) -> None:
-        """Start or stop replicas until there are `count`; those that stay are not touched.
+        """Start or stop replicas until there are `count`. The others go on as they are.
 
         Returns when all are ready and the gateway sends requests to exactly these.
         """
@@ -94,14 +94,14 @@ class Fleet:
         await self.heal()
 
     async def restart(self) -> None:
-        """Replace one replica after the other; each takes requests before its predecessor stops taking them."""
+        """Replace one replica after the other. Each gets requests before its predecessor stops getting them."""
         for old in list(self._replicas):
             await self._start([old.number])
             await self._until_gateway_agrees()
             await self._retire([old])
 
     async def heal(self) -> None:
-        """Return when all replicas are ready and the gateway knows."""
+        """Return when all replicas are ready and the gateway sends requests to them."""
         await together(replica.heal() for replica in self._replicas)
         await self._until_gateway_agrees()
 
@@ -126,7 +126,7 @@ class Fleet:
         return Replica(number, port, self._make_process(program, self.publish), sidecar)
 
     async def _retire(self, replicas: list[Replica]) -> None:
-        """Take replicas out of the gateway, let them finish what they have, and stop them."""
+        """Take replicas out of the gateway, let them finish their requests, and stop them."""
         for replica in replicas:
             replica.process.drain()
         if replicas:
@@ -136,10 +136,10 @@ class Fleet:
         self._replicas = [replica for replica in self._replicas if replica not in replicas]
 
     async def _until_gateway_agrees(self) -> None:
-        self.publish()  # what a full disk may have kept it from
+        self.publish()  # an earlier attempt may have failed on a full disk
         try:
             async with asyncio.timeout(NOTICED_WITHIN):
                 while await self._gateway.healthy_ports(self.name) != self._published:  # noqa: ASYNC110 (Envoy's state)
                     await asyncio.sleep(NOTICE_POLL)
         except TimeoutError:
-            raise StackError(f"the gateway does not find the replicas of {self.name} ready") from None
+            raise StackError(f"the gateway does not see the replicas of {self.name} as ready") from None

@@ -25,8 +25,8 @@ AS_IT_IS = ("docs.html", "browsers.lua", "caller.lua")
 """Files that listeners.yaml refers to and that have no local variant."""
 
 DRAIN_SECONDS = 360
-"""How long connections of a configuration that was replaced may go on: longer than event streams last, and than
-connections without a request do. The image is started with the same."""
+"""How long connections of a replaced configuration may go on. Event streams and idle connections end earlier.
+The image is started with the same value."""
 
 
 def local_bootstrap(
@@ -34,8 +34,8 @@ def local_bootstrap(
 ) -> dict[str, Any]:
     """The bootstrap of the containers with its addresses replaced; policies stay as they are.
 
-    It is administered on a Unix socket, and takes each cluster's endpoints from a file in the directory `endpoints`.
-    `places` tells where the image's paths are here.
+    Its administration listens on a Unix socket. Each cluster's endpoints are in a file in the directory `endpoints`.
+    `places` maps the image's paths to local ones.
     """
     local: dict[str, Any] = relocated(config, places)
     local["admin"]["address"] = {"pipe": {"path": str(admin_socket), "mode": 0o600}}
@@ -55,22 +55,22 @@ def local_bootstrap(
 
 
 def service_of(cluster: Mapping[str, Any]) -> str:
-    """Whose replicas a cluster of the containers' bootstrap has; some have the same ones as another."""
+    """The service of a cluster of the containers' bootstrap. Several clusters may have the same service."""
     return str(cluster["load_assignment"]["cluster_name"])
 
 
 def local_listeners(config: Mapping[str, Any], *, port: int, places: Mapping[str, Path]) -> dict[str, Any]:
-    """The public listener alone, on 127.0.0.1:port: there is no certificate here, and no container to check."""
+    """The public listener alone, on 127.0.0.1:port. Here is no certificate, and no container with a health check."""
     local = relocated(config, places)
     [listener] = [listener for listener in local["resources"] if listener["name"] == "public"]
     listener["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    # With SO_REUSEPORT a second Envoy would share the port without a word.
+    # With SO_REUSEPORT a second Envoy would share the port silently.
     listener["enable_reuse_port"] = False
     return {"resources": [listener]}
 
 
 def relocated(node: Any, places: Mapping[str, Path]) -> Any:
-    """A copy without shared parts (YAML aliases) in which every path of `places`, or below one, lies where it says."""
+    """A copy without shared parts (YAML aliases). In it, paths in or below those of `places` are replaced."""
     if isinstance(node, Mapping):
         return {key: relocated(child, places) for key, child in node.items()}
     if isinstance(node, list):
@@ -83,7 +83,7 @@ def relocated(node: Any, places: Mapping[str, Path]) -> Any:
 
 
 def places_of(folder: Path, source: Path) -> dict[str, Path]:
-    """What of the image is where: everything in a folder of the stack, but for what is taken as it is."""
+    """Local paths for the image's paths. Most are in a folder of the stack; some files are used where they are."""
     return {IN_IMAGE: folder} | {f"{IN_IMAGE}/{name}": source / name for name in AS_IT_IS}
 
 
@@ -92,7 +92,7 @@ def endpoints_file(directory: Path, service: str) -> Path:
 
 
 def cluster_load_assignment(service: str, ports: Iterable[int]) -> dict[str, Any]:
-    """What Envoy's endpoint discovery reads: the ports of 127.0.0.1 on which replicas of the service listen."""
+    """A file for Envoy's endpoint discovery: the ports of 127.0.0.1 on which replicas of the service listen."""
     endpoints = [
         {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
         for port in sorted(ports)
@@ -110,17 +110,17 @@ def cluster_load_assignment(service: str, ports: Iterable[int]) -> dict[str, Any
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """What stands in the way of reading the repository's files, as a StackError."""
+    """Turns errors in reading the repository's files into a StackError."""
     try:
         yield
     except (OSError, yaml.YAMLError) as error:
         raise StackError(f"{name} cannot be read: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StackError(f"{name} has not the form that the local stack expects: {error!r}") from error
+        raise StackError(f"{name} does not have the form that the local stack expects: {error!r}") from error
 
 
 class Gateway:
-    """The files Envoy reads and the questions it answers."""
+    """The files that Envoy reads, and requests to its administration."""
 
     def __init__(
         self,
@@ -139,16 +139,16 @@ class Gateway:
         self._discovery = Discovery(layout.admin_socket, layout.log("gateway"))
 
     def prepare(self) -> None:
-        """Write the configuration; the endpoints must have been published."""
+        """Write the configuration. The endpoints must have been published before."""
         self._access.mkdir(mode=0o700, exist_ok=True)
         write_json(self.bootstrap, self._own_bootstrap())
         for path, text in self._own_files(self.access).items():
             write_atomically(path, text)
 
     async def reload(self, mode: Access | None = None) -> None:
-        """Write the configuration anew, from the repository's present files, and return when Envoy has taken it.
+        """Write the configuration again, from the repository's present files, and return when Envoy uses it.
 
-        Raises StackError with Envoy's reason when it rejects it; what was in force before stays so.
+        Raises StackError with Envoy's reason if Envoy rejects it. The previous configuration then stays in force.
         """
         mode = mode or self.access
         wanted = self._own_files(mode)
@@ -156,19 +156,19 @@ class Gateway:
         try:
             await self._discovery.replace(wanted)
         except Rejected as rejected:
-            with suppress(Rejected):  # one file may be back before the other
+            with suppress(Rejected):  # Envoy may read one file before the other is back
                 await self._discovery.replace(before)
             raise StackError(
-                f"Envoy rejected the configuration, and the one before stays in force: {rejected}"
+                f"Envoy rejected the configuration, and the previous one stays in force: {rejected}"
             ) from None
-        except StackError:  # nobody knows what it has read, and it must not start again with what it might reject
+        except StackError:  # Envoy may or may not have read it; a restart must not use files that it might reject
             for path, text in before.items():
                 write_atomically(path, text)
             raise
         self.access = mode
         if self.bootstrap.read_text() != json_text(self._own_bootstrap()):
             raise StackError(
-                "gateway/envoy.yaml has changed, which Envoy reads at its start only: `make down`, then `make up`;"
+                "gateway/envoy.yaml has changed, which Envoy reads only as it starts: run `make down`, then `make up`;"
                 " everything else is reloaded"
             )
 
@@ -178,10 +178,10 @@ class Gateway:
             service="gateway",
             argv=[
                 *(str(wheels.program("envoy", "_bin/envoy")), "--config-path", str(self.bootstrap)),
-                # Hot restart shares memory between Envoys of one base id: stacks would collide.
+                # With hot restart, Envoys of one base id share memory, and stacks would collide.
                 "--disable-hot-restart",
                 *("--drain-time-s", str(DRAIN_SECONDS), "--drain-strategy", "immediate"),
-                "--reject-unknown-dynamic-fields",  # a misspelt policy is none
+                "--reject-unknown-dynamic-fields",  # a misspelt policy would have no effect
                 *("--log-level", "warning"),
                 *("--concurrency", str(min(4, os.cpu_count() or 1))),
             ],
@@ -191,7 +191,7 @@ class Gateway:
         )
 
     def publish(self, service: str, ports: Iterable[int]) -> None:
-        """Tell Envoy where the service's replicas are."""
+        """Write the ports of the service's replicas to the file that Envoy watches."""
         path = endpoints_file(self._layout.gateway, service)
         write_atomically(path, json.dumps(cluster_load_assignment(service, ports)))
 
@@ -200,7 +200,7 @@ class Gateway:
         return answer is not None and answer.status == 200 and await self._discovery.begun()
 
     async def check(self) -> None:
-        """Raise StackError with Envoy's reason if it did not take its configuration when it was started."""
+        """Raise StackError with Envoy's reason if Envoy rejected its configuration as it started."""
         try:
             await self._discovery.check()
         except Rejected as rejected:
@@ -209,7 +209,7 @@ class Gateway:
     async def healthy_ports(self, service: str) -> set[int]:
         """The ports of the service to which Envoy now sends requests of every kind.
 
-        As long as its clusters do not agree about that, none.
+        Empty as long as its clusters have different ports.
         """
         answer = await http_get("/clusters?format=json", unix_socket=self._layout.admin_socket)
         if answer is None or answer.status != 200:
@@ -235,7 +235,7 @@ class Gateway:
             )
 
     def _own_files(self, mode: Access) -> dict[Path, str]:
-        """What Envoy takes live, the listeners last."""
+        """The files that Envoy reloads while it runs, the listeners last."""
         with _readable(f"gateway/access/{mode}"):
             documents = access.configuration(self._source / "access", mode, self._layout.signing_keys)
         files = {self._access / name: relocated(document, self._places) for name, document in documents.items()}

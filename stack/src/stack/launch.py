@@ -1,4 +1,4 @@
-"""Starting a supervisor from the command line, detached; one per stack directory."""
+"""Starting a supervisor in the background, one for each stack directory."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""Where the stack keeps its files, and which ports are free."""
+"""Paths of the stack's files, and free ports."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from stack.errors import StackError
 
-# Below the ports that Linux (32768) and macOS (49152) give to outgoing connections, which could otherwise take a
-# server's port while it restarts.
+# Linux gives ports from 32768 to outgoing connections, and macOS from 49152. Such a connection could otherwise take a
+# server's port while the server restarts.
 PORTS = range(20000, 30000)
 
 PORTS_VARIABLE = "STACK_PORTS"
-"""`first-last`: a part of PORTS. Stacks that start at the same moment could otherwise choose the same port."""
+"""`first-last`: a part of PORTS. Without it, stacks that start at the same moment could choose the same port."""
 
 # A socket's path has at most 108 bytes on Linux and 104 on macOS, including the final zero.
 SOCKET_PATH_MAX = 103
@@ -65,11 +65,11 @@ class Layout:
 
     @property
     def sockets(self) -> Path:
-        """A short private directory: paths of sockets must be short, and the stack's own may be long."""
+        """A private directory with a short path: paths of sockets must be short, and the stack's may be long."""
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
         directory = Path(tempfile.gettempdir()) / f"evenkeel-{os.getuid()}-{digest}"
-        if len(os.fsencode(directory / "cache-20000.sock")) > SOCKET_PATH_MAX:  # the longest of their names
-            directory = Path("/tmp") / directory.name  # noqa: S108 (made_private checks whose it is)
+        if len(os.fsencode(directory / "cache-20000.sock")) > SOCKET_PATH_MAX:  # the longest name of a socket
+            directory = Path("/tmp") / directory.name  # noqa: S108 (made_private checks the owner)
         return directory
 
     @property
@@ -81,7 +81,7 @@ class Layout:
         return self.sockets / "envoy.sock"
 
     def sidecar_socket(self, port: int) -> Path:
-        """Of the cache sidecar that belongs to the replica on that port."""
+        """The socket of the cache sidecar of the replica on that port."""
         return self.sockets / f"cache-{port}.sock"
 
     def make(self) -> None:
@@ -96,7 +96,7 @@ class Layout:
 
 
 def made_private(directory: Path) -> Path:
-    """The directory, created if need be; refused when anybody else owns it or can enter it."""
+    """The directory, which is made if it is missing. Raises StackError if another user owns it or can enter it."""
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -105,7 +105,7 @@ def made_private(directory: Path) -> Path:
 
 
 def repository_root() -> Path:
-    """The checkout that this package is installed from, or else the one that the working directory is in."""
+    """The checkout that this package is installed from, or else the one of the working directory."""
     for start in (Path(__file__).resolve(), Path.cwd()):
         for candidate in (start, *start.parents):
             if (candidate / "gateway" / "envoy.yaml").is_file():
@@ -116,7 +116,7 @@ def repository_root() -> Path:
 def port_is_free(port: int) -> bool:
     """Whether a server could listen on 127.0.0.1:port.
 
-    Raises StackError for one that only root may listen on.
+    Raises StackError for a port on which only root may listen.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -130,7 +130,7 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A port to listen on: the preferred one if it is free."""
+    """A free port: the preferred one if possible."""
     if preferred is not None and port_is_free(preferred):
         return preferred
     ports = _ports()

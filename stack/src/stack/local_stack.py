@@ -56,7 +56,7 @@ class LocalStack:
         if not port_is_free(self._gateway.port):
             raise StackError(
                 f"port {self._gateway.port} on 127.0.0.1 is taken, perhaps by another stack;"
-                " stop what listens there or choose another one with PORT=…"
+                " stop what listens there, or choose another port with PORT=…"
             )
         for fleet in self._fleets.values():
             fleet.publish()
@@ -73,7 +73,7 @@ class LocalStack:
         )
 
     async def adjust(self, options: Options) -> None:
-        """Bring back what has died; change access control and the numbers of replicas to what the options give."""
+        """Bring back what has died. Change access control and the numbers of replicas as the options say."""
         self._refuse_changes(options)
         await together([self._gateway_process.heal(), *(backend.heal() for backend in self._backends)])
         if options.access not in {None, self._gateway.access}:
@@ -88,7 +88,7 @@ class LocalStack:
         await self._fleets[service].scale(count)
 
     async def restart(self, service: str) -> None:
-        """Replace the replicas one by one. For user-api the schema goes first: the code may be newer."""
+        """Replace the replicas one by one. For user-api the migration comes first, because the code may be newer."""
         if service == self._user_api.name:
             await self._migrate()
         await self._fleets[service].restart()
@@ -113,7 +113,7 @@ class LocalStack:
         return {"gateway": self._gateway.url, "processes": [*entries, gateway]}
 
     def phases(self) -> list[dict[str, Any]]:
-        """Name, id and phase of each process of ours that runs; costs no question to any of them."""
+        """Name, id and phase of each process that the stack runs, without probing any of them."""
         own = [backend.process for backend in self._backends if backend.process]
         replicas = [process for fleet in self._fleets.values() for process in fleet.processes]
         return [
@@ -157,7 +157,7 @@ class LocalStack:
             ),
         ):
             if wanted is not None and wanted != now:
-                raise StackError(f"{what} cannot change while the stack runs; `stack down` first")
+                raise StackError(f"{what} cannot change while the stack runs; run `stack down` first")
 
 
 def _or_default(count: int | None) -> int:

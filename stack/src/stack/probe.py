@@ -1,14 +1,23 @@
-"""Whether a server answers: one question over a fresh connection, in asyncio streams."""
+"""Whether a server answers: one question over a fresh connection."""
 
 import asyncio
-import struct
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 TIMEOUT = 2.0
-"""Seconds for connecting, asking and answering together."""
+"""Seconds for connection, question and answer together."""
+
+NO_ANSWER = (OSError, TimeoutError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @dataclass(frozen=True)
@@ -30,48 +39,43 @@ async def http_get(path: str, *, port: int = 0, unix_socket: Path | None = None)
 
 
 async def redis_pings(port: int, password: str) -> bool:
-    """Whether the server has loaded its data and takes the password."""
+    """Whether the server has loaded its data and accepts the password."""
     try:
-        async with asyncio.timeout(TIMEOUT), _connected(port) as (reader, writer):
-            writer.write(f"AUTH {password}\r\nPING\r\n".encode())
-            return [await reader.readline() for _ in range(2)] == [b"+OK\r\n", b"+PONG\r\n"]
-    except (OSError, TimeoutError):
+        async with _redis(password, port=port) as client:
+            return bool(await client.ping())
+    except NO_ANSWER:
         return False
 
 
-async def redis_info(port: int, password: str, section: str) -> str:
-    """What INFO says of the section; empty without an answer."""
+async def redis_info(port: int, password: str, section: str) -> dict[str, Any]:
+    """The section of INFO; empty without an answer."""
     try:
-        async with asyncio.timeout(TIMEOUT), _connected(port) as (reader, writer):
-            writer.write(f"AUTH {password}\r\nINFO {section}\r\n".encode())
-            await reader.readline()
-            length = int((await reader.readline())[1:])  # of a string: $length, and the string
-            return (await reader.readexactly(length)).decode()
-    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
-        return ""
+        async with _redis(password, port=port) as client:
+            return dict(await client.info(section))
+    except NO_ANSWER:
+        return {}
 
 
 async def redis_replicates(unix_socket: Path, password: str) -> bool:
-    """Whether the server is a replica that has its primary's data and hears of every change to it."""
+    """Whether the server is a replica that has its primary's data and gets every change of it."""
     try:
-        async with asyncio.timeout(TIMEOUT), _connected(0, unix_socket) as (reader, writer):
-            writer.write(f"AUTH {password}\r\nROLE\r\n".encode())
-            # ROLE answers: slave, host and port of the primary, state of the link, offset.
-            lines = [await reader.readline() for _ in range(9)]
-            return lines[0] == b"+OK\r\n" and lines[-1] == b"connected\r\n"
-    except (OSError, TimeoutError):
+        async with _redis(password, unix_socket=unix_socket) as client:
+            role = await client.role()  # of a replica: slave, host and port of the primary, state of the link, offset
+            return role[0] == "slave" and bool(role[3] == "connected")
+    except NO_ANSWER:
         return False
 
 
-async def postgres_answers(port: int) -> bool:
-    """Whether the server takes sessions: it asks for the password instead of reporting that it is starting up."""
-    parameters = b"user\0postgres\0database\0postgres\0\0"
+async def postgres_answers(url: str) -> bool:
+    """Whether the server accepts sessions. While it starts up, or shuts down, it refuses them."""
     try:
-        async with asyncio.timeout(TIMEOUT), _connected(port) as (reader, writer):
-            # StartupMessage of protocol 3.0; "R" begins the request to authenticate, "E" an error.
-            writer.write(struct.pack("!ii", 8 + len(parameters), 3 << 16) + parameters)
-            return await reader.readexactly(1) == b"R"
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(TIMEOUT):
+            connection = await asyncpg.connect(url, ssl=False)
+            await connection.close()
+            return True
+    except asyncpg.TooManyConnectionsError:
+        return True  # it works, for other clients
+    except NO_ANSWER:
         return False
 
 
@@ -99,9 +103,24 @@ def _joined(chunks: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def _connected(
-    port: int, unix_socket: Path | None = None
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def _redis(password: str, *, port: int = 0, unix_socket: Path | None = None) -> AsyncIterator[Redis]:
+    """A client with one connection. It sends its command once, and before it only the password."""
+    client = Redis(
+        host="127.0.0.1",
+        port=port,
+        unix_socket_path=str(unix_socket) if unix_socket else None,
+        password=password,
+        protocol=2,
+        decode_responses=True,
+        driver_info=None,
+        retry=Retry(NoBackoff(), 0),
+    )
+    async with asyncio.timeout(TIMEOUT), client:
+        yield client
+
+
+@asynccontextmanager
+async def _connected(port: int, unix_socket: Path | None) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
     if unix_socket:
         reader, writer = await asyncio.open_unix_connection(unix_socket)
     else:

@@ -22,11 +22,11 @@ from stack.state import Record, State
 log = logging.getLogger(__name__)
 
 START_TIMEOUT = 120.0
-"""Seconds a program may take to become ready."""
+"""Seconds in which a program must become ready."""
 
 READY_POLL = 0.05
 MAX_BACKOFF = 5.0
-# Who has run this long starts again without delay.
+# A program that has run this long starts again without delay.
 STABLE_AFTER = 10.0
 
 Phase = Literal["stopped", "starting", "healthy", "restarting", "draining"]
@@ -34,7 +34,7 @@ Phase = Literal["stopped", "starting", "healthy", "restarting", "draining"]
 
 @dataclass(frozen=True)
 class Program:
-    """What to run, and how to tell that it is ready."""
+    """What to run, and how to find out whether it is ready."""
 
     name: str
     service: str
@@ -54,7 +54,7 @@ class Program:
 class Process:
     """A program under supervision.
 
-    `on_change` is called with every change of `phase`, first of all when the program has ended.
+    `on_change` is called at every change of `phase`. When the program ends, that comes before all else.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Process:
     async def start(self) -> None:
         """Run the program until `stop`, and return when it is ready.
 
-        Raises StackError with the end of its log when it ends before that or takes too long; it is stopped then.
+        Raises StackError with the end of its log if it ends before that or takes too long. It is stopped then.
         """
         self._stopping = False
         self._task = asyncio.create_task(self._keep_running(), name=self.program.name)
@@ -88,15 +88,15 @@ class Process:
             raise
 
     async def heal(self) -> None:
-        """Return when the program is ready, without waiting for its next turn if it keeps failing."""
+        """Return when the program is ready. If it keeps failing, it starts again at once instead of after its pause."""
         self._hurry.set()
         await self._until_healthy(patient=True)
 
     async def stop(self) -> None:
-        """Send the stop signal, wait, and kill what has not ended in time."""
+        """Send the stop signal, wait, and kill the program if it has not ended in time."""
         if self._task is None:
             return
-        if not self._stopping:  # a second cancellation would cut the first one's patience short
+        if not self._stopping:  # a second cancellation would end the wait of the first one
             self._stopping = True
             self._task.cancel()
         await asyncio.wait([self._task])
@@ -109,7 +109,7 @@ class Process:
         self._enter("draining")
 
     async def status(self) -> dict[str, Any]:
-        """What `stack status --json` shows of it; asks the program whether it is ready now."""
+        """Its entry in `stack status --json`. This probes the program."""
         ready = self.phase != "healthy" or await self.program.ready()
         entry = {
             "name": self.program.name,
@@ -159,7 +159,7 @@ class Process:
             pass
 
     async def _run_once(self) -> str:
-        """Run the program until it ends; says how it ended."""
+        """Run the program until it ends; returns how it ended."""
         try:
             if self.program.prepare:
                 self.program.prepare()
@@ -193,7 +193,7 @@ class Process:
             )
             try:
                 child = await asyncio.shield(spawning)
-            except asyncio.CancelledError:  # it may exist by now, and nobody else knows of it
+            except asyncio.CancelledError:  # it may exist by now, and nothing else would end it
                 await self._terminate(await spawning)
                 raise
         with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by now
@@ -226,7 +226,7 @@ class Process:
             self._write(self._on_change)
 
     def _write(self, change: Callable[[], None]) -> None:
-        """On a full disk files are behind until the next change: what is supervised must not end for that."""
+        """A full disk must not end the supervision. Files are out of date until the next change."""
         try:
             change()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Files that Envoy reads while it runs: replacing them, and hearing what Envoy thinks of it."""
+"""Replacing the files that Envoy reads while it runs, and finding out whether Envoy accepts them."""
 
 import asyncio
 import json
@@ -12,38 +12,38 @@ from stack.files import write_atomically
 from stack.probe import http_get
 
 TAKEN_WITHIN = 30.0
-"""Seconds in which Envoy must have read what was written; it is told at once, and a loaded machine takes its time."""
+"""Seconds in which Envoy must have read changed files. It notices at once; a loaded machine needs time."""
 
 POLL = 0.02
 
 LISTENERS = "listener_manager.lds"
 
-# And the filter `access`, and the clusters that its keys come from.
+# The listeners, the filter `access`, and the clusters from which its keys come.
 SUBSCRIPTIONS = (LISTENERS, "extension_config_discovery.http_filter.access", "cluster_manager.cds")
 FAILURES = ("update_rejected", "update_failure")
 
 # Up to the next line of Envoy's own log, or of the access log.
 _REASON = re.compile(r"config update (?:rejected|failure): (?P<reason>.*?)(?=\n\[\d{4}-|\n\{|\Z)", re.DOTALL)
 
-# In one question, which is repeated until all of it has been read.
+# One request asks for all of them; it is repeated until Envoy has read everything.
 _OF_INTEREST = "|".join(("total_listeners", *SUBSCRIPTIONS))
 
 Counts = dict[str, int]
 
 
 class Rejected(Exception):
-    """Envoy does not take what was written; says why, in Envoy's words."""
+    """Envoy rejects a file. The message is Envoy's."""
 
 
 class Discovery:
-    """A running Envoy, asked over its administration socket."""
+    """A running Envoy, by its administration socket."""
 
     def __init__(self, admin_socket: Path, log_file: Path) -> None:
         self._admin_socket = admin_socket
         self._log_file = log_file
 
     async def replace(self, files: Mapping[Path, str]) -> None:
-        """Write those that have changed, and return when Envoy works by them.
+        """Write the files that have changed, and return when Envoy uses them.
 
         Raises Rejected, or StackError without an answer.
         """
@@ -57,12 +57,12 @@ class Discovery:
                 while not _all_read(before, after := await self._counts(), files):  # noqa: ASYNC110 (Envoy's state)
                     await asyncio.sleep(POLL)
         except TimeoutError:
-            raise StackError("the gateway does not take its new configuration") from None
+            raise StackError("the gateway does not use its new configuration") from None
         if _failures(after) > _failures(before):
             raise Rejected(_reason(logs.tail(self._log_file, 1000, since=since)))
 
     async def begun(self) -> bool:
-        """Whether Envoy listens, or has rejected what it found at its start."""
+        """Whether Envoy listens, or has rejected a file as it started."""
         try:
             counts = await self._counts()
         except StackError:
@@ -70,7 +70,7 @@ class Discovery:
         return bool(counts["listener_manager.total_listeners_active"] or _failures(counts))
 
     async def check(self) -> None:
-        """Raise Rejected if Envoy has not taken everything since its start."""
+        """Raise Rejected if Envoy has rejected anything since its start."""
         if _failures(await self._counts()):
             raise Rejected(_reason(logs.tail(self._log_file, 1000)))
 
@@ -82,7 +82,7 @@ class Discovery:
 
 
 def _all_read(before: Counts, after: Counts, files: Mapping[Path, str]) -> bool:
-    """Whether each subscription has read its directory once for each file moved there, and listeners are at work."""
+    """Whether each subscription has read its directory once for each file moved there, and all listeners work."""
     if after["listener_manager.total_listeners_warming"]:
         return False
     for name in SUBSCRIPTIONS:
@@ -99,11 +99,11 @@ def _failures(counts: Counts) -> int:
 
 
 def _concerns(subscription: str, path: Path) -> bool:
-    """The listeners lie in one directory, and everything about access in another one."""
+    """Whether the file is in the subscription's directory: listeners are in one, everything about access in another."""
     return (path.parent.name == "access") != (subscription == LISTENERS)
 
 
 def _reason(lines: list[str]) -> str:
-    """What Envoy has logged about a rejection, which may have several lines."""
+    """Envoy's log message about a rejection, which may have several lines."""
     reasons = dict.fromkeys(match["reason"] for match in _REASON.finditer("\n".join(lines)))
     return " ".join(" ".join(reasons).split()) or "see its log"

@@ -37,7 +37,7 @@ class Service:
             environment=self.settings | self._prefixed(own),
             ready=ready,
             url=f"http://127.0.0.1:{port}",
-            # The gateway knows by then that it leaves; after SIGTERM it would wait for that to be noticed.
+            # By then the gateway sends it nothing. After SIGTERM it would first wait until load balancers have noticed.
             stop_signal=signal.SIGINT,
         )
 
@@ -62,7 +62,7 @@ def counter_api(*, redis_url: str, uniques_key: str) -> Service:
 
 
 def command(name: str) -> str:
-    """The console script, from the environment that this package runs in."""
+    """The path of the console script, in the environment that this package runs in."""
     path = Path(sys.executable).parent / name
     if not path.is_file():
         raise StackError(f"{name} is not installed beside {sys.executable}: `make up` installs everything")

@@ -18,27 +18,27 @@ SETTINGS = CACHE | {
     "unixsocketperm": "700",
     "save": '""',
     "replica-read-only": "yes",
-    # Else Sentinel may make it the primary.
+    # Sentinel must not make it the primary.
     "replica-priority": "0",
-    # Cut off from its primary it goes on answering: whoever reads sees in the data itself that it is cut off.
+    # A sidecar without its primary goes on answering. Readers see in the data itself that it is out of date.
     "replica-serve-stale-data": "yes",
-    # Only the primary evicts, and its evictions arrive as deletions: two choices of what to evict would differ.
+    # Only the primary evicts; its evictions arrive as deletions. Two servers would evict different entries.
     "replica-ignore-maxmemory": "yes",
-    # Nothing on the disk, not even in passing.
+    # Data is never on the disk, not even temporarily.
     "repl-diskless-load": "flush-before-load",
 }
 
 
 @dataclass(frozen=True)
 class Sidecars:
-    """What the sidecars of one stack have in common; `make` writes the one file that configures them all."""
+    """What the sidecars of one stack have in common: `make` writes one configuration file for all."""
 
     primary_url: str
     password: str
     layout: Layout
 
     def make(self) -> None:
-        """Write the configuration: on a command line everybody could read the passwords."""
+        """Write the configuration file. It holds the passwords, which every user could read on a command line."""
         primary = urlsplit(self.primary_url)
         settings = SETTINGS | {
             "dir": _quoted(str(self._directory)),
@@ -53,7 +53,7 @@ class Sidecars:
         write_atomically(self._configuration, "".join(f"{name} {value}\n" for name, value in settings.items()))
 
     def program(self, number: int, port: int) -> Program:
-        """The sidecar of the replica with that number, which listens on that port."""
+        """The sidecar of the replica that has this number and port."""
         socket = self.layout.sidecar_socket(port)
 
         async def ready() -> bool:
@@ -86,5 +86,5 @@ class Sidecars:
 
 
 def _quoted(text: str) -> str:
-    """The text as Valkey's configuration reads it back, whatever characters it has."""
+    """The text, quoted for Valkey's configuration; it may have any characters."""
     return '"' + "".join(rf"\x{byte:02x}" for byte in text.encode()) + '"'

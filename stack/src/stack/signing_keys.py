@@ -1,4 +1,4 @@
-"""The keys that sign this stack's access tokens: one signs, and tokens of the one before it stay valid."""
+"""The keys of this stack's access tokens: the newest one signs, and tokens of the previous one stay valid."""
 
 import contextlib
 import json
@@ -19,25 +19,25 @@ KEPT = 2
 
 
 class SigningKeys:
-    """For ES256 (RFC 7518, 3.4), the newest first; in a file that only its owner can read."""
+    """Keys for ES256 (RFC 7518, 3.4), the newest first, in a file that only its owner can read."""
 
     def __init__(self, keys: Sequence[ECKey]) -> None:
         self.keys = list(keys)
 
     @classmethod
     def load_or_create(cls, path: Path) -> "SigningKeys":
-        """Those in the file, which gets a first key if it does not exist; of two who create it, one wins."""
+        """The keys in the file. A missing file is made, with a first key; of two processes that make it, one wins."""
         if not path.exists():
             _create(path, [_new_key()])
         try:
             keys = [ECKey.import_key(key) for key in json.loads(path.read_text())["keys"]]
         except (ValueError, KeyError, TypeError, JoseError) as error:
-            raise StackError(f"{path} is damaged; delete it, and all tokens with it become invalid") from error
+            raise StackError(f"{path} is damaged; delete it, which makes all tokens invalid") from error
         return cls(keys)
 
     @classmethod
     def rotate(cls, path: Path) -> "SigningKeys":
-        """Put a new key in front. Tokens of the one before stay valid until the next rotation."""
+        """Add a new key, which signs from now on. Tokens of the previous one stay valid until the next rotation."""
         keys = [_new_key(), *cls.load_or_create(path).keys][:KEPT]
         write_json(path, _document(keys))
         return cls(keys)

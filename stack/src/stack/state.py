@@ -1,6 +1,6 @@
-"""`state.json`: which processes are ours and which ports the data servers have, for whoever comes after a crash.
+"""`state.json`: the stack's processes and the ports of its data servers. It is there for the time after a crash.
 
-A process is recognised by its id and the time it started, so that a recycled id is never mistaken for ours.
+A process is recognised by its id and its start time, because another process may get the same id later.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ import psutil
 from stack.files import write_json
 from stack.layout import free_port
 
-# psutil derives start times from the boot time, which moves a little when the clock is set.
+# psutil derives start times from the boot time, which changes a little when the clock is set.
 START_TIME_TOLERANCE = 2.0
 
-# Seconds that processes of a dead supervisor have to end in.
+# Seconds in which the processes of a dead supervisor must end.
 ORPHAN_TIMEOUT = 15.0
 
 
@@ -48,7 +48,7 @@ class Record:
 
 
 class State:
-    """The file, and its content while a supervisor runs; every change is written at once."""
+    """The content of the file. Every change is written at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,7 +59,7 @@ class State:
         self._records = [record for record in map(_record, document.get("processes", [])) if record]
 
     def begin(self, control_socket: Path) -> None:
-        """From now on the calling process is the supervisor, and it runs nothing yet."""
+        """Record the calling process as the supervisor, without processes."""
         self.supervisor = Record.of("supervisor", os.getpid())
         self.control_socket = str(control_socket)
         self._records = []
@@ -70,7 +70,7 @@ class State:
         self._write()
 
     def port(self, name: str) -> int:
-        """The port a data server had before if it is free, else a new one."""
+        """The previous port of a data server if it is free, else a new one."""
         self._ports[name] = free_port(self._ports.get(name))
         self._write()
         return self._ports[name]
@@ -87,11 +87,11 @@ class State:
         return self.supervisor.process() if self.supervisor else None
 
     def orphans(self) -> list[tuple[Record, psutil.Process]]:
-        """What still runs of the processes on record, once their supervisor is gone."""
+        """The recorded processes that still run although their supervisor has ended."""
         return [(record, process) for record in self._records if (process := record.process())]
 
     def stop_orphans(self) -> list[str]:
-        """End what a supervisor that is gone has left running; returns the names."""
+        """End the processes that a dead supervisor has left running; returns their names."""
         orphans = self.orphans()
         for record, process in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -110,7 +110,7 @@ class State:
             "ports": self._ports,
             "processes": [asdict(record) for record in self._records],
         }
-        # Where somebody has deleted the directory, its processes must still be stopped.
+        # Somebody may have deleted the directory; its processes must still be stopped.
         with contextlib.suppress(FileNotFoundError):
             write_json(self._path, document)
 
@@ -118,7 +118,7 @@ class State:
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):  # written by rename: damaged only by hand
+    except (FileNotFoundError, ValueError):  # never half-written; an edit by hand may have damaged it
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -1,4 +1,4 @@
-"""The status for people."""
+"""The status as people read it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,10 +10,10 @@ from stack.tokens import SCOPES
 TOKEN = f"""  TOKEN=$(make -s token SCOPES="{" ".join(SCOPES)}")
 """
 
-ACCESS_ON = """Access control is on: a request needs a token whose scopes allow it; only the documentation is for
-everybody. GATEWAY_ACCESS=open switches it off."""
+ACCESS_ON = """Access control is on: every request needs a token whose scopes allow it, except those for the
+documentation. GATEWAY_ACCESS=open switches it off."""
 
-ACCESS_OFF = """Access control is off: every program on this machine may do everything, and nobody else can reach the
+ACCESS_OFF = """Access control is off: every program on this machine may do everything. No other machine can reach the
 gateway. GATEWAY_ACCESS=tokens switches it on."""
 
 COLOURS = {"healthy": "green", "starting": "yellow", "restarting": "yellow", "draining": "yellow"}
@@ -41,7 +41,7 @@ def welcome(status: Mapping[str, Any]) -> str:
     json = "-H 'Content-Type: application/json'"
     tokens = access(status["processes"]) == "tokens"
     token, with_token = (TOKEN, ' -H "Authorization: Bearer $TOKEN"') if tokens else ("", "")
-    return f"""Evenkeel is up at {url}, its documentation at {url}/docs. Try:
+    return f"""Evenkeel is up at {url}, with its documentation at {url}/docs. Try:
 
 {token}  curl{with_token} {url}/v1/users {json} -d '{{"email": "ada@example.com", "name": "Ada"}}'
   curl{with_token} -i {url}/v1/users/1
@@ -49,7 +49,7 @@ def welcome(status: Mapping[str, Any]) -> str:
   curl{with_token} {url}/counter
   curl{with_token} {url}/stats
 
-{ACCESS_ON if tokens else ACCESS_OFF} `make down` stops it, data kept."""
+{ACCESS_ON if tokens else ACCESS_OFF} `make down` stops it and keeps the data."""
 
 
 def access(processes: Iterable[Mapping[str, Any]]) -> str | None:

@@ -1,4 +1,4 @@
-"""The process that keeps a stack alive: it answers the control socket and ends with the stack."""
+"""The process that keeps a stack alive. It serves the control socket, and ends with the stack."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from stack.state import State
 
 log = logging.getLogger(__name__)
 
-# Seconds between looks at the size of the logs.
+# Seconds between checks of the logs' sizes.
 TRIM_INTERVAL = 5.0
 
 # A supervisor is launched to start a stack. Without a request to do so it ends.
@@ -26,7 +26,7 @@ FIRST_REQUEST_WITHIN = 60.0
 
 
 class Supervisor:
-    """One operation at a time; `down` interrupts it."""
+    """Runs one operation at a time; `down` interrupts it."""
 
     def __init__(self, layout: Layout, state: State) -> None:
         self._layout = layout
@@ -70,7 +70,7 @@ class Supervisor:
                 await self._down()
                 return {"pid": os.getpid()}
             case _:
-                raise StackError(f"the supervisor does not know {request.get('command')!r}")
+                raise StackError(f"the supervisor has no command {request.get('command')!r}")
         return await self._status()
 
     async def _up(self, options: Options) -> None:
@@ -122,14 +122,14 @@ class Supervisor:
         return self._stack
 
     def _on_signal(self) -> None:
-        self._last_down = asyncio.create_task(self._down())  # kept: the loop holds tasks only weakly
+        self._last_down = asyncio.create_task(self._down())  # kept, because the loop holds tasks only weakly
 
     async def _trim_logs(self) -> None:
         while True:
             await asyncio.sleep(TRIM_INTERVAL)
             try:
                 await asyncio.to_thread(logs.trim, self._layout.logs)
-            except OSError as error:  # a full disk, a file that somebody has deleted
+            except OSError as error:  # a full disk, or a deleted file
                 log.warning("the logs could not be kept small: %s", error)
 
     async def _leave_if_forgotten(self) -> None:

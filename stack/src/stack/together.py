@@ -1,4 +1,4 @@
-"""Several things at once."""
+"""Several coroutines at the same time."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all of them at once; the first failure cancels the others and is raised as it is, not in a group."""
+    """Run all of them at the same time. The first failure cancels the others, and is raised itself, not in a group."""
     try:
         async with asyncio.TaskGroup() as group:
             for coroutine in coroutines:

@@ -8,16 +8,16 @@ from stack.files import write_atomically
 from stack.probe import redis_pings
 from stack.process import Program
 
-# What is lost is read again from PostgreSQL.
+# Lost entries are read from PostgreSQL again.
 CACHE = {
     "maxmemory": "256mb",
     "maxmemory-policy": "volatile-lru",
     "appendonly": "no",
-    # A sidecar that has lost its place gets the data at once, instead of after 5 s in which others might ask for it.
+    # A sidecar that needs a full copy gets it at once. The default is to wait 5 s for others that need one too.
     "repl-diskless-sync-delay": "0",
 }
 
-# A reply to an increment means that it is on the disk.
+# The reply to an increment comes after it is on the disk.
 COUNTERS = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
 
 
@@ -33,7 +33,7 @@ class Valkey:
         self._settings = settings
 
     async def create(self) -> None:
-        """Write the configuration file. It holds the password, which a command line would show to everybody."""
+        """Write the configuration file. It holds the password, which every user could read on a command line."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         settings = {
             "bind": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""Where the programs lie that PyPI packages bring along."""
+"""Paths of the programs in PyPI packages."""
 
 import sys
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from stack.errors import StackError
 def program(package: str, pattern: str) -> Path:
     """The file in the package's folder that matches the pattern.
 
-    The package is not imported: some bring a whole client along, which every command would wait for.
+    The package is not imported: some contain a whole client, whose import would slow down every command.
     """
     spec = find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or []:

@@ -1,4 +1,4 @@
-"""What times are measured with."""
+"""The clock of all measurements."""
 
 from collections.abc import Callable
 

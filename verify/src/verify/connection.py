@@ -1,6 +1,6 @@
-"""Keep-alive HTTP/1.1 connections that cost next to nothing, for programs that send thousands of requests.
+"""Keep-alive HTTP/1.1 connections that cost very little, for programs that send thousands of requests.
 
-httpx spends milliseconds of CPU on a request and more with every connection of its pool; the machine would measure it.
+httpx spends milliseconds of CPU on a request, and more with every connection of its pool. Results would show that.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 NO_ANSWER = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
-"""What a request raises that is not answered, or not in HTTP."""
+"""The errors of a request that gets no answer, or one that is not HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Reply:
 
 
 class Connection:
-    """One request at a time; connects again where the server has closed."""
+    """Sends one request at a time. It connects again if the server has closed the connection."""
 
     def __init__(self, base_url: str) -> None:
         address = urlsplit(base_url)
@@ -71,9 +71,9 @@ class Connection:
 async def cut_short(
     base_url: str, method: str, path: str, headers: dict[str, str], body: bytes, *, missing: int, after: float
 ) -> None:
-    """Send a request but for its last bytes, if any are to be missing, and hang up after so many seconds.
+    """Send a request without its last `missing` bytes, and hang up after so many seconds.
 
-    Raises ConnectionRefusedError where nobody listens, another OSError if the server is faster.
+    Raises ConnectionRefusedError if no server listens, and another OSError if the server hangs up first.
     """
     address = urlsplit(base_url)
     _, writer = await asyncio.open_connection(address.hostname, address.port or 80)
@@ -92,7 +92,7 @@ def _message(host: str | None, method: str, path: str, headers: dict[str, str], 
 
 
 Credentials = Callable[[], dict[str, str]]
-"""Headers that are sent along with every request."""
+"""Headers of every request."""
 
 
 def bearer(token: str | None) -> Credentials:
@@ -100,7 +100,7 @@ def bearer(token: str | None) -> Credentials:
 
 
 class Pool:
-    """As many connections to one server as there are requests at the same time, each of `timeout` seconds at most."""
+    """As many connections to one server as there are requests under way, of `timeout` seconds at most."""
 
     def __init__(self, base_url: str, *, timeout: float, credentials: Credentials = dict) -> None:
         self.credentials = credentials
@@ -110,7 +110,7 @@ class Pool:
         self._closed = False
 
     async def request(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
-        """As `Connection.request`; also TimeoutError, which is an OSError."""
+        """Like `Connection.request`; also raises TimeoutError, which is an OSError."""
         connection = self._idle.pop() if self._idle else Connection(self._base_url)
         async with asyncio.timeout(self._timeout):
             reply = await connection.request(method, path, (headers or {}) | self.credentials(), body)
@@ -121,7 +121,7 @@ class Pool:
         return reply
 
     def close(self) -> None:
-        """Requests under way go on; their connections are closed thereafter."""
+        """Close the idle connections. Those of requests under way are closed after these."""
         self._closed = True
         for connection in self._idle:
             connection.close()

@@ -1,4 +1,4 @@
-"""What is verified: the local stack, whose processes can be broken, or any deployment by its addresses."""
+"""The deployment that is verified: the local stack, whose processes can be broken, or any other by its addresses."""
 
 import asyncio
 import contextlib
@@ -19,19 +19,19 @@ from verify.connection import Credentials, bearer
 from verify.target import FixedTargets, Target
 
 WATCH_INTERVAL = 0.5
-"""Seconds between looks at where the replicas are."""
+"""Seconds between questions where the replicas are."""
 
 HEALTHY_WITHIN = 60.0
 """Seconds in which everything must be back after a fault."""
 
 TOKEN_INTERVAL = 60.0
-"""Seconds for which an access token is used; keys may be rotated meanwhile."""
+"""Seconds after which a new access token is made, because keys may be rotated."""
 
 Process = dict[str, Any]
 
 
 class Elsewhere(FixedTargets):
-    """Any deployment; nothing in it is touched but what is made for the purpose."""
+    """Any deployment. Only data that the verification has made is changed in it."""
 
     dsn: str | None = None
 
@@ -50,10 +50,10 @@ class Elsewhere(FixedTargets):
 
 
 class Local:
-    """The running stack, as its supervisor describes it: the gateway, and the replicas of one service."""
+    """The running stack, as its supervisor reports it: the gateway, and the replicas of one service."""
 
     def __init__(self, control_socket: Path, service: str, mint: Callable[[], str] | None = None) -> None:
-        """`mint` makes an access token; asked only where the gateway wants one."""
+        """`mint` makes an access token. It is called only if the gateway requires one."""
         self._control_socket = control_socket
         self._service = service
         self._mint = mint
@@ -78,11 +78,11 @@ class Local:
 
     @property
     def replicas(self) -> list[Target]:
-        """Those of the stack."""
+        """The replicas of the stack."""
         return list(self._replicas.values())
 
     def any(self) -> Target:
-        """Half of all go through the gateway, the others straight to one replica."""
+        """The gateway in half of the calls, else a random replica."""
         replicas = [*self._replicas.values(), *self._taken_in.values()]
         if random.random() < 0.5 or not replicas:
             return self._gateway
@@ -92,14 +92,14 @@ class Local:
         return self._replicas.get(name) or self._taken_in.get(name)
 
     def take_in(self, replica: Target) -> None:
-        """Ask this one, too, which the stack does not know of."""
+        """Send requests to this replica as well, which is not one of the stack's."""
         self._taken_in[replica.name] = replica
 
     def leave_out(self, replica: Target) -> None:
         del self._taken_in[replica.name]
 
     def settings(self) -> dict[str, str]:
-        """What a replica of the stack's own runs with, but for what is its alone."""
+        """The settings of a replica of the stack, without those that differ between replicas."""
         prefix = f"{self._service.upper().replace('-', '_')}_"
         try:
             environment = psutil.Process(self.victim(self._service)).environ()
@@ -109,18 +109,18 @@ class Local:
         return {name: value for name, value in environment.items() if name.startswith(prefix) and name not in alone}
 
     def pids(self, service: str) -> list[int]:
-        """The running processes of the service that are the stack's own."""
+        """The running processes of the service that the stack has started."""
         return [process["pid"] for process in self._processes if process["service"] == service and process["pid"]]
 
     def victim(self, service: str) -> int:
-        """One of them; raises StackError if there is none."""
+        """A random one of them. Raises StackError if there is none."""
         if not (pids := self.pids(service)):
             raise StackError(f"{service} is no process of this stack")
         return random.choice(pids)
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Follow the replicas to where they are; raises StackError unless all is well at first."""
+        """Keep the replicas' addresses up to date. Raises StackError unless everything is healthy at first."""
         await self.until_healthy()
         watching = asyncio.create_task(self._watch())
         try:
@@ -138,7 +138,7 @@ class Local:
                 while True:
                     await self._look()
                     well = all(process["state"] == "healthy" for process in self._processes)
-                    pids = {process["pid"] for process in self._processes if process["pid"]}  # given servers have none
+                    pids = {process["pid"] for process in self._processes if process["pid"]}  # given servers have no id
                     if well and without not in pids:
                         return
                     await asyncio.sleep(0.1)
@@ -161,7 +161,7 @@ class Local:
         answer = await self._ask({"command": "status"}, patience=30)
         self._processes = answer["processes"]
         self._gateway = _at(self._gateway, "gateway", answer["gateway"], self._credentials)
-        # A replica that is being replaced has its successor beside it under the same name.
+        # A replica that is being replaced and its successor have the same name.
         healthy = {
             process["name"]: process["url"]
             for process in self._processes
@@ -174,7 +174,7 @@ class Local:
             self._replicas[name] = _at(self._replicas.get(name), name, url, self._subject)
 
     def _credentials(self) -> dict[str, str]:
-        """For the gateway; the replicas ask nobody who they are."""
+        """Headers for the gateway. The replicas require no token."""
         if self._mint is None or status.access(self._processes) != "tokens":
             return {}
         if time.monotonic() - self._minted > TOKEN_INTERVAL or self._token is None:
@@ -182,7 +182,7 @@ class Local:
         return bearer(self._token)()
 
     def _subject(self) -> dict[str, str]:
-        """What the gateway says to replicas of that token: an Idempotency-Key belongs to its subject."""
+        """The header in which replicas get the token's subject: an Idempotency-Key belongs to it."""
         return {"x-evenkeel-subject": tokens.DEFAULT_SUBJECT} if self._credentials() else {}
 
     async def _ask(self, request: control.Request, *, patience: float | None) -> control.Answer:
@@ -204,7 +204,7 @@ def chosen(urls: Sequence[str], layout: Layout, service: str) -> Deployment:
 
 
 def _at(target: Target | None, name: str, url: str, credentials: Credentials = dict) -> Target:
-    """The same target if that is where it is, else a new one; requests under way on the old one go on."""
+    """The same target if it has that URL, else a new one. Requests under way on the old one go on."""
     if target is not None and target.url == url:
         return target
     if target is not None:

@@ -1,4 +1,4 @@
-"""Faults done for real to the processes of the local stack, and always undone."""
+"""Real faults of the local stack's processes, which are always undone."""
 
 import asyncio
 import contextlib
@@ -14,20 +14,20 @@ from verify.deployment import Local
 from verify.watchdog import watchdog
 
 FROZEN = 3.0
-"""Seconds that a process is stopped: longer than any trust lasts, and than a relay may be away unnoticed."""
+"""Seconds that a process is stopped: longer than any trust lasts, and than the absence of a relay goes unnoticed."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`service` is the one whose process it breaks, which must be the stack's own."""
+    """It breaks a process of `service`, which must be the stack's."""
 
     service: str | None
     inject: Callable[[Local], Awaitable[None]]
-    """Returns when the fault is over and everything is healthy again; raises StackError where it could not be done."""
+    """Returns when the fault is over and everything is healthy again. Raises StackError if it could not be injected."""
 
 
 def killed(service: str) -> Fault:
-    """SIGKILL to a process of the service; its supervisor starts it again."""
+    """SIGKILL to a process of the service. The supervisor starts it again."""
 
     async def kill(local: Local) -> None:
         victim = local.victim(service)
@@ -51,10 +51,10 @@ def frozen(service: str) -> Fault:
 
 @contextlib.asynccontextmanager
 async def stopped(pid: int) -> AsyncIterator[None]:
-    """The process and its children, of which PostgreSQL has one for each connection, do not run in this block."""
+    """Stop the process and its children in this block. PostgreSQL has a child for each connection."""
     with contextlib.ExitStack() as undoing:
         undoing.callback(_resume, [pid])
-        _send(signal.SIGSTOP, pid)  # from now on it has no more children
+        _send(signal.SIGSTOP, pid)  # from now on it makes no more children
         pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
         undoing.callback(_resume, pids)
         undoing.enter_context(watchdog(f"sleep {2 * FROZEN:g}; kill -CONT {' '.join(map(str, pids))}"))

@@ -1,4 +1,4 @@
-"""Which phases a verification has."""
+"""The phases of a verification."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ class Disruption(Protocol):
 
     @property
     def service(self) -> str | None:
-        """Whose process must be the stack's own; None if no service's."""
+        """The service that must be a process of the stack; None if there is no such condition."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for; each verifier adds its load."""
+    """The wanted phases. Each verifier adds its load."""
 
     phases: Sequence[str] | None
-    """Their names; None: all that are possible."""
+    """Names; None: all phases that are possible."""
 
 
 @dataclass(frozen=True)
 class Phases:
-    """All that there are, in their order."""
+    """All phases, in their order."""
 
     anywhere: Sequence[str]
-    """Those that break nothing: they are possible in every deployment."""
+    """Phases that break nothing, and are possible in every deployment."""
     disruptions: Mapping[str, Disruption]
-    """Those of the local stack."""
+    """Phases of the local stack."""
 
     def read(self, text: str | None, *, elsewhere: bool) -> Sequence[str] | None:
         """The names in `--faults`, or None if it was not given.
@@ -49,7 +49,7 @@ class Phases:
         return names
 
     def possible(self, deployment: Deployment) -> list[str]:
-        """Those that need nothing but what is the deployment's own."""
+        """The phases whose processes the deployment has."""
         if not isinstance(deployment, Local):
             return list(self.anywhere)
         own = [

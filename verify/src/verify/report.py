@@ -15,7 +15,7 @@ TallyT = TypeVar("TallyT", bound=Tally)
 @dataclass(frozen=True)
 class Report(Generic[TallyT]):
     command: str
-    """The words that start it."""
+    """The words that start the verification."""
     headings: tuple[str, ...]
     row: Callable[[TallyT], tuple[str, ...]]
     explanation: str

@@ -1,4 +1,4 @@
-"""What one phase has counted, and which promises it found broken."""
+"""The counts of one phase, and the promises that it found broken."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 from stack.errors import StackError
 
 EXAMPLES = 5
-"""Broken promises that a phase describes; the others are only counted."""
+"""How many broken promises a phase describes. Further ones are only counted."""
 
 
 @dataclass
 class Tally(ABC):
-    """Each verifier adds its own counts."""
+    """The common part; each verifier adds its own counts."""
 
     BREACHES: ClassVar[Mapping[str, str]]
-    """What went wrong, by the kind of breach."""
+    """Descriptions of the kinds of breaches."""
 
     phase: str
     _: KW_ONLY
@@ -42,19 +42,19 @@ class Tally(ABC):
             self.failure = f"the fault could not be injected: {error}"
 
     def problems(self) -> list[str]:
-        """What keeps the phase from having passed, a sentence each."""
+        """The reasons for which the phase has not passed, one sentence each."""
         found = [f"{count} {self.BREACHES[kind]}" for kind, count in self.breaches.items()]
         answered = self.answered()
         if self.failure:
             found.append(self.failure)
         elif not all(answered.values()):
             counts = " and ".join(f"{count} {what}" for what, count in answered.items())
-            found.append(f"{counts} were answered: that proves nothing")
+            found.append(f"{counts} got an answer: that proves nothing")
         return found
 
     @abstractmethod
     def answered(self) -> dict[str, int]:
-        """Answers by kind; a phase without some of each has not passed."""
+        """The numbers of answers by kind. A phase without answers of some kind has not passed."""
 
     @abstractmethod
     def counts(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where requests go."""
+"""The targets of requests."""
 
 import random
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Protocol
 from verify.connection import Credentials, Pool
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds; longer than any fault lasts: what a frozen replica answers when it wakes is to be judged."""
+"""Seconds. Longer than any fault lasts, so that the late answers of a frozen replica are judged, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +25,17 @@ class Target:
 
 
 class Targets(Protocol):
-    """Those of one service."""
+    """The targets of one service."""
 
     @property
     def targets(self) -> list[Target]: ...
     def any(self) -> Target: ...
     def named(self, name: str) -> Target | None:
-        """The replica that calls itself so, if it can be asked directly."""
+        """The replica of this name, if it has an address of its own."""
 
 
 class FixedTargets:
-    """Targets that stay what they are."""
+    """Targets that never change."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets

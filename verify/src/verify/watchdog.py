@@ -1,4 +1,4 @@
-"""What must be put right even when this program is killed."""
+"""Clean-up that happens even if this program is killed."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def watchdog(command: str) -> Iterator[None]:
-    """A shell in a session of its own runs the command, and is ended with this block if it lasts longer."""
+    """Run the command by a shell in a session of its own. The end of this block ends the shell."""
     running = subprocess.Popen(
         ["/bin/sh", "-c", command],
         start_new_session=True,

@@ -26,14 +26,14 @@ def test_staleness_beyond_the_promise_is_a_problem_and_is_described() -> None:
     tally = _tally()
     tally.fresh("memory", 2.0, "just in time")
     tally.fresh("memory", 2.001, "user-api-1 answered user 7 as version 3")
-    assert tally.problems() == ["1 answers lacked as fresh what had been committed for more than 2 s"]
+    assert tally.problems() == ["1 answers given as fresh lacked a commit that was more than 2 s old"]
     assert tally.examples == [
         "late: user-api-1 answered user 7 as version 3, 2.001 s after a later commit was known",
     ]
 
 
 def test_a_phase_in_which_nothing_was_answered_or_broken_has_not_passed() -> None:
-    assert CacheTally("none", strict=True).problems() == ["0 reads and 0 writes were answered: that proves nothing"]
+    assert CacheTally("none", strict=True).problems() == ["0 reads and 0 writes got an answer: that proves nothing"]
     assert CacheTally("x", strict=False, failure="it could not be done").problems() == ["it could not be done"]
 
 

@@ -96,9 +96,9 @@ async def test_a_frozen_primary_is_replaced_by_its_replica() -> None:
 async def _role(port: int, password: str) -> str:
     """Once it no longer believes to be a primary: a Sentinel tells it."""
     async with asyncio.timeout(60):
-        while "role:slave" not in (said := await redis_info(port, password, "replication")):  # noqa: ASYNC110 (as below)
+        while (role := (await redis_info(port, password, "replication")).get("role")) != "slave":  # noqa: ASYNC110 (as below)
             await asyncio.sleep(0.1)
-    return said.partition("role:")[2].split()[0]
+    return str(role)
 
 
 async def test_programs_of_our_own_end_with_the_scenario() -> None:

@@ -272,7 +272,7 @@ async def test_the_table_names_what_is_wrong() -> None:
     assert int(none.split()[-2]) > 0
     assert disconnects.split()[-3:] == ["0", "0", "0"]
     assert "\nnone: " in output
-    assert "units are there that nobody asked for" in output
+    assert "units are in the values that no increment made" in output
 
 
 async def test_the_counters_are_deleted() -> None:
@@ -293,4 +293,4 @@ async def test_silence_proves_nothing() -> None:
     async with answering(lambda _: Answer(503, {"status": 503})) as url:
         status, output, errors = await _run("--target", url)
     assert (status, output) == (1, "")
-    assert errors == f"verify: {url} cannot be asked for a counter: GET 503\n"
+    assert errors == f"verify: {url} does not answer a read of a counter: GET 503\n"

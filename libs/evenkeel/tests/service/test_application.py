@@ -118,11 +118,12 @@ async def test_every_request_has_an_id_of_its_own(client: httpx.AsyncClient) -> 
 async def test_unexpected_error_says_nothing_to_the_caller_and_all_to_the_log(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
+    caplog.handler.setFormatter(JsonFormatter("r-1"))
     response = await client.get(path, headers={"X-Request-Id": "id-of-this-one"})
     assert problem(response) == (500, "internal-error")
     assert "1234" not in response.text
-    record = next(record for record in caplog.records if record.message == "request failed")
-    logged = json.loads(JsonFormatter("r-1").format(record))
+    lines = map(json.loads, caplog.text.splitlines())
+    logged = next(line for line in lines if line["message"] == "request failed")
     assert (logged["request_id"], logged["path"], logged["replica"]) == ("id-of-this-one", path, "r-1")
     assert "the password is 1234" in logged["traceback"]
 

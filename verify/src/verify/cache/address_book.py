@@ -1,4 +1,4 @@
-"""Who has had which e-mail address, and until when."""
+"""Which user has had which e-mail address, and until when."""
 
 import math
 import time
@@ -9,7 +9,7 @@ from typing import Final
 from verify.clock import Clock
 
 NOBODY: Final = None
-"""Instead of a user's id: the address is free."""
+"""Stands in place of a user's id: the address is free."""
 
 Holder = int | None
 
@@ -18,14 +18,14 @@ Holder = int | None
 class _Tenure:
     holder: Holder
     lost: float = math.inf
-    """When it was known to be over."""
+    """When the end of the holding was known."""
 
 
 class AddressBook:
-    """Told by the only one who changes them. Holders overlap while a change is being committed: either may be read."""
+    """Filled by the only writer of addresses. During a commit an address has two possible holders."""
 
     def __init__(self, addresses: Sequence[str], clock: Clock = time.monotonic) -> None:
-        """All are free at first."""
+        """All addresses are free at first."""
         self._clock = clock
         self._tenures = {address: [_Tenure(NOBODY)] for address in addresses}
 
@@ -34,7 +34,7 @@ class AddressBook:
         return list(self._tenures)
 
     def holder(self, address: str) -> Holder:
-        """As far as is known to be committed."""
+        """The holder according to the last known commit."""
         return next(tenure.holder for tenure in self._tenures[address] if tenure.lost == math.inf)
 
     def free(self) -> list[str]:
@@ -46,21 +46,21 @@ class AddressBook:
         return {holder: address for holder, address in holders if holder is not NOBODY}
 
     def begun(self, holders: Mapping[str, Holder]) -> None:
-        """From now on these may be the addresses' holders; call it before COMMIT."""
+        """Note that these may be the holders from now on. To be called before COMMIT."""
         for address, holder in holders.items():
             self._tenures[address].append(_Tenure(holder))
 
     def committed(self, holders: Mapping[str, Holder]) -> None:
-        """They are, and nobody else; call it right after COMMIT."""
+        """Note that these are the only holders. To be called right after COMMIT."""
         now = self._clock()
         for address in holders:
             for tenure in self._tenures[address][:-1]:
                 tenure.lost = min(tenure.lost, now)
 
     def staleness(self, address: str, holder: Holder, asked: float) -> float | None:
-        """For how many seconds it had been over, when somebody asked, that this one held the address.
+        """For how many seconds, at the time of a question, this user had no longer held the address.
 
-        0 if it was not over; None for who has never held it.
+        0 if the user still held it; None if the user has never held it.
         """
         lost = max((tenure.lost for tenure in self._tenures[address] if tenure.holder == holder), default=None)
         return None if lost is None else max(0.0, asked - lost)

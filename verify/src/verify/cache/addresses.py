@@ -1,4 +1,4 @@
-"""E-mail addresses that go from one user to the other, by SQL, while users are looked up by them."""
+"""E-mail addresses that move from user to user, by SQL, while users are looked up by them."""
 
 import asyncio
 import random
@@ -12,10 +12,10 @@ from verify.cache.scene import SEEN_BY_THEN, Scene
 from verify.cache.sql import DELETE, INSERT, connected
 
 PEOPLE = 12
-"""Users that have an address; each has one."""
+"""Users, each of which has one address."""
 
 FREE = 4
-"""Addresses that nobody has at first."""
+"""Addresses that are free at first."""
 
 LASTING = 6.0
 """Seconds of changes."""
@@ -31,7 +31,7 @@ Holders = dict[str, Holder]
 
 
 async def change_hands(scene: Scene) -> None:
-    """Swap, free and reuse addresses, and read by them meanwhile."""
+    """Swap, free and reuse addresses, and look users up by them meanwhile."""
     dsn = scene.local.dsn
     prefix = f"{scene.rows.prefix}address-"
     book = AddressBook([f"{prefix}{number}@example.com" for number in range(PEOPLE + FREE)])
@@ -71,17 +71,17 @@ async def _read_while(scene: Scene, book: AddressBook, changing: Awaitable[None]
 
 
 class Registry:
-    """Changes who has which address, each time in one transaction, and tells the book."""
+    """Moves addresses, each time in one transaction, and notes that in the book."""
 
     def __init__(self, connection: Any, book: AddressBook, *, spare: str, names: Callable[[], str]) -> None:
-        """`spare` is an address for a moment within a transaction; `names` gives new users theirs."""
+        """`spare` is an address that is used only within a transaction. `names` are those of new users."""
         self._connection = connection
         self._book = book
         self._spare = spare
         self._names = names
 
     async def change(self, what: Callable[[], Awaitable[Holders]] | None = None) -> None:
-        """What is asked for, or something by chance."""
+        """The given kind of change, or a random one."""
         if what is None:
             what = random.choice((self.swap, self.swap, self.move, self.move, self.replace))
         async with self._connection.transaction():
@@ -104,7 +104,7 @@ class Registry:
         return {before: NOBODY, now: person}
 
     async def replace(self) -> Holders:
-        """A user is deleted, and a new one has its address."""
+        """A user is deleted, and a new one gets its address."""
         person, address = self._somebody()
         await self._connection.execute(DELETE, person)
         return {address: await self._insert(address)}

@@ -1,11 +1,11 @@
-"""The cache's primary fails under Sentinel: a pair of servers, three Sentinels and replicas, all of our own."""
+"""The cache's primary fails under Sentinel. All servers, Sentinels and replicas are the scenario's own."""
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stack.errors import StackError
 from stack.files import write_atomically
@@ -29,8 +29,8 @@ READY_WITHIN = 30.0
 PROMOTED_WITHIN = 30.0
 """Seconds in which they must have agreed on another primary."""
 
-# What a Sentinel says of the service in a line of INFO.
-_SEEN = re.compile(rf"name={SERVICE},status=(\w+),address=[^,]*:(\d+),slaves=(\d+),sentinels=(\d+)")
+Seen = Mapping[str, Any]
+"""The Sentinel's view of the service, from INFO."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Cache:
 
     password: str
     port: int
-    """Of the first primary."""
+    """The port of the first primary."""
     primary: Process
-    """The first one."""
+    """The first primary."""
     sentinels: Sequence[int]
     """Their ports."""
 
@@ -54,7 +54,7 @@ class Cache:
         }
 
     async def fail(self) -> None:
-        """Freeze the primary until another is promoted; it comes back believing to be one."""
+        """Freeze the primary until another is promoted. Then it continues, as a second primary at first."""
         await self._until("the Sentinels do not see a replica and each other", READY_WITHIN, self._complete)
         if self.primary.pid is None:
             raise StackError("the cache's first primary is gone")
@@ -62,23 +62,24 @@ class Cache:
             await asyncio.sleep(FROZEN)
         await self._until("there is no other primary", PROMOTED_WITHIN, self._replaced)
 
-    async def _until(self, complaint: str, seconds: float, holds: Callable[[re.Match[str]], bool]) -> None:
+    async def _until(self, complaint: str, seconds: float, holds: Callable[[Seen], bool]) -> None:
         deadline = time.monotonic() + seconds
         for port in self.sentinels:
-            while (seen := _SEEN.search(await redis_info(port, self.password, "sentinel"))) is None or not holds(seen):
+            while not holds((await redis_info(port, self.password, "sentinel")).get("master0", {})):
                 if time.monotonic() > deadline:
                     raise StackError(f"{complaint} within {seconds:g} s")
                 await asyncio.sleep(0.1)
 
-    def _complete(self, seen: re.Match[str]) -> bool:
-        return seen.groups() == ("ok", str(self.port), "1", str(SENTINELS))
+    def _complete(self, seen: Seen) -> bool:
+        wanted = {"status": "ok", "address": f"127.0.0.1:{self.port}", "slaves": 1, "sentinels": SENTINELS}
+        return wanted.items() <= seen.items()
 
-    def _replaced(self, seen: re.Match[str]) -> bool:
-        return int(seen[2]) != self.port
+    def _replaced(self, seen: Seen) -> bool:
+        return bool(seen) and seen["address"] != f"127.0.0.1:{self.port}"
 
 
 async def fail_over(scene: Scene) -> None:
-    """Replicas of their own use a cache of their own beside the stack's, on the same database."""
+    """Additional replicas use an additional cache beside the stack's, on the same database."""
     settings = scene.local.settings()
     async with own.beside() as beside:
         cache = await start(beside)
@@ -130,6 +131,6 @@ async def _sentinel(beside: Own, name: str, password: str, primary: int) -> int:
 
 
 async def _until_cached(scene: Scene, replicas: Sequence[Target]) -> None:
-    """Without hits a failover proves nothing."""
+    """A failover without hits before and after it would prove nothing."""
     if idle := await idle_caches(scene.rows, replicas):
         raise StackError(f"no hits at {', '.join(idle)}")

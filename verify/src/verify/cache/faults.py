@@ -1,4 +1,4 @@
-"""Faults done for real to what reading users depends on."""
+"""Real faults of the processes that reading users depends on."""
 
 from verify.deployment import Local
 from verify.faults import Fault, frozen, killed

@@ -1,6 +1,6 @@
 """An open loop: reads and writes begin at a steady rate, whether earlier ones have been answered or not.
 
-A load that waits for answers would ask least while something is frozen, which is when it matters.
+A load that waits for answers would send the fewest requests while a process is frozen, which is when they matter.
 """
 
 import asyncio
@@ -17,32 +17,32 @@ from verify.cache.tally import CacheTally
 from verify.target import Target, Targets
 
 MAX_PENDING = 200
-"""Requests that may wait for answers: more than a frozen replica gets at the default rate."""
+"""How many requests may wait for answers: more than a frozen replica gets at the default rate."""
 
 BATCH = 10
-"""Rows that a batch read asks for."""
+"""Rows in a batch read."""
 
 BEHIND = 0.25
-"""Seconds that the load may make up for; beyond them this process itself was kept from running."""
+"""Seconds of delay that the load may make up for. A longer delay means that this process itself did not run."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How many begin in a second."""
+    """How many requests begin in a second."""
 
     reads: float
     writes: float
 
 
 class Load:
-    """Reads and writes until `stop`; what it finds goes to `tally`, which may be replaced meanwhile."""
+    """Reads and writes until `stop`. Results go to `tally`, which may be replaced meanwhile."""
 
     def __init__(
         self, prober: Prober, rows: Rows, targets: Targets, sql: SqlWriter | None, rates: Rates, tally: CacheTally
     ) -> None:
         self.tally = tally
         self.sql_share = 0.0
-        """Of the writes, those by SQL."""
+        """The share of writes by SQL."""
         self._prober = prober
         self._rows = rows
         self._targets = targets
@@ -53,7 +53,7 @@ class Load:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Return when what had begun before `stop` has been answered."""
+        """Return when all requests that began before `stop` have been answered."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._steadily(group, self._rates.reads, self._read))
             group.create_task(self._steadily(group, self._rates.writes, self._write))
@@ -103,7 +103,7 @@ class Load:
             await self._read_back(target, row, await self._prober.patch(target, row, tally), tally)
 
     async def _read_back(self, target: Target, row: Row, written: Written | None, tally: CacheTally) -> None:
-        """Read a write through the replica that has acknowledged it, or where that one may be met again."""
+        """Read a write through the replica that acknowledged it, or through an address that may lead to it."""
         if written:
             replica = self._targets.named(written.served_by) or target
             await self._prober.read_own(replica, row, tally, written=written.position, served_by=written.served_by)

@@ -1,4 +1,4 @@
-"""Another database of the same service on the same Redis: two that must never see each other's users."""
+"""Another database of the same service on the same Redis. The two must never see each other's users."""
 
 import asyncio
 import secrets
@@ -17,12 +17,12 @@ from verify.cache.sql import connected
 from verify.target import FixedTargets, Targets
 
 USERS = 100
-"""Of the neighbour, under ids that the users of the run have as well."""
+"""Users of the neighbour, with ids that users of this run have as well."""
 
 REPLICAS = 2
 
 TOGETHER = 2 * SEEN_BY_THEN
-"""Seconds for which both are read and written."""
+"""Seconds for which both databases are read and written."""
 
 
 async def move_in(scene: Scene) -> None:

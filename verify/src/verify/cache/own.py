@@ -1,4 +1,4 @@
-"""Programs of the verification's own, beside the stack's: started for a scenario, and gone after it."""
+"""Programs that a scenario starts beside the stack's, and ends with itself."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from verify.target import Target
 from verify.watchdog import watchdog
 
 FIRST_NUMBER = 101
-"""Of our replicas: no stack has so many of its own."""
+"""The first number of our replicas. No stack has so many."""
 
 UNTIL_WE_ARE_GONE = "while kill -0 {us}; do sleep 1; done; kill -INT {program}"
 
@@ -30,7 +30,7 @@ class Own:
         self._numbers = iter(range(FIRST_NUMBER, FIRST_NUMBER + 100))
 
     async def start(self, program: Program) -> Process:
-        """Until the end of the scenario; StackError unless it becomes ready."""
+        """Run the program until the end of the scenario. Raises StackError unless it becomes ready."""
         process = Process(program, log_file=self.directory / f"{program.name}.log", state=self._state)
         self._stack.push_async_callback(process.stop)
         await process.start()
@@ -48,7 +48,7 @@ class Own:
         return target
 
     async def replica_beside(self, local: Local, settings: Mapping[str, str]) -> Target:
-        """A replica with these settings that is asked as those of the stack are."""
+        """A replica with these settings that gets requests like those of the stack."""
         target = await self.replica(settings)
         self._stack.callback(local.leave_out, target)
         local.take_in(target)

@@ -1,4 +1,4 @@
-"""Judges the answers of user-api, whatever asked for them."""
+"""Sends requests to user-api and judges the answers."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from verify.clock import Clock
 from verify.connection import NO_ANSWER, Reply
 from verify.target import Target
 
-# The parameter that marks a stale answer; not `fwd=stale`, which says that the tier did not answer.
+# The parameter that marks a stale answer. It is not `fwd=stale`, which means that the tier did not answer.
 _MARKED = re.compile(r";\s*stale\s*(?:[;,]|$)")
 
 
@@ -24,7 +24,7 @@ def is_marked_stale(cache_status: str) -> bool:
 
 
 class Prober:
-    """Every method makes one request and adds what it finds to a tally. They never raise because of an answer."""
+    """Every method sends one request and adds the result to a tally. None raises because of an answer."""
 
     def __init__(self, rows: Rows, clock: Clock = time.monotonic) -> None:
         self._rows = rows
@@ -69,13 +69,13 @@ class Prober:
         await self._judged(target, row, tally, {})
 
     async def read_from_database(self, target: Target, row: Row, tally: CacheTally) -> None:
-        """With `no-cache`: what comes back must not be stale at all."""
+        """Read with `no-cache`: the answer must not be stale at all."""
         answer = await self._judged(target, row, tally, {"cache-control": "no-cache"})
         if answer and not answer.marked and answer.staleness > 0:
             tally.breach("no-cache", answer.what)
 
     async def read_min_version(self, target: Target, row: Row, tally: CacheTally) -> None:
-        """With the newest version that is known: nothing older may answer."""
+        """Read with `Min-Version`, the newest known version: no older one may be the answer."""
         generation, version = row.history.latest
         if row.deletes_sent or not generation:
             return
@@ -84,7 +84,7 @@ class Prober:
             tally.breach("min-version", f"{answer.what}, asked for {version:.0f}")
 
     async def read_own(self, target: Target, row: Row, tally: CacheTally, *, written: Position, served_by: str) -> None:
-        """Whether the replica that has just acknowledged a write of this prober shows it."""
+        """Check that the replica that has just acknowledged a write of this prober returns it."""
         answer = await self._judged(target, row, tally, {})
         if answer and answer.served_by == served_by and not answer.marked:
             tally.own += 1
@@ -94,7 +94,7 @@ class Prober:
                     tally.breach("own-write", answer.what)
 
     async def read_ahead(self, target: Target, tally: CacheTally) -> None:
-        """An id that has not been given away, as far as is known."""
+        """An id that no user is known to have."""
         user_id = self._rows.id_ahead()
         asked = self._clock()
         reply = await self._ask(target, tally, "GET", f"/v1/users/{user_id}")
@@ -103,7 +103,7 @@ class Prober:
             self._judge(reply, row, asked, tally)
 
     async def read_many(self, target: Target, rows: list[Row], tally: CacheTally) -> None:
-        """A batch, whose answers do not say where they came from."""
+        """Read a batch; its answers do not name their source."""
         wanted = {row.id: row for row in rows}
         asked = self._clock()
         reply = await self._ask(target, tally, "GET", f"/v1/users?ids={','.join(map(str, wanted))}")
@@ -122,7 +122,7 @@ class Prober:
             self._judge_user(reply, wanted[user_id], user, "batch", asked, tally)
 
     async def read_by_email(self, target: Target, book: AddressBook, address: str, tally: CacheTally) -> None:
-        """Whoever has that address, or nobody."""
+        """Look up the user who has that address, if any."""
         asked = self._clock()
         reply = await self._ask(target, tally, "GET", f"/v1/users?email={address}")
         if reply is None:
@@ -187,7 +187,7 @@ class Prober:
             served_by=served_by,
             what=f"{served_by} answered user {row.id} as {state} ({source}: {status or 'no Cache-Status'})",
         )
-        if user:  # somebody has seen it, so it is committed, whether its writer was answered or not
+        if user:  # it was read, so it is committed, whether its writer got an answer or not
             row.history.committed(position, self._clock())
         if answer.marked:
             tally.marked += 1
@@ -244,7 +244,7 @@ class Prober:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A write that was acknowledged, by whom."""
+    """A write that was acknowledged, and the replica that acknowledged it."""
 
     position: Position
     served_by: str

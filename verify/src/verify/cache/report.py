@@ -1,13 +1,13 @@
-"""What people and programs read of a verification of the cache."""
+"""How a verification of the cache is presented to people and programs."""
 
 from verify.cache.tally import PROMISE, CacheTally
 from verify.report import Report
 
 EXPLANATION = (
-    "cached: share of the answers that came from a cache, of those that say it. stale: share of the answers given as"
-    " fresh that lacked a commit known when they were asked for; p50 to max: for how long it had been known, in ms,"
-    " among those. marked: answers that said they may be stale. own: stale reads of a write through the replica that"
-    " had acknowledged it. min-v: broken Min-Version promises."
+    "cached: share of the answers from a cache, among those that name their source. stale: share of the answers given"
+    " as fresh that lacked a commit known when the request was sent. p50 to max: how stale those were, in ms."
+    " marked: answers marked as possibly stale. own: stale reads of a write through the replica that had acknowledged"
+    " it. min-v: broken Min-Version promises."
 )
 
 HEADINGS = (

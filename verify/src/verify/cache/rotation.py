@@ -1,4 +1,4 @@
-"""The keys of the cache are rotated: some replicas have the new one already, the others have not heard of it."""
+"""The keys of the cache are rotated: some replicas have the new key already, the others do not."""
 
 import asyncio
 import base64
@@ -11,11 +11,11 @@ MIXED = 5.0
 """Seconds with both kinds of replicas."""
 
 PATIENCE = 2.0
-"""Seconds that an answer may take beyond what the database needs, since nothing is down."""
+"""Seconds that an answer may take beyond the database's time: nothing is down."""
 
 
 async def rotate(scene: Scene) -> None:
-    """A replica with NEW,OLD beside those of the stack, which have OLD; and back."""
+    """Add a replica with the keys NEW,OLD beside those of the stack, which have OLD; then end it."""
     settings = scene.local.settings()
     old = settings["USER_API_CACHE_KEYS"]
     new = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -23,4 +23,4 @@ async def rotate(scene: Scene) -> None:
         async with own.beside() as beside:
             await beside.replica_beside(scene.local, settings | {"USER_API_CACHE_KEYS": f"{new},{old}"})
             await asyncio.sleep(MIXED)
-        await let_it_be_read()  # what the new key has sealed is there, and nobody has that key
+        await let_it_be_read()  # entries sealed with the new key remain, and no replica has that key

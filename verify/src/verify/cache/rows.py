@@ -1,4 +1,4 @@
-"""The users that a verification makes, and what is known of each."""
+"""The users that a verification makes, and the known history of each."""
 
 import contextlib
 import random
@@ -10,13 +10,13 @@ from typing import Any
 
 from verify.cache.staleness import NEVER, Position, RowHistory, deleted
 
-# Reads go mostly to rows that have just been written: elsewhere there is nothing to be stale about.
+# Reads go mostly to rows that have just been written: only those can be stale.
 RECENT = 32
 DELETED_KEPT = 64
 
 
 class ForeignAnswer(Exception):
-    """The answer holds what nobody wrote, or another user's data."""
+    """The answer has data that was never written, or another user's."""
 
 
 @dataclass(eq=False)
@@ -28,17 +28,17 @@ class Row:
     generation: int = 1
     history: RowHistory = field(default_factory=RowHistory)
     deletes_sent: set[int] = field(default_factory=set)
-    """Generations whose deletion may have happened."""
+    """Generations that may have been deleted."""
     names: dict[Position, str] = field(default_factory=dict)
-    """What was written at a position, as far as is known."""
+    """The names that were written, by position, as far as they are known."""
 
     def absent(self) -> Position:
-        """Where the row is, at best, if it is not there."""
+        """The latest position that an answer without the row can mean."""
         return deleted(max(self.deletes_sent)) if self.deletes_sent else NEVER
 
 
 class Rows:
-    """All rows of one run. Addresses carry run, row and generation, so that every answer says what it is."""
+    """All rows of one run. Addresses contain run, row and generation, so that every answer identifies itself."""
 
     def __init__(self, run: str) -> None:
         self._run = run
@@ -59,12 +59,12 @@ class Rows:
 
     @property
     def prefix(self) -> str:
-        """How the addresses of this run begin, those of its users and any other ones."""
+        """The beginning of all addresses of this run."""
         return f"verify.{self._run}."
 
     @property
     def pattern(self) -> str:
-        """For SQL's LIKE: the addresses of this run."""
+        """The pattern of this run's addresses, for LIKE in SQL."""
         return f"{self.prefix}%@example.com"
 
     def next_serial(self) -> int:
@@ -85,13 +85,13 @@ class Rows:
         self.touch(row)
 
     def remove(self, row: Row) -> None:
-        """It is being deleted: nobody is to write it any more. It goes on being read."""
+        """The row is being deleted: it is not written any more, but still read."""
         self._living.remove(row)
         self._deleted.append(row)
 
     def restore(self, row: Row) -> None:
-        """It is there again, or its deletion was refused."""
-        with contextlib.suppress(ValueError):  # many others may have been deleted since
+        """The row exists again, or its deletion was refused."""
+        with contextlib.suppress(ValueError):  # many other rows may have been deleted meanwhile
             self._deleted.remove(row)
         self._living.append(row)
 
@@ -99,12 +99,12 @@ class Rows:
         self._recent.append(row)
 
     def any(self) -> Row:
-        """One to write."""
+        """A row to write."""
         return random.choice(self._living)
 
     @contextlib.contextmanager
     def aside(self, count: int) -> Iterator[list[Row]]:
-        """So many that nobody else begins to write in this block; they go on being read."""
+        """So many rows that nothing else begins to write in this block. They are still read."""
         chosen = random.sample(self._living, min(count, len(self._living)))
         for row in chosen:
             self.remove(row)
@@ -127,11 +127,11 @@ class Rows:
         return self._rows.get(user_id)
 
     def id_ahead(self) -> int:
-        """One that the next users may get: that it is missing is remembered, too."""
+        """An id that one of the next users may get: caches remember missing users, too."""
         return max(self._rows) + random.randint(1, 4)
 
     def position(self, row: Row, user: dict[str, Any]) -> Position:
-        """Where in the row's life the user is; ForeignAnswer if it is none of its states."""
+        """The position of this state in the row's life. Raises ForeignAnswer if the row never had this state."""
         match = self._email.fullmatch(user["email"])
         if match is None or (user["id"], int(match[1])) != (row.id, row.serial):
             raise ForeignAnswer(f"user {row.id} was answered with {user}")

@@ -1,4 +1,4 @@
-"""What may be done to a service that is not broken: large work, other tables, neighbours, new keys, a new primary."""
+"""Scenarios that break nothing: large work, changed tables, neighbours, new keys, a new primary."""
 
 from verify.cache import addresses, failover, neighbours, rotation, table, transactions
 from verify.cache.faults import USERS

@@ -1,4 +1,4 @@
-"""What a scenario plays in: the running stack, the users that are read and written meanwhile, and what was found."""
+"""What a scenario uses: the running stack, the users that are read and written meanwhile, and the tally."""
 
 import asyncio
 import time
@@ -13,10 +13,10 @@ from verify.deployment import Local
 from verify.target import Target
 
 SEEN_BY_THEN = PROMISE + 0.5
-"""Seconds of reads after a change, so that what stays stale for longer than promised is seen before the next one."""
+"""Seconds of reads after a change, so that staleness beyond the promise shows before the next change."""
 
 AT_WORK_WITHIN = 15.0
-"""Seconds in which every replica answers from its cache again."""
+"""Seconds in which every replica must answer from its cache again."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,21 @@ class Scene:
     local: Local
     rows: Rows
     rates: Rates
-    """Of the load, for those that have one of their own."""
+    """The load's rates, for scenarios with a load of their own."""
     tally: CacheTally
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`service` is the one that must be the stack's own; None: none need be."""
+    """`service` must be a process of the stack; None: the scenario needs none."""
 
     service: str | None
     play: Callable[[Scene], Awaitable[None]]
-    """Returns when all is as it was before; raises StackError where it could not be done."""
+    """Returns when everything is as it was before. Raises StackError if it could not be done."""
 
 
 async def idle_caches(rows: Rows, replicas: Sequence[Target]) -> list[str]:
-    """Those that have not answered anything from their caches in time."""
+    """The replicas that have not answered from their caches in time."""
     deadline = time.monotonic() + AT_WORK_WITHIN
     idle = list(replicas)
     while idle and time.monotonic() < deadline:

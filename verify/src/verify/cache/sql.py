@@ -1,4 +1,4 @@
-"""Changes by hand-written SQL, past every replica."""
+"""Changes by hand-written SQL, without any replica."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ TIMEOUT = 10.0
 """Seconds that a statement may take."""
 
 CLEAN_UP_WITHIN = 60.0
-"""Seconds in which PostgreSQL must be back for the users to be deleted."""
+"""Seconds in which PostgreSQL must be back, so that the users can be deleted."""
 
 CLEAN_UP_PAUSE = 0.2
 """Seconds between attempts."""
@@ -42,7 +42,7 @@ DELETE_ALL = "DELETE FROM users WHERE email LIKE $1"
 
 _FAILED = (
     *(OSError, asyncpg.PostgresError, asyncpg.InterfaceError),
-    asyncpg.InternalClientError,  # PostgreSQL has said goodbye, and the end of the connection has yet to arrive
+    asyncpg.InternalClientError,  # PostgreSQL has ended the session, but the end of the connection has not arrived yet
 )
 
 LARGE = 120.0
@@ -53,7 +53,7 @@ NAME = {"application_name": "verify cache"}
 
 @contextlib.asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Any]:
-    """A connection for large statements; StackError for whatever PostgreSQL says to them."""
+    """A connection for large statements. Errors of PostgreSQL become StackErrors."""
     connection = None
     try:
         connection = await asyncpg.connect(dsn, command_timeout=LARGE, server_settings=NAME)
@@ -66,12 +66,12 @@ async def connected(dsn: str) -> AsyncIterator[Any]:
 
 
 async def learn(connection: Any, rows: Rows, tally: CacheTally) -> None:
-    """Take note of what is committed to the rows of this run, by whatever means."""
+    """Note what is committed of the rows of this run, by whichever writer."""
     users = await connection.fetch(SELECT_ALL, rows.pattern)
     now = time.monotonic()
     for user in users:
         row = rows.find(user["id"])
-        if row is None:  # made a moment ago, and not yet acknowledged; or one of many that are not read
+        if row is None:  # made just now and not yet acknowledged, or one of many that are not read
             continue
         try:
             position = rows.position(row, user)
@@ -83,13 +83,13 @@ async def learn(connection: Any, rows: Rows, tally: CacheTally) -> None:
 
 
 class SqlWriter:
-    """Each write is one transaction, and is known to be committed when COMMIT has returned."""
+    """Each write is one transaction. Its commit is known when COMMIT has returned."""
 
     def __init__(self, dsn: str, rows: Rows, clock: Clock) -> None:
         self._rows = rows
         self._clock = clock
         self._pool = asyncpg.create_pool(dsn, min_size=0, max_size=4, command_timeout=TIMEOUT, server_settings=NAME)
-        # Two statements that lock many rows each would wait for one another.
+        # Two statements that each lock many rows could deadlock.
         self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -100,7 +100,7 @@ class SqlWriter:
         self._pool.terminate()
 
     async def write(self, tally: CacheTally) -> None:
-        """One change of a kind that chance selects."""
+        """One change of a random kind."""
         kinds: dict[Callable[[Any], Awaitable[int]], int] = {
             self._update: 6,
             self._update_many: 2,
@@ -119,9 +119,9 @@ class SqlWriter:
             tally.errors[f"SQL {type(error).__name__}"] += 1
 
     async def clean_up(self, tally: CacheTally) -> None:
-        """Delete what this run has made, once PostgreSQL is there; without it the tally fails with what is left.
+        """Delete the users of this run as soon as PostgreSQL answers. Without an answer the tally names what is left.
 
-        It raises nothing: what the phases found, or why they could not end, says more.
+        This raises nothing: the results of the phases, or their error, are more important.
         """
         given_up = self._clock() + CLEAN_UP_WITHIN
         while True:
@@ -164,7 +164,7 @@ class SqlWriter:
         return 1
 
     async def _replace(self, connection: Any) -> int:
-        """Delete a row and insert another one under its id: its versions begin anew."""
+        """Delete a row and insert another one under its id; its versions begin again at 1."""
         row = self._forget()
         email, name = self._rows.email(row.serial, row.generation + 1), self._rows.next_name()
         async with connection.transaction():

@@ -1,15 +1,15 @@
-"""How old an answer was: what is known to have been committed to a row, and since when."""
+"""How stale an answer was: the commits of a row, and since when each is known."""
 
 import bisect
 import math
 from collections.abc import Sequence
 
 Position = tuple[int, float]
-"""A state in the life of a row: its generation (from 1; a row that is deleted and inserted again under the same id
-begins another) and the version in it. Later states compare greater."""
+"""A state in the life of a row: its generation, from 1, and the version in it. A row that is deleted and inserted again
+under the same id begins another generation. Later states compare greater."""
 
 NEVER: Position = (0, 0)
-"""Before the row was there for the first time."""
+"""The state before the row was first inserted."""
 
 
 def deleted(generation: int) -> Position:
@@ -18,10 +18,10 @@ def deleted(generation: int) -> Position:
 
 
 class RowHistory:
-    """The commits of one row, with the moments (seconds of one monotonic clock) since when they are known.
+    """The commits of one row, and since when they are known (seconds of one monotonic clock).
 
-    A commit is known from the moment its writer was answered, or when somebody was given the value it wrote, if that
-    was earlier: also a change whose writer died is committed once it has been seen.
+    A commit is known when its writer got an answer, or when a reader got the written value, if that was earlier. So a
+    change whose writer died counts as committed once it was read.
     """
 
     def __init__(self) -> None:
@@ -33,15 +33,15 @@ class RowHistory:
         return self._positions[-1]
 
     def committed(self, position: Position, now: float) -> None:
-        """Learn at `now`, no earlier than anything learnt before, that the row has been at that position."""
-        if position > self._positions[-1]:  # else a later state says more, and has been known for longer
+        """Note that at `now` the row is known to have been at that position. Calls come in the order of `now`."""
+        if position > self._positions[-1]:  # otherwise a later state is known already
             self._positions.append(position)
             self._known.append(now)
 
     def staleness(self, position: Position, asked: float) -> float:
-        """For how many seconds, when the question was asked, another commit than the answer's had been known.
+        """For how many seconds, when the request was sent, a later commit than the answer's had been known.
 
-        0 if none was: the answer was the newest, or the question was under way when it ceased to be.
+        0 if there was none: then the answer was the newest state at some time during the request.
         """
         lacking = bisect.bisect_right(self._positions, position)
         if lacking == len(self._known):
@@ -50,7 +50,7 @@ class RowHistory:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest of the ascending values that is no smaller than that share of them (nearest rank); 0 for none."""
+    """The quantile of the ascending values by nearest rank; 0 without values."""
     if not ordered:
         return 0.0
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

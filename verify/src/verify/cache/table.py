@@ -1,7 +1,7 @@
-"""Changes of the table itself, which fire none of its triggers, or take them away for a while.
+"""Changes of the table itself, which fire none of its triggers, or disable them for a while.
 
-Each gives the users of this run other names under higher versions, so that whoever still has the former is known to be
-stale. Each is undone: at the end the table is the one that it was, with its own columns, triggers and relations.
+Each gives the users of this run other names under higher versions, so that answers with the former names are stale.
+Each is undone: at the end the table has its own columns, triggers and relations again.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,10 +13,10 @@ from verify.cache.scene import Scene, let_it_be_read
 from verify.cache.sql import UPDATE_MANY, connected, learn
 
 ASIDE = 20
-"""Users that are changed, by nobody else meanwhile, where not all of them are."""
+"""How many users are changed, where not all are. Nothing else changes them meanwhile."""
 
 LOGGING = ("user_changes_insert", "user_changes_update", "user_changes_delete")
-"""The triggers that log what is changed. That which sets versions stays on: without it nobody could tell them apart."""
+"""The triggers that log changes. The one that sets versions stays on: without it states could not be told apart."""
 
 REWRITE = """
 ALTER TABLE users
@@ -79,11 +79,11 @@ FIND_COLUMN = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'users':
 
 
 async def change(scene: Scene) -> None:
-    """One after the other; whatever fails, the table is put back."""
+    """Run all changes, one after the other. The table is put back even after a failure."""
     async with connected(scene.local.dsn) as connection:
         await connection.execute("SET lock_timeout = '10s'")
         table = _Table(connection, scene)
-        await table.put_back()  # what a verification that was killed may have left
+        await table.put_back()  # a verification that was killed may have left changes
         steps: Sequence[Callable[[], Awaitable[None]]] = (
             *(table.rewrite, table.inherit, table.inherit_for_a_moment, table.swap),
             *(table.log_nothing_for_a_moment, table.log_nothing, table.rename),
@@ -105,7 +105,7 @@ class _Table:
         await self._read()
 
     async def inherit(self) -> None:
-        """An update of the parent changes the child's rows, and fires the parent's triggers by statement."""
+        """An update of the parent changes the rows of its child, and fires only the parent's statement triggers."""
         await self._execute(INHERIT)
         with self.scene.rows.aside(ASIDE) as aside:
             await self._update("verify_people", aside)
@@ -144,7 +144,7 @@ class _Table:
             await self._read()
 
     async def rename(self) -> None:
-        """Other columns take the names. Nobody can write them meanwhile."""
+        """Other columns take the names. They cannot be written meanwhile."""
         await self._execute(SECOND_COLUMNS)
         await self._read()
         await self._execute(RENAME)
@@ -153,7 +153,7 @@ class _Table:
         await self._read()
 
     async def put_back(self) -> None:
-        """Whatever is not as it was."""
+        """Undo every change that is still there."""
         if await self.connection.fetchval(FIND_TABLE, "verify_original"):
             await self._execute(SWAP_BACK)
         if await self.connection.fetchval(FIND_TABLE, "verify_people"):
@@ -165,14 +165,14 @@ class _Table:
         await self._triggers("ENABLE")
 
     async def _rename_back(self) -> None:
-        """With versions above those that the other column had: versions never fall."""
+        """The versions become higher than those of the other column: versions never fall."""
         async with self.connection.transaction():
             await self._execute(RENAME_BACK)
             await self._execute(DROP_SECOND_COLUMNS)
             await self._execute(REWRITE, step=2000)
 
     async def _execute(self, statements: str, *, step: int = 0) -> None:
-        """All in one transaction: several statements in one message are."""
+        """Execute all statements in one transaction, as PostgreSQL does with several in one message."""
         await self.connection.execute(statements.format(ours=f"email LIKE '{self.scene.rows.pattern}'", step=step))
 
     async def _update(self, table: str, rows: Sequence[Row]) -> None:
@@ -183,6 +183,6 @@ class _Table:
         await self.connection.execute(f"ALTER TABLE users {', '.join(f'{what} TRIGGER {name}' for name in LOGGING)}")
 
     async def _read(self) -> None:
-        """Take note of what is committed now, and let it be read."""
+        """Note what is committed now, and wait while it is read."""
         await learn(self.connection, self.scene.rows, self.scene.tally)
         await let_it_be_read()

@@ -1,4 +1,4 @@
-"""What one phase has counted of users, and which promises it found broken."""
+"""The counts of one phase of `verify cache`, and the promises that it found broken."""
 
 import contextlib
 from collections import Counter
@@ -10,22 +10,22 @@ from verify.cache.staleness import quantile
 from verify.tally import Tally
 
 PROMISE = 2.0
-"""Seconds after a commit in which a fresh answer may lack it: the first promise of docs/coherence.md."""
+"""Seconds after a commit in which a fresh answer may still lack it: the first promise of docs/coherence.md."""
 
 BREACHES = {
-    "late": f"answers lacked as fresh what had been committed for more than {PROMISE:g} s",
+    "late": f"answers given as fresh lacked a commit that was more than {PROMISE:g} s old",
     "min-version": "answers were older than Min-Version, or refused although that version had been committed",
-    "own-write": "reads through the replica that had acknowledged a write lacked it, with nothing broken",
+    "own-write": "reads lacked a write although the same replica had acknowledged it, and nothing was broken",
     "no-cache": "answers from the database itself were stale",
-    "foreign": "answers held what had not been written there",
+    "foreign": "answers had data that had not been written to that user",
     "slow": "answers took longer than they may, with nothing down",
-    "off": "replicas answered nothing from their caches long after all was well",
+    "off": "replicas did not answer from their caches, long after everything was healthy",
 }
 
 
 @dataclass
 class Waits:
-    """How long answers took: of the caches, and of the database, which says how busy the machine was."""
+    """How long answers took. Those of the database show how busy the machine was."""
 
     cached: list[tuple[float, str]] = field(default_factory=list)
     database: float = 0.0
@@ -37,26 +37,26 @@ class Waits:
             self.cached.append((seconds, what))
 
     def too_long(self, patience: float) -> list[tuple[float, str]]:
-        """A cold read may wait for another one's, and then ask the database itself."""
+        """A cold read may wait for another one's query, and then send its own."""
         limit = 2 * self.database + patience
         return [(seconds, what) for seconds, what in self.cached if seconds > limit]
 
 
 @dataclass(kw_only=True)
 class CacheTally(Tally):
-    """`strict`: nothing is broken on purpose, so that whoever writes must read it through the same replica at once."""
+    """`strict`: nothing is broken on purpose, so a write must be readable through the same replica at once."""
 
     BREACHES = BREACHES
 
     strict: bool
     writes: int = 0
     marked: int = 0
-    """Answers that said themselves that they may be stale."""
+    """Answers that are marked as possibly stale."""
     own: int = 0
     """Reads of a write through the replica that had acknowledged it."""
     own_stale: int = 0
     staleness: list[float] = field(default_factory=list)
-    """Seconds, of the answers given as fresh that were stale."""
+    """How many seconds stale the stale ones among the answers given as fresh were."""
     sources: Counter[str] = field(default_factory=Counter)
     waits: Waits | None = None
     """How long answers took; None where something may be down."""
@@ -67,7 +67,7 @@ class CacheTally(Tally):
         return self.sources.total()
 
     def fresh(self, source: str, staleness: float, what: str) -> None:
-        """Count an answer that was given as fresh; `what` describes it in case it breaks the promise."""
+        """Count an answer that was given as fresh. `what` describes it if it breaks the promise."""
         self.sources[source] += 1
         if staleness > 0:
             self.staleness.append(staleness)
@@ -76,7 +76,7 @@ class CacheTally(Tally):
 
     @contextlib.contextmanager
     def patient(self, seconds: float) -> Iterator[None]:
-        """A read that is answered in this block may take so much longer than two of the slowest from the database."""
+        """In this block, reads may take twice as long as the slowest one from the database, plus so many seconds."""
         self.waits = Waits()
         try:
             yield
@@ -86,7 +86,7 @@ class CacheTally(Tally):
             self.waits = None
 
     def read_took(self, seconds: float, what: str, *, reference: bool) -> None:
-        """`reference`: no cache was asked, so that it shows how busy this machine is."""
+        """`reference`: the read used no cache, so it shows how busy this machine is."""
         if self.waits is not None:
             self.waits.add(seconds, what, reference=reference)
 

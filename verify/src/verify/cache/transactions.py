@@ -8,13 +8,13 @@ from verify.cache.scene import Scene, let_it_be_read
 from verify.cache.sql import INSERT, UPDATE_MANY, connected, learn
 
 BULK = 60_000
-"""Rows of one statement: more than the change log names one by one."""
+"""Rows of one statement: more than the change log lists one by one."""
 
 ASIDE = 20
-"""Users of the run that are changed along with the others, by nobody else meanwhile."""
+"""Users of the run that are changed along with the others. Nothing else changes them meanwhile."""
 
 OPEN = 4.0
-"""Seconds that a transaction stays open, writing: longer than a promise lasts."""
+"""Seconds that a transaction stays open and writes: longer than the promised time."""
 
 OPEN_PAUSE = 0.1
 """Seconds between its statements."""
@@ -40,7 +40,7 @@ async def bulk(scene: Scene) -> None:
 
 
 async def stay_open(scene: Scene) -> None:
-    """Update the same users again and again, and insert others, while everybody else commits; then commit it all."""
+    """Update the same users again and again, and insert others, while other writers commit; then commit everything."""
     rows = scene.rows
     inserted: list[Row] = []
     async with connected(scene.local.dsn) as connection:

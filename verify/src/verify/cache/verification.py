@@ -26,7 +26,7 @@ LEAD = 0.5
 """Seconds of undisturbed load before each fault."""
 
 TAIL = PROMISE + 0.5
-"""Seconds of load after each fault: what stays stale for longer than promised is to be seen in its own phase."""
+"""Seconds of load after each fault, so that staleness beyond the promise shows in the same phase."""
 
 AT_ONCE = 16
 """Users that are made or deleted at the same time."""
@@ -35,7 +35,7 @@ AT_ONCE = 16
 @dataclass(frozen=True)
 class CachePlan(Plan):
     seconds: float
-    """That a phase lasts at least."""
+    """The shortest duration of a phase."""
     users: int
     rates: Rates
 
@@ -91,7 +91,7 @@ async def _phase(name: str, deployment: Deployment, plan: CachePlan, rows: Rows,
 
 
 async def _delete(prober: Prober, rows: Rows, deployment: Deployment, end: CacheTally) -> None:
-    """Delete the users one by one, as far as the deployment lets us."""
+    """Delete the users one by one, as far as the deployment allows it."""
     leftover = iter(rows.living)
     await _in_parallel(len(rows), lambda: prober.delete(deployment.any(), next(leftover), end))
 

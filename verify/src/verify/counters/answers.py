@@ -1,4 +1,4 @@
-"""What counter-api's answers say."""
+"""Reading the answers of counter-api."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ UNKNOWN = frozenset({502, 503, 504})
 
 
 class UnexpectedAnswer(Exception):
-    """The answer is none that the contract knows."""
+    """The contract does not allow this answer."""
 
 
 class ForeignAnswer(Exception):
@@ -17,7 +17,7 @@ class ForeignAnswer(Exception):
 
 
 def document(reply: Reply) -> dict[str, Any]:
-    """The JSON object of a success; raises UnexpectedAnswer."""
+    """The JSON object of a success. Raises UnexpectedAnswer if it is not one."""
     try:
         found = reply.json()
     except ValueError:
@@ -28,7 +28,7 @@ def document(reply: Reply) -> dict[str, Any]:
 
 
 def value(name: str, answer: object) -> int | None:
-    """Of the counter so called; None in a problem that leaves the outcome unknown.
+    """The value of the counter of this name; None in a problem that leaves the outcome unknown.
 
     Raises UnexpectedAnswer or ForeignAnswer.
     """
@@ -43,7 +43,7 @@ def value(name: str, answer: object) -> int | None:
 
 
 def value_read(name: str, reply: Reply) -> int | None:
-    """The answer to a read: 0 where there is no counter, None where it could not be read."""
+    """The value in the answer to a read: 0 if the counter does not exist, None if it could not be read."""
     if reply.status in UNKNOWN:
         return None
     return 0 if reply.status == 404 else value(name, document(reply))

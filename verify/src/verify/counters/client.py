@@ -1,4 +1,4 @@
-"""Counts and reads, repeats what may be repeated until it is answered, and records what came back."""
+"""Counts and reads, repeats requests that may be repeated until they are answered, and records the answers."""
 
 import asyncio
 import contextlib
@@ -17,17 +17,17 @@ from verify.counters.tally import CountersTally
 from verify.target import Target, Targets
 
 KEYED_TIMEOUT = 1.0
-"""Seconds until a request with a key is sent again elsewhere. A frozen replica may still carry the first one out when
-it wakes, which must not count."""
+"""Seconds until a request with a key is sent again, to another target. A frozen replica may carry out the first one
+later, which must not count."""
 
 PATIENCE = 60.0
-"""Seconds in which whatever can be repeated must be answered."""
+"""Seconds in which every request that can be repeated must be answered."""
 
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
-"""Seconds between attempts; the last one for all further ones."""
+"""Seconds between attempts. The last value is for all further attempts."""
 
 CUT_WITHIN = 0.01
-"""Seconds, at most, between sending a request and hanging up: around the time that an answer takes."""
+"""The most seconds between sending a request and hanging up: about as long as an answer takes."""
 
 LAST_HEADERS = 30
 """Bytes at the end of a request without a body, of which some are left out."""
@@ -36,27 +36,27 @@ _Result = TypeVar("_Result")
 
 
 class _NotSent(Exception):
-    """Nothing can have come of the request."""
+    """The request had no effect: it was not sent."""
 
 
 class Client:
-    """Any number of operations at the same time; they never raise because of an answer."""
+    """Runs any number of operations at the same time. None raises because of an answer."""
 
     def __init__(self, run: str, targets: Targets, clock: Clock = time.monotonic) -> None:
-        """`run` tells the keys and request ids of this run from those of others."""
+        """`run` is part of all keys and request ids, so that those of different runs differ."""
         self._run = run
         self._targets = targets
         self._clock = clock
         self._serials = itertools.count(1)
 
     def next_key(self) -> str:
-        """An Idempotency-Key that nobody has used."""
+        """An Idempotency-Key that has not been used."""
         return f"{self._run}-{next(self._serials)}"
 
     async def count(
         self, operation: Operation, target: Target, tally: CountersTally, *, cut_first: bool = False
     ) -> None:
-        """Send it; with a key until it is answered, by whichever target.
+        """Send the operation. With a key, it is sent until some target answers.
 
         With `cut_first` the client hangs up on the first attempt before the answer comes.
         """
@@ -85,18 +85,18 @@ class Client:
             target = self._targets.any()
 
     async def count_again(self, operation: Operation, target: Target, tally: CountersTally) -> None:
-        """Send what was answered once more: the same must come back, as a replay."""
+        """Send an answered operation again. The answer must be the same, as a replay."""
         with contextlib.suppress(_NotSent):
             await self._attempt(operation, target, tally, self._clock())
 
     async def count_in_part(self, operation: Operation, target: Target, tally: CountersTally) -> None:
-        """Leave out the end of a request and hang up: nothing of it may be applied."""
+        """Hang up before the end of a request: no part of it may be applied."""
         missing = random.randint(1, len(operation.body) or LAST_HEADERS)
         with contextlib.suppress(_NotSent):
             await self._cut(operation, target, tally, missing=missing)
 
     async def read(self, history: History, target: Target, tally: CountersTally) -> int | None:
-        """The counter's value; None if it was not answered."""
+        """The counter's value; None without an answer."""
         began = self._clock()
         try:
             reply = await self._ask(target, tally, "GET", f"/v1/counters/{history.name}", {}, within=KEYED_TIMEOUT)
@@ -109,7 +109,7 @@ class Client:
         return value
 
     async def pause(self, attempt: int) -> None:
-        """Between that attempt, from 0, and the next."""
+        """Wait between that attempt, counted from 0, and the next."""
         seconds = PAUSES[min(attempt, len(PAUSES) - 1)]
         await asyncio.sleep(seconds * random.uniform(0.5, 1.5))
 
@@ -136,7 +136,7 @@ class Client:
         body: bytes = b"",
         within: float | None,
     ) -> Reply | None:
-        """None where there was no answer within so many seconds, or as long as the target allows; raises _NotSent."""
+        """The reply; None without one in so many seconds, or in the target's own limit. Raises _NotSent."""
         request_id = f"{self._run}.{next(self._serials)}"
         try:
             async with asyncio.timeout(within):
@@ -156,7 +156,7 @@ class Client:
         return reply
 
     async def _cut(self, operation: Operation, target: Target, tally: CountersTally, *, missing: int = 0) -> None:
-        """Send it but for its last bytes, if any are to be missing, and hang up; raises _NotSent."""
+        """Send the request without its last `missing` bytes, and hang up. Raises _NotSent."""
         after = random.uniform(0, CUT_WITHIN)
         tally.cut += 1
         try:
@@ -175,7 +175,7 @@ class Client:
             return
 
     def _judged(self, tally: CountersTally, read: Callable[[], _Result]) -> _Result | None:
-        """What was read from an answer; None where it says nothing."""
+        """The parts of an answer; None if it leaves the outcome unknown."""
         try:
             return read()
         except ForeignAnswer as foreign:

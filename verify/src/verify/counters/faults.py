@@ -1,4 +1,4 @@
-"""Faults done for real to what counting depends on."""
+"""Real faults of the processes that counting depends on."""
 
 from verify.deployment import Local
 from verify.faults import Fault, frozen, killed
@@ -9,7 +9,7 @@ UNBROKEN = {
     "none": "nothing is broken",
     "disconnects": "clients hang up in mid-request",
 }
-"""Phases in which nothing is done to the service: they are possible everywhere."""
+"""Phases that do nothing to the service, and are therefore possible everywhere."""
 
 FAULTS = {
     "kill-replica": killed(COUNTERS),

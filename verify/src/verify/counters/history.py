@@ -1,22 +1,22 @@
-"""What the clients of one counter have seen."""
+"""The operations on one counter, as its clients recorded them."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
 class Counted(NamedTuple):
-    """An increment that was acknowledged: `by` is positive. Times are seconds of one monotonic clock, as everywhere."""
+    """An acknowledged increment; `by` is positive. All times are seconds of one monotonic clock."""
 
     value: int
     by: int
     began: float
-    """Before the first attempt was sent."""
+    """The time before the first attempt was sent."""
     ended: float
-    """After the answer had come."""
+    """The time after the answer had come."""
 
 
 class Seen(NamedTuple):
-    """A read that was answered; a counter that did not exist counts as 0."""
+    """An answered read; a counter that did not exist counts as 0."""
 
     value: int
     began: float
@@ -25,12 +25,12 @@ class Seen(NamedTuple):
 
 @dataclass(eq=False)
 class History:
-    """Everything that was done to one counter, which did not exist before."""
+    """All operations on one counter, which did not exist before."""
 
     name: str
     counted: list[Counted] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     unknown: list[float] = field(default_factory=list)
-    """When increments by 1 began that may have been applied at any time since, or never."""
+    """The beginnings of increments by 1 of unknown outcome: each may have been applied at any time since, or never."""
     final: int | None = None
-    """What was read last, when everything else had ended; also in `seen`."""
+    """The value that was read after everything else had ended; also in `seen`."""

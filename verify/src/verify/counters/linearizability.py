@@ -1,18 +1,19 @@
-"""Whether a counter's history can be explained by one number that changes by whole increments, one after the other.
+"""Whether one number that changes by whole increments, one after the other, can explain a counter's history.
 
-Increments are positive, so an acknowledged value says where in the order its increment stands: finding some order,
-which is NP-complete for arbitrary histories, is sorting here. An increment of `by` that was answered `value` takes the
-units from `value - by` to `value`. Then a history is linearizable if and only if
+Finding a valid order is NP-complete for arbitrary histories. Here increments are positive, so their acknowledged values
+give the order, and sorting is enough. An increment of `by` with the answer `value` takes the units from `value - by` to
+`value`. Then a history is linearizable if and only if
 
 * no unit is taken twice;
 * a read's value is one that the counter had between two increments;
-* in the order of values, nothing had ended before something that stands before it began;
-* every unit that nobody was acknowledged is the work of an increment of unknown outcome, each of which takes one unit
-  at most, and began before anything had ended that stands behind that unit.
+* in the order of values, no operation had ended before an operation of a lower value began;
+* every unit without an acknowledged increment belongs to an increment of unknown outcome. Such an increment takes one
+  unit at most, and began before any operation of a higher value had ended.
 
-The last is a matching of units with increments. The more stands behind a unit, the earlier the increment must have
-begun, so the increments that fit a unit also fit every higher one, and giving each unit, from the lowest, any one that
-fits leaves the fewest units without (Hall's theorem for nested sets). All of it takes O(n log n).
+The last condition is a matching of units with increments. An increment for a lower unit must have begun earlier,
+because more operations have higher values. So the increments that fit a unit also fit every higher one. Giving each
+unit, from the lowest, any increment that fits leaves the fewest units over (Hall's theorem for nested sets). All of it
+takes O(n log n).
 """
 
 import bisect
@@ -27,13 +28,13 @@ from verify.tally import EXAMPLES
 @dataclass
 class Verdict:
     lost: int = 0
-    """Units that were acknowledged to two increments, or that the final value lacks."""
+    """Units of two acknowledged increments, or units that the final value lacks."""
     doubled: int = 0
-    """Units that are in the values although no increment can have made them."""
+    """Units in the values that no increment can have made."""
     disordered: int = 0
-    """Operations that had ended before something began whose effect they show."""
+    """Operations that show the effect of another one, although they had ended before it began."""
     torn: int = 0
-    """Reads of values that lie inside one increment."""
+    """Reads of values that lie within one increment."""
     applied: int = 0
     """Increments of unknown outcome that must have been applied."""
     examples: list[str] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Verdict:
 
 
 class _Placed(NamedTuple):
-    """An operation in the order of values; reads of a value stand behind the increment that made it."""
+    """An operation in the order of values. Reads of a value come after the increment that made it."""
 
     value: int
     is_read: bool
@@ -58,7 +59,7 @@ class _Placed(NamedTuple):
 
     @property
     def lowest(self) -> int:
-        """Below the units that it takes."""
+        """The value below the units that it takes."""
         return self.value - self.by
 
     def __str__(self) -> str:
@@ -67,7 +68,7 @@ class _Placed(NamedTuple):
 
 
 def check(history: History) -> Verdict:
-    """Count what contradicts a single, atomic counter."""
+    """Count the contradictions to a single, atomic counter."""
     verdict = Verdict()
     counted = sorted(history.counted)
     whole = _whole_reads(history, counted, verdict)
@@ -81,12 +82,12 @@ def check(history: History) -> Verdict:
     _check_units(placed, sorted(history.unknown), verdict)
     if history.final is not None and counted and (missing := counted[-1].value - history.final) > 0:
         verdict.lost += missing
-        verdict.example(f"{counted[-1].value} was acknowledged, and in the end there was {history.final}")
+        verdict.example(f"{counted[-1].value} was acknowledged, and the final value was {history.final}")
     return verdict
 
 
 def _whole_reads(history: History, counted: list[Counted], verdict: Verdict) -> list[Seen]:
-    """The reads but for the torn ones."""
+    """The reads without the torn ones."""
     values = [op.value for op in counted]
     whole = []
     for read in history.seen:
@@ -94,7 +95,7 @@ def _whole_reads(history: History, counted: list[Counted], verdict: Verdict) -> 
         inside = above < len(counted) and counted[above].value - counted[above].by < read.value < values[above]
         if inside or read.value < 0:
             verdict.torn += 1
-            verdict.example(f"{read.value} was read, which the counter cannot have been between two increments")
+            verdict.example(f"{read.value} was read, which is no value between two increments")
         else:
             whole.append(read)
     return whole
@@ -111,8 +112,8 @@ def _check_order(placed: list[_Placed], verdict: Verdict) -> None:
 
 
 def _check_units(placed: list[_Placed], unknown: list[float], verdict: Verdict) -> None:
-    """`unknown` is when the increments of unknown outcome began, in ascending order."""
-    # Of the operations from each place on, when the first one ended.
+    """`unknown` has the beginnings of the increments of unknown outcome, in ascending order."""
+    # The earliest end among the operations from each place on.
     first_end = [math.inf] * (len(placed) + 1)
     for place in range(len(placed) - 1, -1, -1):
         first_end[place] = min(first_end[place + 1], placed[place].ended)
@@ -122,7 +123,7 @@ def _check_units(placed: list[_Placed], unknown: list[float], verdict: Verdict) 
         if operation.lowest < covered:
             verdict.lost += min(covered, operation.value) - operation.lowest
             if not operation.is_read:
-                verdict.example(f"{operation} takes what had been acknowledged to another")
+                verdict.example(f"{operation} takes units of another acknowledged increment")
         elif operation.lowest > covered:
             needed = operation.lowest - covered
             above = bisect.bisect_right(values, covered)
@@ -130,5 +131,7 @@ def _check_units(placed: list[_Placed], unknown: list[float], verdict: Verdict) 
             verdict.applied += min(needed, fitting)
             if needed > fitting:
                 verdict.doubled += needed - fitting
-                verdict.example(f"nobody made {needed - fitting} of the units from {covered} to {operation.lowest}")
+                verdict.example(
+                    f"no increment made {needed - fitting} of the units from {covered} to {operation.lowest}"
+                )
         covered = max(covered, operation.value)

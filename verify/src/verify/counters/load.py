@@ -1,6 +1,6 @@
-"""A closed loop: clients ask again as soon as they are answered, each bound to the gateway or to one replica.
+"""A closed loop: each client sends its next request after the answer to the last one.
 
-Bound, so that a frozen replica stops its own clients only, and the others go on through the rest.
+Each client uses the gateway or one replica, so that a frozen replica stops only its own clients.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from verify.counters.tally import CountersTally
 from verify.target import Target, Targets
 
 READS = 0.1
-"""Of all operations; the other shares are of increments and batches."""
+"""The share of reads. The other operations are increments and batches."""
 BATCHES = 0.1
 KEYED = 0.5
 REPEATED = 0.05
@@ -23,26 +23,26 @@ IN_PART = 0.02
 
 CUT = 0.02
 CUT_IN_DISCONNECTS = 0.4
-"""Of the requests, those whose client hangs up before it is answered."""
+"""The share of requests whose client hangs up before the answer."""
 
 LONGEST_BATCH = 20
 LARGEST = 5
-"""By which an increment with a key counts, at most."""
+"""The largest `by` of an increment with a key."""
 
 HOT = 0.5
-"""Of the increments, those of one counter, where replicas meet."""
+"""The share of increments of one counter, which all replicas change."""
 
 
 @dataclass(frozen=True)
 class Counters:
-    """By how much can remain unknown of them, which is how much a fault of the service's could hide behind."""
+    """The kinds differ in how many outcomes can remain unknown. An error of the service could hide behind those."""
 
     keyed: list[History]
-    """Every increment has a key, and ends known."""
+    """Every increment has a key, and a known outcome in the end."""
     plain: list[History]
-    """Some have none: unknown remains what a fault has cut off."""
+    """Some increments have no key: their outcome remains unknown if a fault cuts them off."""
     cut: list[History]
-    """Those are of increments without a key whose clients hang up."""
+    """Increments without a key whose clients hang up."""
 
     @classmethod
     def named(cls, prefix: str, count: int) -> "Counters":
@@ -57,7 +57,7 @@ class Counters:
 
 
 class Load:
-    """Counts and reads from `run` on until `quota` increments and reads have begun and `finish` was called."""
+    """Counts and reads until `quota` increments and reads have begun and `finish` was called."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Load:
         self._finishing = False
 
     async def run(self, clients: int) -> None:
-        """Return when all that had begun has ended."""
+        """Run until then; return when all requests have ended."""
         async with asyncio.TaskGroup() as group:
             for lane in range(clients):
                 group.create_task(self._ask_on(lane))
@@ -92,7 +92,7 @@ class Load:
         return self._begun >= self.quota
 
     async def more(self, operations: int) -> None:
-        """Return when so many more have begun, or the quota is reached."""
+        """Return when so many more operations have begun, or the quota is reached."""
         until = min(self._begun + operations, self.quota)
         while self._begun < until:  # noqa: ASYNC110 (a poll costs less than an event for each operation)
             await asyncio.sleep(0.05)

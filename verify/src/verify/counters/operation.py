@@ -1,4 +1,4 @@
-"""One increment, or several as a batch: the request, and what came of it."""
+"""One increment, or several as a batch: the request, and its result."""
 
 import json
 import random
@@ -18,10 +18,10 @@ class Increment:
 
 
 class Operation:
-    """The same request whenever it is sent."""
+    """Each attempt sends the same request."""
 
     def __init__(self, increments: list[Increment], *, is_batch: bool = False, key: str | None = None) -> None:
-        """Without a key the increments are by 1: what is not answered must be possible to account for exactly."""
+        """Without a key all increments are by 1, so that unanswered ones can be accounted for exactly."""
         self.increments = increments
         self.key = key
         self.headers = {} if key is None else {"idempotency-key": key}
@@ -47,7 +47,7 @@ class Operation:
         return None not in self._values
 
     def values(self, reply: Reply) -> list[int | None]:
-        """What each increment was answered, None where its outcome is unknown.
+        """The answer to each increment; None if its outcome is unknown.
 
         Raises UnexpectedAnswer or ForeignAnswer.
         """
@@ -56,16 +56,16 @@ class Operation:
         found = document(reply)
         answers = found.get("results") if self._is_batch else [found]
         if not isinstance(answers, list) or len(answers) != len(self.increments):
-            raise UnexpectedAnswer(f"{len(self.increments)} increments were answered {found}")
+            raise UnexpectedAnswer(f"{len(self.increments)} increments got the answer {found}")
         return [value(each.history.name, answer) for each, answer in zip(self.increments, answers, strict=True)]
 
     def answered(
         self, values: list[int | None], tally: CountersTally, *, replayed: bool, began: float, ended: float
     ) -> None:
-        """Record what is news, and compare the rest with what was answered before."""
+        """Record new results, and compare the others with earlier answers."""
         tally.replayed += replayed
         if not replayed and not self._in_order(values):
-            tally.breach("batch-order", f"{[each.history.name for each in self.increments]} were answered {values}")
+            tally.breach("batch-order", f"{[each.history.name for each in self.increments]} got the answers {values}")
         again = self.is_answered
         for place, (increment, found) in enumerate(zip(self.increments, values, strict=True)):
             known = self._values[place]
@@ -79,17 +79,19 @@ class Operation:
             increment.history.counted.append(Counted(found, increment.by, began, ended))
             tally.acknowledged += 1
         if again and not replayed and None not in values:
-            tally.breach("replay", f"{self.path} with the key {self.key} was answered twice as if for the first time")
+            tally.breach(
+                "replay", f"{self.path} with the key {self.key} got two answers that were not marked as replays"
+            )
 
     def give_up(self, tally: CountersTally, began: float) -> None:
-        """Nobody will know what became of what has not been answered."""
+        """Record that the outcome of the unanswered increments will stay unknown."""
         for increment, found in zip(self.increments, self._values, strict=True):
             if found is None:
                 increment.history.unknown += [began] * increment.by
                 tally.unknown += 1
 
     def _in_order(self, values: list[int | None]) -> bool:
-        """Whether the increments of each counter stand in the order in which the batch has them."""
+        """Whether the values of each counter have the order of the batch."""
         latest: dict[str, int] = {}
         for increment, found in zip(self.increments, values, strict=True):
             if found is not None:

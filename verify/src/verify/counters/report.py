@@ -1,14 +1,14 @@
-"""What people and programs read of a verification of the counters."""
+"""How a verification of the counters is presented to people and programs."""
 
 from verify.counters.tally import CountersTally
 from verify.report import Report
 
 EXPLANATION = (
-    "faults: times that the fault was done to the running stack. ok: increments whose value was answered. retried:"
-    " requests sent again with the same key. replayed: answers that said they had been given before. unknown:"
-    " increments without a key that got no answer; in brackets those that were applied, as the values show. lost:"
-    " acknowledged and not in the values. doubled: in the values, and nobody's. disorder: ended before something began"
-    " whose effect they show."
+    "faults: how often the fault was injected. ok: acknowledged increments. retried: requests sent again with the same"
+    " key. replayed: answers marked as replays. unknown: increments without a key that got no answer; in brackets those"
+    " that were applied, as the values show. lost: units that were acknowledged and are not in the values. doubled:"
+    " units in the values that no increment made. disorder: operations that show the effect of another one, although"
+    " they had ended before it began."
 )
 
 HEADINGS = (

@@ -1,4 +1,4 @@
-"""What one phase has counted of counters, and which promises it found broken."""
+"""The counts of one phase of `verify counters`, and the promises that it found broken."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,44 +7,44 @@ from verify.counters.linearizability import Verdict
 from verify.tally import EXAMPLES, Tally
 
 BREACHES = {
-    "lost": "units were acknowledged and are not there",
-    "doubled": "units are there that nobody asked for",
-    "disorder": "operations had ended before something began whose effect they show",
+    "lost": "units were acknowledged and are not in the values",
+    "doubled": "units are in the values that no increment made",
+    "disorder": "operations show the effect of another one, although they had ended before it began",
     "torn": "reads showed a part of one increment",
-    "replay": "keys were answered otherwise than the first time, or without saying that it was a replay",
-    "batch-order": "batches were not judged in the order of their operations",
+    "replay": "keys got another answer than the first time, or one that is not marked as a replay",
+    "batch-order": "batches were not applied in the order of their operations",
     "foreign": "answers belonged to another request",
-    "unexpected": "answers were none that the contract knows",
-    "unanswered": "operations that could be repeated were never answered",
+    "unexpected": "answers are not allowed by the contract",
+    "unanswered": "operations that can be repeated never got an answer",
 }
 
 
 @dataclass(kw_only=True)
 class CountersTally(Tally):
-    """Increments are counted one by one, also those of a batch."""
+    """Counts each increment, also those of a batch."""
 
     BREACHES = BREACHES
 
     increments: int = 0
     reads: int = 0
-    """Answered ones."""
+    """Answered reads."""
     acknowledged: int = 0
     retried: int = 0
     """Requests that were sent again."""
     replayed: int = 0
-    """Answers that said they had been given before."""
+    """Answers that are marked as replays."""
     unknown: int = 0
-    """Increments of which nobody can tell whether they were applied; they had no key."""
+    """Increments without a key that may or may not have been applied."""
     applied: int = 0
-    """Of these, those that must have been, by the values."""
+    """Those of them that must have been applied, as the values show."""
     cut: int = 0
-    """Requests whose connection the client broke off."""
+    """Requests whose client hung up."""
     injected: int = 0
-    """Times that the fault was done and undone."""
+    """How often the fault was injected, and undone."""
     seconds: float = 0
 
     def judged(self, counter: str, verdict: Verdict) -> None:
-        """Add what the check of one counter's history has found."""
+        """Add the verdict on one counter's history."""
         self.applied += verdict.applied
         found = {
             "lost": verdict.lost,

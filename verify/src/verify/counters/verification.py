@@ -1,4 +1,4 @@
-"""One verification: counters are counted and read while one fault after the other is done to the stack."""
+"""One verification: counters are counted and read while one fault after the other is injected into the stack."""
 
 import asyncio
 import itertools
@@ -23,13 +23,13 @@ from verify.progress import Announce
 PHASES = Phases(anywhere=list(UNBROKEN), disruptions=FAULTS)
 
 COUNTERS = 3
-"""Of each kind, in each phase."""
+"""Counters of each kind, in each phase."""
 
 LEAD = 0.5
 """Seconds of undisturbed load before each fault, and after it."""
 
 REPEATED = 20
-"""Times that a fault is done to a load that would not stop because of it; the pauses are of so many operations."""
+"""How often a phase injects its fault, if that does not slow the load down. The pauses are as long as that requires."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CountersPlan(Plan):
     operations: int
     """Increments and reads that a phase has at least. The fault is repeated until then."""
     clients: int
-    """Which ask at the same time."""
+    """How many clients send requests at the same time."""
 
 
 async def verify(deployment: Deployment, plan: CountersPlan, announce: Announce) -> list[CountersTally]:
@@ -62,7 +62,7 @@ async def _greet(client: Client, deployment: Deployment, run: str) -> None:
     for target in deployment.targets:
         if await client.read(History(f"{run}:greeting"), target, tally) is None:
             why = ", ".join([*tally.errors, *tally.examples]) or "no answer"
-            raise StackError(f"{target.url} cannot be asked for a counter: {why}")
+            raise StackError(f"{target.url} does not answer a read of a counter: {why}")
 
 
 async def _phase(
@@ -85,7 +85,7 @@ async def _phase(
 
 
 async def _break(name: str, local: Local, load: Load, tally: CountersTally) -> None:
-    """Do the fault again and again, until the load has its quota; once at least."""
+    """Inject the fault again and again, until the load has its quota, but at least once."""
     await asyncio.sleep(LEAD)
     while True:
         with tally.injecting():
@@ -112,7 +112,7 @@ async def _read_final(history: History, deployment: Deployment, client: Client, 
 
 
 async def _delete(histories: Sequence[History], deployment: Deployment) -> None:
-    """As far as the deployment lets us; the records of the keys go by themselves."""
+    """Delete the counters, as far as the deployment allows it. The records of the keys expire."""
     for history in histories:
         try:
             await deployment.any().pool.request("DELETE", f"/v1/counters/{history.name}")

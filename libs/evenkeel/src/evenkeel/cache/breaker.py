@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -49,7 +50,8 @@ class CircuitBreaker:
         except Exception as error:  # redis-py raises more than its own when a connection is closed under it
             self._failures = max(self._limit if isinstance(error, RedisTimeoutError) else 0, self._failures + 1)
             if self._failures >= self._limit and self._probing is None:
-                self._probing = asyncio.create_task(self._probe_until_answered())
+                # In no request's context: its log lines concern all of them.
+                self._probing = asyncio.create_task(self._probe_until_answered(), context=Context())
                 self._probing.add_done_callback(self._probed)
             raise TierUnavailable(repr(error)) from error
         else:

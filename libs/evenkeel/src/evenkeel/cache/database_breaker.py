@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from evenkeel.cache.errors import Busy, Disconnected, NotAnswering
@@ -111,8 +112,10 @@ class DatabaseBreaker:
     def suspect(self) -> None:
         """Something has waited for too long: see whether the database answers."""
         if self._probe is not None and self._prober is None:
-            self._prober = asyncio.create_task(self._probe_until_answered(self._probe))
-            self._prober.add_done_callback(self._probed)
+            # In no request's context: its log lines concern all of them.
+            nowhere = Context()
+            self._prober = asyncio.create_task(self._probe_until_answered(self._probe), context=nowhere)
+            self._prober.add_done_callback(self._probed, context=nowhere)
 
     async def close(self) -> None:
         """End the probe, and what has been given up, if it ends soon."""

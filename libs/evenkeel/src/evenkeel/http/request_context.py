@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Iterable, Iterator
+from contextvars import ContextVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,12 @@ from evenkeel.http.problems import unexpected
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 log = logging.getLogger(__name__)
+
+REQUEST_ID: ContextVar[bytes | None] = ContextVar("request_id", default=None)
+"""The X-Request-Id of the request that the present task works for, and of all tasks that it makes.
+
+Bytes, as the header has them: only a log line needs the text.
+"""
 
 # A caller's id is taken over when it is a plain token: it goes into logs and headers.
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
@@ -43,6 +50,8 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         request_id = _callers_id(scope["headers"]) or next(self._new_ids)
+        # Never reset: each request has a task of its own, whose context ends with it.
+        REQUEST_ID.set(request_id)
         began = time.perf_counter()
         status = 0
 
@@ -61,7 +70,7 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_identity)
         except Exception:
-            log.exception("request failed", extra={"request_id": request_id.decode(), "path": scope["path"]})
+            log.exception("request failed", extra={"path": scope["path"]})
             # FastAPI answers before it raises; a layer ahead of it may not. The caller learns nothing of the cause.
             if status == 0:
                 await unexpected()(scope, receive, send_with_identity)

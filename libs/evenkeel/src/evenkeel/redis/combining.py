@@ -7,6 +7,7 @@ large as the load makes them (the natural batching of group commit).
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -58,7 +59,8 @@ class Combiner(Generic[T, R]):
         self._waiting.append((item, future, weight))
         self._weight += weight
         if self._owner is None:
-            self._owner = asyncio.create_task(self._run())
+            # In no request's context: its log lines concern all of them.
+            self._owner = asyncio.create_task(self._run(), context=Context())
         return future
 
     async def close(self) -> None:

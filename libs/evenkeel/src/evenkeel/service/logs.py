@@ -1,35 +1,40 @@
-"""Log lines as JSON objects on standard error, one per event, ready for any collector."""
+"""Log lines as JSON objects on standard error, one for each event, ready for any collector."""
 
-import json
 import logging
 import sys
 import time
 from typing import Any
 
-# What every LogRecord has; anything else was given by `extra=` and is logged as a member of its own.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+from pythonjsonlogger import json
+from pythonjsonlogger.core import RESERVED_ATTRS
+
+from evenkeel.http.request_context import REQUEST_ID
 
 
-class JsonFormatter(logging.Formatter):
-    """Time in RFC 3339 UTC with milliseconds, level, logger, replica, message, `extra` members, traceback."""
+class JsonFormatter(json.JsonFormatter):
+    """Time in RFC 3339 (UTC, milliseconds), level, logger, replica, message, request id, `extra` members, traceback.
+
+    The request id is on each line that is written while a request is handled.
+    """
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
 
     def __init__(self, replica: str) -> None:
-        super().__init__()
-        self._replica = replica
+        super().__init__(
+            ["asctime", "levelname", "name", "replica", "message"],
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "traceback"},
+            static_fields={"replica": replica},
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn repeats its message with colours
+            json_default=str,
+        )
 
-    def format(self, record: logging.LogRecord) -> str:
-        seconds, milliseconds = divmod(int(record.created * 1000), 1000)
-        event: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{milliseconds:03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "replica": self._replica,
-            "message": record.getMessage(),
-        }
-        event.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
-        if record.exc_info:
-            event["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(event, default=str)
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        super().add_fields(log_data, record, message_dict)
+        log_data["level"] = record.levelname.lower()
+        if (request_id := REQUEST_ID.get()) is not None:
+            log_data["request_id"] = request_id.decode()
 
 
 def configure(level: str, replica: str) -> None:
