@@ -263,7 +263,7 @@ async def test_a_replica_that_is_ready_and_fails_is_left_out_for_a_while(bench: 
             assert (await bench.client.get("/v1/users/1")).status_code == 200  # sent again to another replica
     broken.broken = False
     async with asyncio.timeout(60):
-        while await bench.ejected_ports():  # noqa: ASYNC110 (Envoy's state)
+        while await bench.ejected_ports():  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
 
 
@@ -282,7 +282,7 @@ async def test_the_access_log_is_a_line_of_json_for_each_request(bench: Bench) -
     response = await bench.client.post("/v1/users?email=ada%40example.com", content=b"secret", headers=KEY)
     log = bench.layout.log("gateway")
     async with asyncio.timeout(30):
-        while '"POST"' not in log.read_text():  # noqa: ASYNC110 (Envoy's log)
+        while '"POST"' not in log.read_text():  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
     [entry] = [json.loads(line) for line in log.read_text().splitlines() if '"POST"' in line]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", entry.pop("time"))

@@ -66,7 +66,7 @@ async def test_reloading_what_has_not_changed_cuts_nobody_off(bench: Bench) -> N
 
 async def test_requests_under_way_end_well_and_their_connections_after_them(bench: Bench, checkout: Path) -> None:
     slow = asyncio.create_task(bench.client.get("/v1/users/slowly"))
-    while not bench.received:  # noqa: ASYNC110 (the upstream's)
+    while not bench.received:  # noqa: ASYNC110 (no event)
         await asyncio.sleep(0.01)
     _rename_problem(checkout)
     await bench.gateway.reload()
@@ -95,7 +95,7 @@ async def test_a_load_does_not_notice(bench: Bench, checkout: Path) -> None:
             _edit(checkout, "listeners.yaml", f"title: {titles[number % 2]}", f"title: {titles[(number + 1) % 2]}")
             await bench.gateway.reload()
             seen = len(statuses)
-            while len(statuses) < seen + 20:  # noqa: ASYNC110 (filled by others)
+            while len(statuses) < seen + 20:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.01)
         done.set()
     assert set(statuses) == {200}
@@ -238,7 +238,7 @@ async def test_the_link_that_kubernetes_turns_is_noticed(bench: Bench) -> None:
     assert (await bench.client.get("/v1/users/1")).status_code == 200
     os.rename(access / "..data_tmp", access / "..data")  # noqa: PTH104 (the system call that Kubernetes makes)
     async with asyncio.timeout(30):
-        while (await bench.client.get("/v1/users/1")).status_code != 403:  # noqa: ASYNC110 (Envoy's)
+        while (await bench.client.get("/v1/users/1")).status_code != 403:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.05)
 
 

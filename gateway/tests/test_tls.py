@@ -94,7 +94,7 @@ async def test_a_certificate_is_taken_when_it_comes_and_when_it_changes(bench: B
     second = issue(folder, "second")
     trusting_both.load_verify_locations(second)
     async with asyncio.timeout(30):
-        while (await _ask(port, trusting_both))[1].strip() == before.strip():  # noqa: ASYNC110 (a file; never refused)
+        while (await _ask(port, trusting_both))[1].strip() == before.strip():  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.05)
     assert (await _ask(port, _trusting(second)))[1].strip() == second.read_text().strip()
 

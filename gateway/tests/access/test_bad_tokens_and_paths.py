@@ -144,7 +144,7 @@ async def test_the_log_says_who_and_why_but_not_the_token(bench: Bench, keys: Si
         await bench.client.get(f"{USERS}?email=x", headers={"Authorization": authorization})
     log = bench.layout.log("gateway")
     async with asyncio.timeout(30):
-        while '"subject":"ada"' not in (text := log.read_text()) or "Jwt_is_not_in_the_form" not in text:  # noqa: ASYNC110 (Envoy's log)
+        while '"subject":"ada"' not in (text := log.read_text()) or "Jwt_is_not_in_the_form" not in text:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
     assert "Bearer" not in text
     assert "no-token-at-all" not in text

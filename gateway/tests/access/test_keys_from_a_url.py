@@ -49,7 +49,7 @@ async def _status(bench: Bench, keys: SigningKeys) -> int:
 
 async def _until(bench: Bench, keys: SigningKeys, status: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while await _status(bench, keys) != status:  # noqa: ASYNC110 (Envoy's)
+        while await _status(bench, keys) != status:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
 
 
