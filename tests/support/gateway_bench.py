@@ -27,8 +27,8 @@ from stack.state import State
 class Upstream:
     """A replica that answers 200, unless the path ends in /<behaviour> or ?<behaviour>.
 
-    A behaviour with `once` is for the first request only. A slow answer takes two seconds, in ten pieces. An endless
-    answer begins and continues for as long as the gateway waits. A silent one does not begin.
+    A behaviour that ends in `-once` applies to the first request only. A slow answer takes two seconds, in ten pieces.
+    An endless answer begins and continues for as long as the gateway waits. A silent one does not begin.
     """
 
     port: int
