@@ -1,10 +1,10 @@
-# An index of what there is to run; CI runs the same targets (.ci/run).
+# The commands of the project. CI runs the same targets (.ci/run).
 
 PYTHON ?= python3
 BIN := .venv/bin
 PROJECTS := libs/evenkeel services/user-api services/counter-api stack verify
 UV := $(BIN)/uv --quiet
-# The hashes of wheels and source archives; never the address they came from.
+# Writes the hashes of wheels and source archives, but never the address from which they came.
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
 .PHONY: help up down clean token test test-all lint format bench lock audit sbom licences images k8s-load
@@ -15,22 +15,22 @@ help: ## list the targets
 up: $(BIN)/.ready ## start everything on 127.0.0.1:8080 (PORT, USER_API_REPLICAS, COUNTER_API_REPLICAS, GATEWAY_ACCESS)
 	@$(BIN)/stack up
 
-down: ## stop it; the data stays in .stack/
+down: ## stop everything; the data stays in .stack/
 	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down; fi
 
-clean: ## stop it and delete the data
+clean: ## stop everything and delete the data
 	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down --delete-data; fi
 
 token: $(BIN)/.ready ## an access token with SCOPES="users:read counters:write", for LIFETIME seconds (3600)
 	@$(BIN)/stack token --jwks gateway/access/tokens/jwks.json $(if $(LIFETIME),--lifetime "$(LIFETIME)") $(SCOPES)
 
-# More workers than cores, since tests wait for faults most of the time (tests/support/distribution.py).
+# More workers than cores, because tests wait for faults most of the time (tests/support/distribution.py).
 PYTEST = $(BIN)/pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder $(if $(BACKEND),--backend=$(BACKEND))
 
-# Workers and replicas are dozens of processes: each would compile every module anew.
+# Workers and replicas are dozens of processes. Without this, each would compile every module again.
 test test-all: export PYTHONDONTWRITEBYTECODE =
 
-test: $(BIN)/.ready ## the tests, but for a few slow ones (BACKEND=containers or embedded forces one; ARGS=…)
+test: $(BIN)/.ready ## the tests, except slow ones (BACKEND=containers or embedded chooses the servers; ARGS=…)
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(BIN)/.ready ## all tests
@@ -39,13 +39,13 @@ test-all: $(BIN)/.ready ## all tests
 lint: $(BIN)/.ready ## ruff, mypy, who imports whom, licences, and known vulnerabilities
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@# one run a distribution: their tests have modules of the same names
+	@# one run for each distribution, because their tests have modules of the same names
 	@for project in $(PROJECTS) "gateway/tests" "tests benchmarks supply_chain conftest.py"; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python supply_chain/licences.py --check
 	@$(BIN)/python supply_chain/audit.py
 
-format: $(BIN)/.ready ## put the code into shape
+format: $(BIN)/.ready ## format the code, and fix what ruff can fix
 	@$(BIN)/ruff check --fix --exit-zero
 	@$(BIN)/ruff format
 
@@ -61,14 +61,14 @@ sbom: $(BIN)/.ready ## a bill of materials of each service in build/sbom
 licences: $(BIN)/.ready ## write docs/licences.md from what the lock files pin
 	@$(BIN)/python supply_chain/licences.py
 
-images: ## build the container images (PYTHON_BASE, UV_BASE, ENVOY_BASE: from these instead, such as name:tag@sha256:…)
+images: ## build the container images (PYTHON_BASE, UV_BASE, ENVOY_BASE: other base images, such as name:tag@sha256:…)
 	@for image in user-api counter-api; do \
 	  docker build --quiet --tag evenkeel/$$image:dev --file services/$$image/Dockerfile \
 	    $(if $(PYTHON_BASE),--build-arg BASE=$(PYTHON_BASE)) $(if $(UV_BASE),--build-arg UV=$(UV_BASE)) . || exit 1; done
 	@docker build --quiet --tag evenkeel/gateway:dev --file gateway/Dockerfile \
 	  $(if $(ENVOY_BASE),--build-arg BASE=$(ENVOY_BASE)) .
 
-k8s-load: ## give them to the cluster that kubectl talks to: kind, minikube, k3s
+k8s-load: ## load the images into the cluster of kubectl's current context: kind, minikube, k3s
 	@deploy/k8s/load-images evenkeel/user-api:dev evenkeel/counter-api:dev evenkeel/gateway:dev
 
 lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
@@ -83,7 +83,7 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Evenkeel needs Python 3.11 or newer; make PYTHON=/path/to/python3 …")'
 	@echo "Preparing .venv …" >&2
-	@# Without the system's package for venv it ends halfway, without pip.
+	@# Without the system's package for venv, .venv is made without pip. So this looks for pip, not for the folder.
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
 	@$(UV) pip sync --compile-bytecode --require-hashes requirements.lock

@@ -12,9 +12,9 @@ from tests.support import chromium, pgbouncer
 from tests.support.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
 from tests.support.servers import Servers, backend, docker_answers
 
-import verify  # noqa: F401 (here, or pytest takes the folder of that name for the package)
+import verify  # noqa: F401 (imported here, because otherwise pytest takes the folder of that name for the package)
 
-# httpx reads all certificates of this machine's authorities for each client, 30 ms, for http:// too.
+# For each client, httpx reads the certificates of all authorities of this machine, also for http://. It takes 30 ms.
 httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]  # noqa: SLF001
 
 CACHE_KEY = base64.b64encode(b"k" * 32).decode()
@@ -38,16 +38,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: more than cores, since tests wait most of the time."""
+    """`-n auto`: more workers than cores, because tests wait most of the time."""
     return len(os.sched_getaffinity(0)) + MORE_WORKERS_THAN_CORES
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what the selection by -m and the workers need to know, and leave out what cannot run here."""
+    """Set the marks that -m and the workers need, and deselect tests that cannot run here."""
     if not config.option.compose:
         _deselect("compose", config, items)
-    if pgbouncer.PROGRAM is None:  # the end of the output says so
+    if pgbouncer.PROGRAM is None:  # the end of the output lists them
         _deselect("pgbouncer", config, items)
     if chromium.PROGRAM is None:  # as above
         _deselect("chromium", config, items)
@@ -83,13 +83,13 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture
 def cache_url(servers: Servers) -> str:
-    """An empty Redis set up as a cache."""
+    """An empty Redis, configured as a cache."""
     return _emptied(servers.redis_cache)
 
 
 @pytest.fixture
 def counters_url(servers: Servers) -> str:
-    """An empty Redis set up for counters."""
+    """An empty Redis, configured for counters."""
     return _emptied(servers.redis_counters)
 
 

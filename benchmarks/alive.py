@@ -1,6 +1,7 @@
-"""How long the sign that caches may be trusted is missing in Redis.
+"""For how long the key `alive`, which lets caches be trusted, is missing in Redis.
 
-A process of its own looks every 20 ms: the one that makes the load would look late. The name is found by how it ends.
+A separate process looks every 20 ms, because the process that makes the load would be late. The key is found by the end
+of its name.
 """
 
 import asyncio
@@ -14,21 +15,21 @@ from dataclasses import dataclass
 from redis import Redis
 
 INTERVAL = 0.02
-"""Seconds between looks."""
+"""Seconds between two looks."""
 
 LATE = 0.1
-"""Seconds between two looks from which on the measurement is worth less."""
+"""Two looks that are further apart in seconds make the measurement less exact."""
 
 
 @dataclass(frozen=True)
 class Look:
     at: float
-    """Of time.monotonic(), which all processes share."""
+    """By time.monotonic(), which all processes share."""
     present: bool
 
 
 class Alive:
-    """What the process has reported: every change, and every look that came late."""
+    """The process's report: every change, and every late look."""
 
     def __init__(self) -> None:
         self._changes: list[Look] = []
@@ -51,16 +52,16 @@ class Alive:
         return longest
 
     def late(self, since: float, until: float) -> int:
-        """Looks in the window that came late."""
+        """Late looks in the window."""
         return sum(since < look.at < until for look in self._late)
 
 
 @contextlib.asynccontextmanager
 async def watched(url: str) -> AsyncIterator[Alive]:
-    """Look in this block."""
+    """Looks while the block runs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.alive"),
-        env={**os.environ, "ALIVE_URL": url},  # not on the command line: it has a password
+        env={**os.environ, "ALIVE_URL": url},  # not on the command line, because it contains a password
         stdout=asyncio.subprocess.PIPE,
     )
     alive = Alive()
@@ -81,7 +82,7 @@ async def _listen(process: asyncio.subprocess.Process, alive: Alive) -> None:
 
 def main() -> None:
     with contextlib.suppress(PermissionError):
-        os.nice(-5)  # of the little that it needs, nothing is to wait for the load
+        os.nice(-5)  # so that the little work that it needs never waits for the load
     with Redis.from_url(os.environ["ALIVE_URL"]) as redis:
         names: list[bytes] = []
         present, before = True, time.monotonic()

@@ -1,4 +1,4 @@
-"""INCR as plainly as a client can send it: by redis-benchmark, and, where that is not installed, by a client here."""
+"""The rate of plain INCR commands: by redis-benchmark, or by the client below if that is not installed."""
 
 import asyncio
 import csv
@@ -12,16 +12,16 @@ COMMAND = b"*2\r\n$4\r\nINCR\r\n$4\r\nbare\r\n"
 
 
 REQUESTS = 100_000
-"""What redis-benchmark sends by default."""
+"""The default of redis-benchmark."""
 
 
 def redis_benchmark(redis_url: str, *, connections: int) -> float | None:
-    """Unpipelined INCRs a second as redis-benchmark measures them; None where it is not installed."""
+    """Unpipelined INCRs a second, as redis-benchmark measures them; None if it is not installed."""
     program = shutil.which("redis-benchmark")
     if program is None:
         return None
     url = urlsplit(redis_url)
-    # Not its `-u`: some versions take an empty user for one.
+    # Not with `-u`, because some versions then send an empty user name.
     where = ["-h", url.hostname or "127.0.0.1", "-p", str(url.port or 6379), "-a", url.password or ""]
     words = [program, *where, "-c", str(connections), "-n", str(REQUESTS), "-t", "incr", "--csv"]
     output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
@@ -30,7 +30,7 @@ def redis_benchmark(redis_url: str, *, connections: int) -> float | None:
 
 
 async def increments(redis_url: str, *, connections: int, seconds: float) -> float:
-    """Increments a second: each connection sends the next INCR when the one before is answered."""
+    """Increments a second. Each connection sends the next INCR when it has the answer to the last one."""
     url = urlsplit(redis_url)
     host, port = url.hostname or "127.0.0.1", url.port or 6379
     loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ class _Client(asyncio.Protocol):
         self._transport.write(b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n" % (len(self._password), self._password))
 
     def data_received(self, data: bytes) -> None:
-        # One short reply at a time: it always comes in one piece.
+        # A short reply always comes in one piece.
         if data[:1] == b":":
             self.answered += 1
         elif self.ready.done() or data != b"+OK\r\n":

@@ -1,6 +1,7 @@
-"""Whether large, ordinary work on the table switches the cache off.
+"""Whether ordinary large changes of the table switch the cache off.
 
-A thousand users are read evenly while others are changed: nothing that is read changes, so every read could be a hit.
+A thousand users are read evenly while other users are changed. The users that are read do not change, so every read
+could be a hit.
 """
 
 import asyncio
@@ -25,16 +26,16 @@ from redis import Redis
 from tests.support.servers import Servers, embedded
 
 RECOVERED = 0.99
-"""Share of hits in a second from which on all is as it was."""
+"""With this share of hits in a second, the cache counts as working."""
 
 WARM_WITHIN = 20.0
-"""Seconds in which every replica has everything that is read."""
+"""Seconds in which every replica reads every user."""
 
 LEAST_HITS = 0.95
-"""Of what they are without load."""
+"""The least share of hits, compared with the hits without load."""
 
 LONGEST_GAP = 0.3
-"""Seconds that `alive` may be missing."""
+"""The longest time in seconds for which `alive` may be missing."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Pace:
     rate: float
     """Reads that begin in a second."""
     quiet: float
-    """Seconds of reads alone, before each change, that are compared with."""
+    """Seconds before each change in which only reads run, for comparison."""
     after: float
-    """Seconds that are counted as well when the change is over: caches learn of it then."""
+    """Seconds after a change that are counted as well, because the caches apply it then."""
     recovery: float
-    """Seconds to wait at most until reads are hits again after a change."""
+    """The longest wait in seconds for hits after a change."""
 
 
 LONG = Pace(2_000, quiet=4, after=3, recovery=20)
@@ -67,22 +68,22 @@ class Deployment:
 class Outcome:
     change: str
     seconds: float
-    """That the change took."""
+    """The seconds that the change took."""
     reads: float
-    """Answered in a second."""
+    """Reads that were answered in a second."""
     quiet: float
-    """Share of hits before."""
+    """The share of hits before the change."""
     hits: float
     refilled: float
-    """Share of the reads that may have been misses, for one refill of all."""
+    """The share of the reads that may miss, for one refill of everything."""
     worst: float
-    """Of the hits, in one second."""
+    """The lowest share of hits in one second."""
     gap: float | None
-    """None where there is no `alive`."""
+    """None if there is no `alive`."""
     late: int
-    """Looks at `alive` that came late."""
+    """Late looks at `alive`."""
     recovery: float | None
-    """Seconds until reads were hits again, after the change; None if they were not."""
+    """Seconds from the change until reads were hits again; None if they were not."""
 
     @property
     def kept(self) -> float:
@@ -129,13 +130,13 @@ def _measured(servers: Servers, deployment: Deployment, number: int, pace: Pace,
 
 @contextlib.contextmanager
 def _postgres(servers: Servers, *, half: bool) -> Iterator[None]:
-    """On half a core, or as it is."""
+    """Whether PostgreSQL is held to half a core."""
     with half_core.held(asyncio.run(half_core.server_of(servers.postgres))) if half else contextlib.nullcontext():
         yield
 
 
 class _Run:
-    """One deployment's changes, one after the other."""
+    """All changes on one deployment, one after the other."""
 
     def __init__(self, database: str, cache: str, ports: Sequence[int], pace: Pace, *, redis: bool) -> None:
         self._database = database
@@ -143,7 +144,7 @@ class _Run:
         self._ports = ports
         self._pace = pace
         self._redis = redis
-        # What one replica has read again the others find in Redis; without it each reads for itself.
+        # With Redis, one replica reads a user again and the others find it there. Without Redis, each replica reads it.
         self._refill = READ if redis else READ * len(ports)
 
     async def outcomes(self, changes: Sequence[Change]) -> list[Outcome]:
@@ -178,7 +179,9 @@ class _Run:
         )
 
     async def _until_warm(self, reader: Reader) -> None:
-        """Return when reads are hits; what does not recover by itself is emptied by hand, as an operator would."""
+        """Returns when reads are hits. A cache that does not recover by itself is emptied by hand, as an operator would
+        do.
+        """
         for _ in range(2):
             if await self._recovery(reader, time.monotonic(), WARM_WITHIN) is not None:
                 return
@@ -187,9 +190,9 @@ class _Run:
         print("(reads are no hits although nothing is changed)", flush=True)
 
     async def _recovery(self, reader: Reader, since: float, patience: float) -> float | None:
-        """Seconds until a second in which reads were hits; None if there was none in time."""
+        """Seconds until the first second in which reads were hits; None if there was none in time."""
         while True:
-            # The last second may still have reads under way.
+            # The last second may still have unanswered reads.
             until = time.monotonic() - 0.5
             for number, second in enumerate(reader.since(since, until)):
                 if second.hits >= RECOVERED:

@@ -1,4 +1,4 @@
-"""Ordinary large work on the table of users, none of it on the users that are read meanwhile."""
+"""Ordinary large changes of the table of users. None of them changes a user that is read meanwhile."""
 
 import asyncio
 import time
@@ -9,25 +9,25 @@ from benchmarks.looking import looking
 from benchmarks.writes import connected, insert, row_by_row
 
 READ = 1_000
-"""Users that are read; all changes are to others."""
+"""Users that are read. All changes are to other users."""
 
 BATCH = 1_000
-"""Rows in a statement of a backfill."""
+"""Rows that one statement of a backfill changes."""
 
 PRUNE_EVERY = 5.0
-"""Seconds between prunings while a snapshot is held."""
+"""Seconds between two prunings while a snapshot is held."""
 
 WRITES = 50
-"""Statements a second while a snapshot is held, of 10 rows each."""
+"""Statements a second while a snapshot is held, each with 10 rows."""
 
 
 @dataclass(frozen=True)
 class Change:
     name: str
     make: Callable[[str], Awaitable[None]]
-    """With the database's URL."""
+    """Gets the URL of the database."""
     everything: bool = False
-    """By too many rows of the log to be told apart: whatever is cached may be read once more."""
+    """The log gets too many rows to name each key, so everything cached may be read once more."""
 
 
 def changes(*, short: bool) -> list[Change]:
@@ -64,7 +64,7 @@ def _update(rows: int) -> Callable[[str], Awaitable[None]]:
 
 
 def _backfill(rate: int, seconds: int) -> Callable[[str], Awaitable[None]]:
-    """Over and over the first rows of those that nobody reads, each statement a transaction."""
+    """Changes the first of the unread rows again and again, each statement in a transaction of its own."""
 
     async def make(database: str) -> None:
         async with connected(database) as connection:
@@ -90,7 +90,7 @@ def _row_by_row(rows: int) -> Callable[[str], Awaitable[None]]:
 
 
 def _snapshot(seconds: int) -> Callable[[str], Awaitable[None]]:
-    """The log is pruned meanwhile of all that may go; what is deleted stays in the index while the snapshot is held."""
+    """Meanwhile the log is pruned. Deleted rows stay in the index as long as the snapshot is held."""
 
     async def make(database: str) -> None:
         async with connected(database) as reader, reader.transaction(isolation="repeatable_read"):

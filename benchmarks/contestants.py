@@ -1,6 +1,7 @@
-"""What is measured: a floor, what the tutorials teach, and Evenkeel's services; each a factory for uvicorn.
+"""The applications that are measured: a floor, the tutorials' ways, and Evenkeel's services. Each is a factory for
+uvicorn.
 
-The tutorials' applications are written for this comparison, the way a tutorial would.
+The tutorials' applications were written for this comparison, in the way of a tutorial.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ USER = {
 
 
 def floor() -> Any:
-    """A bare ASGI function: the least that uvicorn can be asked to do for an answer of this size."""
+    """A bare ASGI function: the least work with which uvicorn can answer a body of this size."""
     body = json.dumps({"source": "memory", "data": USER}).encode()
     start = {
         "type": "http.response.start",

@@ -1,4 +1,4 @@
-"""Counters: rates, large batches, one caller alone, and what a million increments leave in a replica's memory."""
+"""Counters: rates, large batches, a single caller, and the memory of a replica after a million increments."""
 
 import asyncio
 import contextlib
@@ -22,19 +22,19 @@ from benchmarks.rounds import Contestant, Options, compete
 from benchmarks.serving import Cores, Program, Server, counter_api, factory, pinned_servers, running
 
 CONNECTIONS = 64
-"""Of the load."""
+"""Connections of the load."""
 
 COUNTERS = 1000
-"""Among which an increment picks at random."""
+"""An increment picks one of these at random."""
 
 OPERATIONS = 1000
-"""In one request to the batch endpoint, the most that it takes."""
+"""The most operations that the batch endpoint takes in one request."""
 
 REDIS_BENCHMARK_CONNECTIONS = 50
-"""Its default."""
+"""The default of redis-benchmark."""
 
 ALONE = 300
-"""Requests of the caller who is alone, per round."""
+"""Requests of the single caller in each round."""
 
 MILLION = 1_000_000
 
@@ -104,7 +104,7 @@ def _batches(ours: Program, redis: str, cores: Cores, options: Options) -> None:
     ]
     results = compete(contestants, cores.servers, replace(options, connections=2), lambda _: None)
     batches, many = (results[name].rate * OPERATIONS for name in (BATCHES, BATCHES_MANY))
-    # A client on the core where the service's process was; Redis stays where it is.
+    # The client runs on the core of the service's process; Redis stays on its own.
     os.sched_setaffinity(0, {cores.servers})
     rates = [
         _run(increments(redis, connections=REDIS_BENCHMARK_CONNECTIONS, seconds=options.seconds))
@@ -112,7 +112,7 @@ def _batches(ours: Program, redis: str, cores: Cores, options: Options) -> None:
     ]
     reference = [redis_benchmark(redis, connections=REDIS_BENCHMARK_CONNECTIONS) for _ in range(options.rounds)]
     os.sched_setaffinity(0, {cores.load})
-    # The faster of the two: ours are compared with what Redis can do, not with what its client cannot.
+    # The faster of the two clients counts: the comparison is with Redis' limit, not with that of a client.
     bare = max(statistics.median(rates), statistics.median(rate or 0 for rate in reference))
     print(f"increments a second: {batches:,.0f} in batches of {OPERATIONS} on one counter,", end=" ")
     print(f"{many:,.0f} on {COUNTERS:,} counters, {bare:,.0f} by bare INCRs", end=" ")
@@ -128,7 +128,7 @@ def _alone(ours: Program, tutorial: Program, cores: Cores, options: Options) -> 
 
 
 def _median_latencies(servers: Sequence[Server], requests: int) -> list[float]:
-    """Seconds; the servers are asked in turn, so that a noisy machine is noisy for all of them."""
+    """Seconds. The servers are measured in turn, so that a busy machine affects all of them alike."""
     latencies: list[list[float]] = [[] for _ in servers]
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(socket.create_connection(("127.0.0.1", s.port))) for s in servers]
@@ -150,7 +150,7 @@ def _ask(connection: socket.socket) -> None:
 def _memory(ours: Program, cores: Cores) -> None:
     with running([ours], cores.servers) as [server]:
         sizes = []
-        for count in (MILLION // 10, MILLION):  # the first ones fill what does not grow any further
+        for count in (MILLION // 10, MILLION):  # the first operations fill what does not grow any further
             requests = itertools.islice(many_counters(), count)
             if failures := _run(send_all(server.port, requests, connections=CONNECTIONS)).failures:
                 raise RuntimeError(f"{failures} of {count} requests failed")

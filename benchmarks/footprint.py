@@ -1,4 +1,4 @@
-"""What a user costs in process memory, measured in a process of its own: `python benchmarks/run.py --only memory`."""
+"""The memory that a cached user takes, measured in a separate process: `python benchmarks/run.py --only memory`."""
 
 import gc
 import subprocess

@@ -1,4 +1,4 @@
-"""What is to be reached, beside what was measured."""
+"""The goals, and how they compare with what was measured."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Goal:
-    """`figure` is to be `least` or more, or `most` or less."""
+    """`figure` must be at least `least`, or at most `most`."""
 
     text: str
     figure: float

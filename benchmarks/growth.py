@@ -1,4 +1,4 @@
-"""What a hit costs when there are a thousand times as many users."""
+"""The cost of a hit with a thousand users, and with a thousand times as many."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from tests.support.servers import Servers
 FEW = 1_000
 MANY = 1_000_000
 BOUND = 10_000
-"""Entries in memory by default."""
+"""The default number of entries in memory."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Case:
     tier: str
     users: int
     memory: int
-    """Bound of the memory tier, in entries."""
+    """The bound of the memory tier, in entries."""
     read: Sequence[int]
-    """The ids that are asked for."""
+    """The ids that the requests read."""
 
 
 _HOT = random.Random(2).sample(range(1, MANY + 1), FEW)
@@ -43,7 +43,7 @@ def measure(options: Options) -> None:
     cores = Cores.of_this_machine()
     with pinned_servers(cores.load) as servers:
         with Redis.from_url(servers.redis_cache) as redis:
-            redis.config_set("maxmemory", "4gb")  # all of them are to fit; eviction would be measured as misses
+            redis.config_set("maxmemory", "4gb")  # large enough for all: this measures no evictions
         caches = {FEW: _cache(servers, 1), MANY: _cache(servers, 2)}
         databases = {users: populate(servers.postgres, f"bench_{users}", users) for users in caches}
 

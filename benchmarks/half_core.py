@@ -1,4 +1,4 @@
-"""PostgreSQL held to half a core, by a control group of its own: as root, wherever Linux lets us make one."""
+"""Holds PostgreSQL to half a core by a control group. Needs root, and a Linux that permits new groups."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ import asyncpg
 import psutil
 
 PERIOD = 100_000
-"""Microseconds; half of each is PostgreSQL's."""
+"""Microseconds. PostgreSQL gets half of each period."""
 
 V1 = Path("/sys/fs/cgroup/cpu")
 V2 = Path("/sys/fs/cgroup")
@@ -25,7 +25,7 @@ def possible() -> bool:
 
 @contextlib.contextmanager
 def held(server: int) -> Iterator[None]:
-    """The process, which has forked others and forks more, has half a core with all of them in this block."""
+    """In this block the process and all its children share half a core."""
     group = _group()
     if group is None:
         raise RuntimeError("no control group can be made here")
@@ -43,7 +43,7 @@ def held(server: int) -> Iterator[None]:
 
 
 async def server_of(database: str) -> int:
-    """The process id of the PostgreSQL there, which must run on this machine."""
+    """The process id of the PostgreSQL at this URL, which must run on this machine."""
     connection = await asyncpg.connect(database)
     try:
         return psutil.Process(connection.get_server_pid()).ppid()
@@ -52,7 +52,7 @@ async def server_of(database: str) -> int:
 
 
 def _group() -> Path | None:
-    """Where to make it: version 2 if it hands out CPU time, or else version 1."""
+    """The folder for the group: version 2 if it controls CPU time, otherwise version 1."""
     with contextlib.suppress(OSError):
         if "cpu" in (V2 / "cgroup.subtree_control").read_text().split():
             return _writable(V2)
@@ -69,7 +69,7 @@ def _writable(parent: Path) -> Path | None:
 
 
 def _move(server: int, group: Path) -> None:
-    """The server first: what it forks from then on is in the group."""
+    """The server first: the children that it starts after that are in the group at once."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in (psutil.Process(server), *psutil.Process(server).children()):
             with contextlib.suppress(ProcessLookupError):
@@ -77,7 +77,7 @@ def _move(server: int, group: Path) -> None:
 
 
 def _remove(group: Path) -> None:
-    """Empty only when the last process has left it."""
+    """The group is empty only when its last process has left."""
     for _ in range(100):
         with contextlib.suppress(OSError):
             group.rmdir()

@@ -14,7 +14,7 @@ from tests.support.servers import embedded
 
 CONNECTIONS = 8
 ROWS = 1000
-"""In one statement."""
+"""Rows in one statement."""
 
 LOGGED = "users"
 PLAIN = "users_without_triggers"
@@ -46,7 +46,7 @@ async def _compete(database: str, options: Options) -> dict[str, dict[str, float
         for _ in range(options.rounds):
             for tables, statement, rows in zip(rates.values(), (_one, _many), (1, ROWS), strict=True):
                 for table, measured in tables.items():
-                    await pool.execute("CHECKPOINT")  # so that no table pays for what the other has written
+                    await pool.execute("CHECKPOINT")  # so that no table pays for the writes to another
                     measured.append(rows * await _rate(pool, statement, table, numbers, options.seconds))
     return {
         name: {table: statistics.median(measured) for table, measured in tables.items()}
@@ -57,7 +57,7 @@ async def _compete(database: str, options: Options) -> dict[str, dict[str, float
 async def _rate(
     pool: "asyncpg.Pool", statement: Statement, table: str, numbers: "itertools.count[int]", seconds: float
 ) -> float:
-    """Statements a second, each its own transaction, over all connections."""
+    """Statements a second over all connections. Each statement is a transaction."""
     deadline = time.perf_counter() + seconds
 
     async def insert() -> int:

@@ -1,4 +1,4 @@
-"""Closed-loop load over keep-alive connections, cheap enough to keep one core of server busy from one other core."""
+"""Closed-loop load over keep-alive connections. One core of it can keep a server on another core busy."""
 
 import asyncio
 import time
@@ -15,16 +15,16 @@ class Measurement:
 
     @property
     def rate(self) -> float:
-        """Requests answered in a second."""
+        """Answered requests a second."""
         return self.requests / self.seconds
 
 
 async def drive(
     port: int, requests: Iterator[bytes], *, connections: int, seconds: float, expected: bytes = b""
 ) -> Measurement:
-    """Send the requests to 127.0.0.1:port for so long, one at a time on each connection.
+    """Send the requests to 127.0.0.1:port for this time, one at a time on each connection.
 
-    An answer without `expected` somewhere in it is a failure, as one with another status than 2xx is.
+    An answer fails if its status is not 2xx, or if it does not contain `expected`.
     """
     clients = await _connect(port, requests, connections, expected)
     began = time.perf_counter()
@@ -77,7 +77,7 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_exception(exc or ConnectionError("the server closed the connection"))
-            self.ended.exception()  # `drive` does not look at it
+            self.ended.exception()  # `drive` ignores it
 
     def send(self) -> None:
         request = next(self._requests, None)

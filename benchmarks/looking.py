@@ -1,4 +1,4 @@
-"""What one look at the change log costs, by what has changed since the state that it asks from."""
+"""The cost of one look at the change log, by the number of changes since the last state."""
 
 import contextlib
 import statistics
@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from evenkeel.cache.change_log import ChangeLog, Look
 
 LIMIT = 60.0
-"""Seconds that a look may take here, where nothing depends on it."""
+"""Seconds that a look may take here. No trust depends on it."""
 
 LOOKS = 3
-"""Of which the median counts."""
+"""Looks, of which the median counts."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ async def looking(database: str) -> AsyncIterator[ChangeLog]:
 
 
 async def costs(database: str, *, short: bool) -> list[Cost]:
-    """The looks' times: after one statement of so many rows, and beside as many that were logged one by one."""
+    """The times of looks: after one statement with so many rows, and after as many changes logged one by one."""
     few: Sequence[int] = (1_000, 10_000, 50_000)
     found = []
     async with looking(database) as log, connected(database) as writer:
@@ -48,7 +48,7 @@ async def costs(database: str, *, short: bool) -> list[Cost]:
             since = (await log.look(None)).state
             async with writer.transaction():
                 await row_by_row(writer, rows)
-                # The state that a relay has while the transaction is open: all but it.
+                # The state of a relay while the transaction is open: it contains everything but this transaction.
                 during = (await log.look(None)).state
                 found.append(await _cost(log, during, "row by row, still open", rows))
             found.append(await _cost(log, since, "row by row", rows))

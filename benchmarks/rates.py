@@ -1,4 +1,4 @@
-"""Reads a second of the tutorials' ways and of user-api, and their ratio to the floor."""
+"""Reads a second of the tutorials' ways and of user-api, compared with the floor."""
 
 from collections.abc import Iterator, Mapping
 
@@ -49,7 +49,7 @@ def measure(options: Options) -> None:
 
 
 def show(results: Mapping[str, Result]) -> None:
-    """Rates, and the server's CPU time for a request; both also as shares of the floor's speed."""
+    """Rates, and the server's CPU time for a request. Both are also given relative to the floor."""
     floor = results[FLOOR]
     print(f"{'':32}{'requests/s':>12}{'of the floor':>14}{'CPU us each':>14}{'of the floor':>14}")
     for name, result in results.items():

@@ -1,4 +1,4 @@
-"""Rates side by side: every contestant in every round, so that a noisy machine is noisy for all of them."""
+"""Compares rates: every contestant runs in every round, so that a busy machine affects all of them alike."""
 
 import asyncio
 import statistics
@@ -14,17 +14,17 @@ WARM_UP = 0.3
 """Seconds of load before each measurement."""
 
 BUSY = 0.9
-"""Share of its core that a server under full load has at least where nothing else runs."""
+"""The least share of its core that a server under full load gets on an idle machine."""
 
 
 @dataclass(frozen=True)
 class Options:
     rounds: int
     seconds: float
-    """Of load, per contestant and round."""
+    """Seconds of load, for each contestant and round."""
     connections: int
     short: bool = False
-    """Of what takes minutes, only what shows that it works."""
+    """A short version of long measurements, which only shows that they work."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Contestant:
     program: Program
     requests: Callable[[], Iterator[bytes]]
     expected: bytes = b""
-    """What every answer has in it: that it came from the tier that is measured."""
+    """Text that every answer must contain. It shows that the answer came from the right tier."""
 
 
 @dataclass
 class Result:
-    """The medians over the rounds are what counts."""
+    """The medians over the rounds count."""
 
     contestant: Contestant
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
-    """Of the core, that the server had."""
+    """The share of the core that the server had."""
 
     @property
     def rate(self) -> float:
@@ -53,14 +53,14 @@ class Result:
 
     @property
     def cost(self) -> float:
-        """Microseconds of the server process's CPU for a request: steadier than the rate on a busy machine."""
+        """Microseconds of the server's CPU for a request. On a busy machine this varies less than the rate."""
         return statistics.median(self.cpu) * 1e6
 
 
 def compete(
     contestants: Sequence[Contestant], core: int, options: Options, prepare: Callable[[Sequence[Server]], None]
 ) -> dict[str, Result]:
-    """Start all servers on the core, `prepare` them, and measure them in turn; the results by name."""
+    """Start all servers on the core, `prepare` them, and measure them in turn. Returns the results by name."""
     results = {contestant.name: Result(contestant) for contestant in contestants}
     with running((contestant.program for contestant in contestants), core) as servers:
         prepare(servers)

@@ -1,7 +1,7 @@
-"""Side-by-side measurements: what the goals of docs/performance.md are held against.
+"""Side-by-side measurements, for the goals of docs/performance.md.
 
-One server process on one core, the load, PostgreSQL and Redis on another. Only ratios say anything: the machine decides
-the rest, and whatever else it does shows in them, so let it do nothing else.
+One server process runs on one core; the load, PostgreSQL and Redis run on another. Compare ratios only, because rates
+depend on the machine. Let the machine do nothing else meanwhile.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Server processes under measurement, each pinned to the one core that they share; all else runs on another."""
+"""The measured server processes. They share one core, and everything else runs on another."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
 
 LIFETIME = 7200
-"""Seconds that entries live: nothing expires while it is measured."""
+"""Seconds that entries live, so that nothing expires during a measurement."""
 
 START_TIMEOUT = 60
 """Seconds that a server may take to answer."""
@@ -33,7 +33,7 @@ START_TIMEOUT = 60
 class Cores:
     servers: int
     load: int
-    """Of the load, and of PostgreSQL and Redis."""
+    """The core of the load, PostgreSQL and Redis."""
 
     @classmethod
     def of_this_machine(cls) -> Self:
@@ -44,7 +44,7 @@ class Cores:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What to start, once. It finds its port in the environment or, if it is uvicorn, on its command line."""
+    """A program to start once. It gets its port from the environment or, with uvicorn, on the command line."""
 
     command: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def factory(name: str, **environment: str) -> Program:
 
 
 def user_api(database_url: str, cache_url: str, *, tiers: str, memory: int = 10_000) -> Program:
-    """A replica with these tiers; `memory` in entries."""
+    """A replica with these tiers; `memory` is a number of entries."""
     settings = {
         "USER_API_DATABASE_URL": database_url,
         "USER_API_CACHE_URL": cache_url,
@@ -77,10 +77,10 @@ def counter_api(redis_url: str) -> Program:
 
 
 class Server:
-    """A program that runs."""
+    """A running program."""
 
     def __init__(self, program: Program, core: int | None) -> None:
-        """On that core alone, if one is given."""
+        """It runs on that core alone, if one is given."""
         self.port = free_port()
         self._ready = f"http://127.0.0.1:{self.port}{program.ready}"
         ports = {"USER_API_PORT": str(self.port), "COUNTER_API_PORT": str(self.port)}
@@ -97,18 +97,18 @@ class Server:
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU time that the process has used so far."""
+        """The CPU time that the process has used so far."""
         times = self._statistics.cpu_times()
         return times.user + times.system
 
     @property
     def resident(self) -> int:
-        """Bytes of memory that the process has at present."""
+        """The memory of the process now, in bytes."""
         size: int = self._statistics.memory_info().rss
         return size
 
     def wait(self) -> None:
-        """Return when it is ready; RuntimeError when it ends before, or takes too long."""
+        """Return when it is ready; RuntimeError if it ends before, or takes too long."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -116,7 +116,7 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        # Nobody balances the load here who would have to notice that it leaves (evenkeel.service.draining).
+        # No gateway is here that would have to notice that the replica is leaving (evenkeel.service.draining).
         self._process.send_signal(signal.SIGINT)
 
     def ended(self) -> None:
@@ -135,7 +135,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(programs: Iterable[Program], core: int | None) -> Iterator[list[Server]]:
-    """A ready server for each; a program that is named twice is started once."""
+    """A ready server for each program. A program that is named twice is started once."""
     programs = list(programs)
     servers = {program: Server(program, core) for program in dict.fromkeys(programs)}
     try:
@@ -151,7 +151,7 @@ def running(programs: Iterable[Program], core: int | None) -> Iterator[list[Serv
 
 @contextlib.contextmanager
 def pinned_servers(core: int) -> Iterator[Servers]:
-    """PostgreSQL and Redis, and this process and the load that it makes, on the core."""
+    """PostgreSQL and Redis on the core, together with this process and its load."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:

@@ -1,6 +1,6 @@
-"""Open-loop reads: they begin at a steady rate, whether earlier ones have been answered or not.
+"""Open-loop reads: they begin at a steady rate, whether or not earlier ones have been answered.
 
-A load that waits for answers asks least while a cache is off, which is when it matters.
+A load that waits for answers sends least while a cache is off, which is just when its rate matters.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from typing import Any
 from benchmarks.users import get
 
 TICK = 0.005
-"""Seconds between two lots of reads."""
+"""Seconds between two groups of reads."""
 
 BEHIND = 0.25
-"""Seconds that the load makes up for; beyond them this process itself was kept from running."""
+"""A load that is later than this many seconds does not catch up: then this process could not run."""
 
 CONNECTIONS = 100
-"""To each server, at most; a read that finds none free is lost."""
+"""The most connections to each server. A read that finds none free counts as lost."""
 
 
 @dataclass(slots=True)
@@ -34,12 +34,12 @@ class Second:
 
     @property
     def hits(self) -> float:
-        """Share of all that were asked: what was refused, lost or not answered was no hit."""
+        """The share of hits among all reads. Reads that were refused, lost or not answered are no hits."""
         return self.tiers / self.asked if self.asked else 0.0
 
 
 class Reader:
-    """Reads the users 1 to `users` evenly, the servers in turn."""
+    """Reads the users 1 to `users` evenly, from one server after the other."""
 
     def __init__(self, ports: Sequence[int], *, users: int, rate: float) -> None:
         self._idle: list[list[_Client]] = [[] for _ in ports]
@@ -58,7 +58,7 @@ class Reader:
         return self._seconds[first:last]
 
     async def run(self) -> None:
-        """Until cancelled. Each user is read through each server."""
+        """Runs until it is cancelled. Each user is read through each server."""
         due = self._began
         count = len(self._ports)
         for number in itertools.count():
@@ -69,7 +69,7 @@ class Reader:
             second = self._second(due)
             second.asked += 1
             request = next(self._requests)
-            # One server further with each round: else each user would always meet the same one.
+            # Each round begins with the next server. Otherwise a user would always be read from the same one.
             server = (number + number // self._users) % count
             self._send(server, request, second)
             due += 1 / self._rate
@@ -142,7 +142,7 @@ class _Client(asyncio.Protocol):
 
 @contextlib.asynccontextmanager
 async def reading(ports: Sequence[int], *, users: int, rate: float) -> AsyncIterator[Reader]:
-    """Reads go on in this block."""
+    """Reads run while the block runs."""
     reader = Reader(ports, users=users, rate=rate)
     running = asyncio.create_task(reader.run())
     try:

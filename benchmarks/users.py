@@ -1,4 +1,4 @@
-"""Databases with so many users, and requests for them."""
+"""Databases with a given number of users, and requests for these users."""
 
 import asyncio
 import itertools
@@ -26,11 +26,11 @@ from user_api.service import SHAPE
 from user_api.settings import MigrationSettings
 
 BATCH = 100
-"""Ids in one request, the most that the service takes."""
+"""The most ids that the service takes in one request."""
 
 
 def populate(postgres: str, name: str, users: int) -> str:
-    """The URL of a new database that has so many users, with ids from 1."""
+    """The URL of a new database with so many users, whose ids begin with 1."""
     url = urlsplit(postgres)._replace(path=f"/{name}").geturl()
 
     async def run() -> None:
@@ -56,7 +56,7 @@ async def _execute(url: str, statement: str) -> None:
 
 
 def fill_redis(url: str, users: int) -> None:
-    """Put the users into Redis as the service does; by way of the service a million takes minutes."""
+    """Put the users into Redis as the service does it. Through the service, a million would take minutes."""
     metrics = CacheMetrics(Metrics(CollectorRegistry()), "user")
     sealing = Sealing(KeyRing.from_text(KEY), metrics, SHAPE)
     with Redis.from_url(url) as redis:
@@ -70,7 +70,7 @@ def fill_redis(url: str, users: int) -> None:
 
 
 def _names(redis: Redis) -> Names:
-    """Those that the service uses, which has begun an epoch."""
+    """The names that the service uses, after it has begun an epoch."""
     while True:
         for state in redis.scan_iter(match="evenkeel:{user}:*:state"):
             epoch = redis.hget(state, "epoch")
@@ -80,7 +80,7 @@ def _names(redis: Redis) -> Names:
 
 
 def payload(n: int) -> bytes:
-    """The user as the service keeps it."""
+    """The user in the form in which the service keeps it."""
     user = USER | {"id": n, "email": f"user{n}@example.com", "name": f"User {n}"}
     return json.dumps(user, separators=(",", ":")).encode()
 
@@ -90,18 +90,18 @@ def get(path: str) -> bytes:
 
 
 def in_turn(users: int) -> Callable[[], Iterator[bytes]]:
-    """One read each of the users 1, 2, 3 … over and over."""
+    """Reads of the users 1, 2, 3 … one after the other, again and again."""
     requests = [get(f"/v1/users/{n}") for n in range(1, users + 1)]
     return lambda: itertools.cycle(requests)
 
 
 def spread(ids: Sequence[int], *, length: int = 100_000) -> Callable[[], Iterator[bytes]]:
-    """Reads of users picked at random, as many bytes of requests however many users there are."""
+    """Reads of random users. The requests have as many bytes, however many users there are."""
     requests = [get(f"/v1/users/{n}") for n in random.Random(1).choices(ids, k=length)]
     starts = itertools.count(step=length // 7)
 
     def repeated() -> Iterator[bytes]:
-        at = next(starts) % length  # each round begins elsewhere
+        at = next(starts) % length  # each round begins with another user
         return itertools.cycle(requests[at:] + requests[:at])
 
     return repeated
@@ -114,13 +114,13 @@ def batches(users: int) -> Callable[[], Iterator[bytes]]:
 
 
 def warm(servers: Iterable[Server], ids: Sequence[int]) -> None:
-    """Let each of the servers read these users once, so that its tiers have them."""
+    """Let each server read these users once, so that its tiers have them."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(read_all((server.port for server in servers), ids))
 
 
 async def read_all(ports: Iterable[int], ids: Sequence[int]) -> None:
-    """Once through the server at each port, one after the other."""
+    """One pass through the server at each port, one after the other."""
     for port in ports:
         measured = await send_all(port, _batches(ids), connections=8)
         if measured.failures:

@@ -28,6 +28,6 @@ async def insert(connection: "asyncpg.Connection", rows: int) -> None:
 
 
 async def row_by_row(connection: "asyncpg.Connection", rows: int) -> None:
-    """As a subscription's worker logs them: one row of the log each. Within the caller's transaction."""
+    """Logs each change in a row of its own, as a subscription's worker does. Within the caller's transaction."""
     await connection.execute("SET LOCAL session_replication_role = replica")
     await insert(connection, rows)

@@ -1,4 +1,6 @@
-"""Known vulnerabilities of what the lock files pin, by pip-audit; where nobody can be asked, one line that says so."""
+"""Known vulnerabilities of what the lock files pin, by pip-audit. If the database cannot be reached, it prints one
+line.
+"""
 
 import argparse
 import json
@@ -12,14 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "services/user-api/requirements.lock", "services/counter-api/requirements.lock")
 
 SERVICE = "https://api.osv.dev/v1/query"
-"""The Open Source Vulnerabilities database: PyPI's own advisories and GitHub's."""
+"""The Open Source Vulnerabilities database, with PyPI's own advisories and GitHub's."""
 
 PATIENCE = 3.0
-"""Seconds for one question to it, before the many are asked."""
+"""Seconds for a first request, which shows whether the database can be reached."""
 
 
 def unavailable(service: str) -> str | None:
-    """Why it cannot be asked; None if it answers."""
+    """Why the database cannot be reached; None if it answers."""
     question = json.dumps({"version": "0", "package": {"name": "pip", "ecosystem": "PyPI"}}).encode()
     request = Request(service, question, {"Content-Type": "application/json"})  # noqa: S310 (https, or a test's own)
     try:
@@ -31,12 +33,12 @@ def unavailable(service: str) -> str | None:
 
 
 def audit(service: str) -> int:
-    """pip-audit's exit status: 0 if nothing is known against any of them."""
+    """pip-audit's exit status: 0 if no vulnerability is known."""
     if reason := unavailable(service):
         print(f"pip-audit: not run, {service} cannot be asked ({reason})")
         return 0
     command = [sys.executable, "-m", "pip_audit", "--progress-spinner=off", "--vulnerability-service=osv"]
-    # As pinned: the hashes leave nothing to be resolved.
+    # The lock files pin everything by hash, so pip-audit has nothing to resolve.
     command += [f"--osv-url={service}", "--require-hashes", "--disable-pip"]
     for lock in LOCKS:
         command += ["--requirement", str(ROOT / lock)]

@@ -1,4 +1,4 @@
-"""docs/licences.md: under which licence each thing is that the project installs or runs, from the things' metadata."""
+"""Writes docs/licences.md: the licence of everything that the project installs or runs, from package metadata."""
 
 import argparse
 import re
@@ -23,19 +23,19 @@ ALLOWED = {
     "MPL-2.0",  # asks for the source of changed files only
     "PSF-2.0",
 }
-"""What a distribution may be under, by SPDX identifier."""
+"""Licences that a distribution may have, by SPDX identifier."""
 
 STATED = {
-    # names both, and brings the text of each
+    # names two licences and contains the text of both
     "uvloop": "MIT OR Apache-2.0",
-    # brings the text of three clauses
+    # contains the text with three clauses
     "jinja2": "BSD-3-Clause",
-    # installed on other systems or Pythons only
+    # installed only on other systems or other versions of Python
     "async-timeout": "Apache-2.0",
     "colorama": "BSD-3-Clause",
     "pywin32": "PSF-2.0",
 }
-"""Where the metadata is missing or leaves a doubt."""
+"""For metadata that is missing or unclear."""
 
 KNOWN_AS = {
     "Apache": "Apache-2.0",
@@ -49,17 +49,17 @@ KNOWN_AS = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-"""SPDX identifiers of what else stands in metadata."""
+"""SPDX identifiers for other spellings in metadata."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A program that runs beside the services, as it was published."""
+    """A program that runs beside the services, as published by its authors."""
 
     name: str
     licence: str
     wheel: str = "none"
-    """The distribution that brings it to the local stack."""
+    """The distribution that contains it for the local stack."""
     image: str = "none"
 
 
@@ -76,7 +76,7 @@ _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==", re.MULTILINE)
 
 
 class Unknown(Exception):
-    """The metadata of a distribution does not say what it is under."""
+    """The metadata of a distribution does not name its licence."""
 
 
 def pinned(lock: Path) -> set[str]:
@@ -85,7 +85,7 @@ def pinned(lock: Path) -> set[str]:
 
 
 def licence(name: str) -> str:
-    """As an SPDX expression; Unknown if it cannot be told."""
+    """The licence as an SPDX expression; Unknown if the metadata does not say it."""
     if name in STATED:
         return STATED[name]
     try:
@@ -104,12 +104,12 @@ def licence(name: str) -> str:
 
 
 def allowed(expression: str) -> bool:
-    """Whether one of the alternatives asks for nothing but what may be asked for."""
+    """Whether one of the alternatives needs permitted licences only."""
     return any(set(choice.strip("()").split(" AND ")) <= ALLOWED for choice in expression.split(" OR "))
 
 
 def refused(names: set[str]) -> Iterator[str]:
-    """Of each distribution that may not be used, why."""
+    """For each distribution that may not be used, the reason."""
     for name in sorted(names):
         try:
             found = licence(name)
@@ -154,7 +154,7 @@ def page(services: dict[str, set[str]], others: set[str]) -> str:
 
 
 def main(*, check: bool) -> int:
-    """Write the list, or compare it; the exit status."""
+    """Write or compare the list. Returns the exit status."""
     services = {name: pinned(ROOT / "services" / name / "requirements.lock") for name in SERVICES}
     installed = set().union(*services.values())
     others = pinned(ROOT / "requirements.lock") - installed

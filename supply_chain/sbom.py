@@ -1,4 +1,6 @@
-"""A bill of materials of each service: CycloneDX, from what its lock file installs. The same lock, the same file."""
+"""A bill of materials of each service in CycloneDX, from what its lock file installs. The same lock gives the same
+file.
+"""
 
 import subprocess
 import sys
@@ -12,7 +14,7 @@ UV = str(Path(sys.executable).with_name("uv"))
 
 
 def write(service: str, output: Path) -> None:
-    """Install the service's lock into an environment of its own, and list what is in it, licences included."""
+    """Install the service's lock into a new environment, and list its packages with their licences."""
     folder = ROOT / "services" / service
     with tempfile.TemporaryDirectory(prefix="evenkeel-sbom-") as environment:
         python = ["--python", environment]

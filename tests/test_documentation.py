@@ -1,4 +1,4 @@
-"""What the documentation names exists: targets, commands with their flags, services, settings, metrics, files."""
+"""The names in the documentation exist: targets, commands with their flags, services, settings, metrics, files."""
 
 import re
 import shlex
@@ -31,7 +31,7 @@ METRIC = re.compile(r"\b(?:cache|counter|database|http)_[a-z_]+")
 
 
 def _code(page: str) -> Iterator[str]:
-    """Lines of blocks, and what stands between backticks."""
+    """Lines of code blocks, and text between backticks."""
     outside = []
     for number, part in enumerate(re.split(r"^```.*$", page, flags=re.MULTILINE)):
         if number % 2:
@@ -42,7 +42,7 @@ def _code(page: str) -> Iterator[str]:
 
 
 def _everywhere(pattern: str) -> set[str]:
-    """What the group matches in all pages' code."""
+    """All matches of the group in the code of all pages."""
     return {found for page in PAGES.values() for code in _code(page) for found in re.findall(pattern, code)}
 
 
@@ -60,7 +60,7 @@ def _lines(program: str) -> list[str]:
 
 @pytest.mark.parametrize("line", _lines("stack"))
 def test_stack_commands(line: str) -> None:
-    """Parsed as they would be, up to the end of the command."""
+    """Each command is parsed up to its end, as the program would parse it."""
     _parse(stack.cli.main, line)
 
 
@@ -87,7 +87,7 @@ def test_settings() -> None:
     }
     named = {name for page in PAGES.values() for name in PREFIXED.findall(page)}
     assert {"USER_API_CACHE_KEYS", "COUNTER_API_REPLICA_ACKS", "GATEWAY_ACCESS"} <= named
-    # `COUNTER_API_SERIES_RETENTION_…` stands for several.
+    # `COUNTER_API_SERIES_RETENTION_…` stands for several settings.
     known |= {name for name in named if name.endswith("_") and any(each.startswith(name) for each in known)}
     assert named - known == set()
 
@@ -100,7 +100,7 @@ def test_services_of_compose() -> None:
 
 
 def test_metrics() -> None:
-    """By the names that the code gives them; the client library puts `_total` behind those of counters."""
+    """By the names in the code. The client library appends `_total` to the names of counters."""
     sources = "".join(path.read_text() for path in ROOT.glob("*/*/src/**/*.py"))
     named = {name.removesuffix("_total") for code in _code(OPERATIONS) for name in METRIC.findall(code)}
     assert {"cache_relay_lag_seconds", "counter_redis_errors"} <= named
@@ -118,7 +118,7 @@ def test_links(page: str) -> None:
 
 
 def test_every_page_is_linked() -> None:
-    """From another page, so that a reader who starts at the README finds it."""
+    """From another page, so that a reader who starts at the README can find it."""
     linked = {
         ((ROOT / page).parent / target).resolve()
         for page in PAGES
@@ -128,6 +128,6 @@ def test_every_page_is_linked() -> None:
 
 
 def _anchors(page: str) -> set[str]:
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub makes of headings."""
     headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""Both services with the users of docs/operations.md, who may do what is needed and nothing else."""
+"""Both services work with the Redis users of docs/operations.md, which have only the rights that are needed."""
 
 import re
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ SECRET = "of-the-least-user"
 
 
 def rights(user: str) -> list[str]:
-    """As documented."""
+    """The users from the page."""
     [line] = re.findall(rf"^user {user} on >PASSWORD (.+)$", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
     return str(line).split()
 
@@ -38,7 +38,7 @@ async def admit(redis: Redis, user: str) -> None:
 
 
 async def denied(redis: Redis) -> list[tuple[Any, Any]]:
-    """What somebody was not allowed to do."""
+    """The commands that Redis has refused."""
     log: list[dict[str, Any]] = await redis.execute_command("ACL LOG")  # type: ignore[no-untyped-call]
     return [(entry["username"], entry["object"]) for entry in log]
 
@@ -57,7 +57,7 @@ async def users(database_url: str, cache_key: str, **settings: Any) -> AsyncIter
 
 
 async def use_the_cache(client: httpx.AsyncClient, database_url: str) -> None:
-    """Fills, invalidations through the service and by hand, and everything at once; both tiers in the end."""
+    """Fills, invalidations through the service and by hand, and one of everything. At the end both tiers answer."""
     for number in range(3):
         user = {"email": f"{number}@example.com", "name": "A"}
         assert (await client.post("/v1/users", json=user)).status_code == 201

@@ -1,4 +1,4 @@
-"""Both OpenAPI documents keep the rules of redocly's `recommended`, and those that generators of clients need."""
+"""Both OpenAPI documents keep redocly's `recommended` rules, and those that generators of clients need."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ DOCUMENTS: dict[str, Document] = {
     ).openapi(),
 }
 
-# JSON Schema 2020-12, as far as the documents need it.
+# JSON Schema 2020-12, as far as the documents use it.
 KEYWORDS = {
     *("$ref", "type", "format", "enum", "anyOf", "default", "description", "examples"),
     *("properties", "required", "additionalProperties", "items"),
@@ -40,14 +40,14 @@ pytestmark = pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMEN
 
 
 def _named(document: Document) -> Iterator[tuple[str, Document]]:
-    """Every operation, and what to call it in an error."""
+    """Every operation, with a name for it in errors."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path}", operation
 
 
 def _schema_validator(schema: Document) -> "Draft202012Validator":
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 (three seconds of CPU, for every worker at the top)
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 (at the top it costs each worker 3 s)
 
     return Draft202012Validator(schema)
 
@@ -91,7 +91,7 @@ def test_who_may_use_it_and_where_it_is(document: Document) -> None:
 def test_operation_ids_are_names_of_functions(document: Document) -> None:
     names = [operation["operationId"] for operation in operations(document)]
     for name in names:
-        # A verb and what it is done to; a client may have both services' functions in one module.
+        # A verb and its object. A client may have the functions of both services in one module.
         assert re.fullmatch(r"[a-z]+(_[a-z]+)+", name)
     every = [operation["operationId"] for each in DOCUMENTS.values() for operation in operations(each)]
     assert [name for name in names if every.count(name) > 1] == []
@@ -110,7 +110,7 @@ def test_every_operation_is_described(document: Document) -> None:
 
 
 def test_head_is_left_out(document: Document) -> None:
-    """Of no use to a generated client, which gets the fields from the GET."""
+    """A generated client has no use for HEAD. It gets the fields from the GET."""
     assert [path for path, methods in document["paths"].items() if "head" in methods] == []
 
 
@@ -134,7 +134,7 @@ def test_schemas_say_what_json_schema_knows(document: Document) -> None:
 
 
 def test_a_member_that_may_be_left_out_has_no_default(document: Document) -> None:
-    """openapi-typescript makes it one that must be there."""
+    """openapi-typescript makes such a member a required one."""
     for schema in schemas(document):
         assert not [name for name, member in schema.get("properties", {}).items() if "default" in member]
 
@@ -168,7 +168,7 @@ def test_every_error_is_the_same_type(document: Document) -> None:
 
 
 def test_bodies_are_named(document: Document) -> None:
-    """Generators make up a name for what has none, and another one in each place."""
+    """Generators invent a name for a schema without one, and another name in each place."""
     for name, operation in _named(document):
         contents = [operation["requestBody"]] if "requestBody" in operation else []
         contents += [_resolved(document, answer) for answer in operation["responses"].values()]

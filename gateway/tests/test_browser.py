@@ -1,4 +1,6 @@
-"""A real browser on a page of another origin: it changes and learns nothing, unless the gateway names that origin."""
+"""A real browser shows a page of another origin. Unless the gateway names that origin, the page can neither change nor
+read anything.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,9 +21,9 @@ from counter_api.settings import Settings
 pytestmark = [pytest.mark.anyio, pytest.mark.chromium, pytest.mark.slow]
 
 REBOUND = "evil.example.com"
-"""A name that its owner has pointed at this machine after the page was loaded."""
+"""A host name whose owner pointed it at this machine after the page was loaded."""
 
-# Each tries to change something at the address `target`, and returns when it has been tried.
+# Each script tries to change something at the address `target`, and returns when it has tried.
 ATTACKS = {
     "an empty POST": "await fetch(target + '/v1/counters/a/increment', {method: 'POST', mode: 'no-cors'})",
     "a POST of text": """await fetch(target + '/v1/counters:import',
@@ -60,7 +62,7 @@ const submitted = (method, action, name, value) => new Promise(done => {
     setTimeout(done, 3000);
 });
 """
-# With a service that knows nothing of pages; a later release of it may refuse text by itself.
+# Here the service has no protection of its own against pages. A later release may refuse text by itself.
 WORKING_WITHOUT_A_GATEWAY = {"an empty POST", "a picture", "a badge", "a script", "a frame", "a form", "a beacon"}
 
 
@@ -80,7 +82,7 @@ class Scene:
         return page
 
     async def counters(self) -> dict[str, int]:
-        """All values, and the visits that this look at them is not one of."""
+        """All values, and the visits except this request's own."""
         self.looks += 1
         visits = (await self.service.get("/counter")).json()["current_count"] - self.looks
         counters = (await self.service.get("/v1/counters")).json()["data"]
@@ -96,7 +98,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 
 @pytest.fixture(scope="module")
 async def friendly(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """With a gateway that names the pages' origin."""
+    """The gateway names the pages' origin."""
     async with page_server() as pages:
         settings = {"GATEWAY_CORS_ORIGINS": f"http://localhost:{pages}"}
         async with _scene(tmp_path_factory.mktemp("friendly"), settings, pages) as scene:
@@ -115,7 +117,7 @@ async def _scene(directory: Path, settings: dict[str, str], pages: int) -> Async
         yield Scene(bench, client, browser, pages)
 
 
-# To 127.0.0.1 the one is another site, and the other is another origin of the same site.
+# From the page on 127.0.0.1, one address is another site, and the other is another origin of the same site.
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_a_foreign_page_changes_nothing(scene: Scene, host: str) -> None:
     page = await scene.page(host)
@@ -149,7 +151,7 @@ async def test_a_name_that_was_pointed_at_this_machine(scene: Scene) -> None:
         response = await page.goto(f"http://{REBOUND}:{scene.bench.gateway.port}{path}")
         assert response is not None
         assert response.status == 421
-    # Its own origin, as the browser sees it.
+    # The page's own origin, as the browser sees it.
     status = await page.evaluate("fetch('/v1/counters/a/increment', {method: 'POST'}).then(answer => answer.status)")
     assert status == 421
     assert await scene.counters() == before

@@ -1,4 +1,4 @@
-"""The settings about pages and names, from the environment to the gateway of the local stack."""
+"""The settings for web pages and host names reach the gateway of the local stack from the environment."""
 
 import pytest
 

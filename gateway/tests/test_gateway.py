@@ -1,4 +1,4 @@
-"""The local variant of gateway/, and the configuration itself."""
+"""The files in gateway/, and how the local stack changes them."""
 
 import json
 import re
@@ -125,7 +125,7 @@ def test_envoy_accepts_it_without_a_warning(
     places: dict[str, Path],
     tmp_path: Path,
 ) -> None:
-    """All in one file: `--mode validate` does not follow what is discovered."""
+    """All in one file, because `--mode validate` does not read files that Envoy loads later."""
     if which == "containers":
         issue(tmp_path, "gateway")
         certificate = {
@@ -149,7 +149,7 @@ def test_envoy_accepts_it_without_a_warning(
         text=True,
         check=False,
     )
-    # Envoy's own authors do not promise yet what it does; all it does here is to lead to a 501 of our own.
+    # Envoy's authors do not yet guarantee what this does. Here it only leads to the gateway's own 501.
     warnings = [line for line in validation.stderr.splitlines() if "allow_custom_methods" not in line]
     assert (validation.returncode, warnings) == (0, [])
 
@@ -157,7 +157,7 @@ def test_envoy_accepts_it_without_a_warning(
 def _merged(
     bootstrap: dict[str, Any], listeners: dict[str, Any], files: dict[str, Any], certificate: dict[str, Any]
 ) -> dict[str, Any]:
-    """What is discovered, put into the bootstrap."""
+    """The files that Envoy loads later, put into the bootstrap."""
     [resource] = files["filter.yaml"]["resources"]
     merged = deepcopy(bootstrap)
     del merged["dynamic_resources"]
@@ -177,7 +177,7 @@ def _merged(
 
 
 def test_the_image_has_every_file_that_is_referred_to() -> None:
-    """Keys and certificates excepted: without them nobody gets in, and TLS is off."""
+    """Without keys and certificates: then every request is refused, and TLS does not work."""
     referred = {
         path
         for name in ("envoy.yaml", "listeners.yaml", "certificate.yaml")

@@ -1,4 +1,4 @@
-"""What the gateway answers itself, over HTTP/1.1 and HTTP/2, with the section that says so beside each row."""
+"""The gateway's own answers over HTTP/1.1 and HTTP/2. Each row names the section of the RFC."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ class Row:
         return f"{self.section}: {self.method} {self.path} {self.headers or ''}"[:100]
 
 
-# Of both versions of HTTP.
+# For both versions of HTTP.
 ROWS = [
     Row("9110, 7.4", "GET", "/v1/users/1", 421, "misdirected-request", {"Host": "evil.example.com"}),
     Row("9110, 7.4", "GET", "/docs", 421, "misdirected-request", {"Host": "localhost.evil.example.com"}),
@@ -53,7 +53,7 @@ ROWS = [
     Row("3986, 6.2.2", "GET", "/v1/users%2F1", 400, "bad-request"),
 ]
 
-# Of HTTP/1.1 alone, as it is sent.
+# For HTTP/1.1 only, byte by byte.
 LINES = [
     ("9112, 3.2", b"GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", 400, "bad-request"),
     ("9112, 3.2", b"GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\nHost: evil.example.com\r\n", 400, "bad-request"),
@@ -104,7 +104,7 @@ async def test_over_http_1(bench: Bench, row: Row) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 async def test_over_http_2(bench: Bench, row: Row) -> None:
-    """The document alone: the header fields come from the same lines of the configuration."""
+    """Only the document: its header fields come from the same lines of the configuration."""
     fields = [(":method", row.method), (":scheme", "http"), (":path", row.path)]
     fields += [(":authority", row.headers.get("Host", "localhost"))]
     fields += [(name.lower(), value) for name, value in row.headers.items() if name != "Host"]

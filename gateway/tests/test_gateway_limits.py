@@ -1,4 +1,4 @@
-"""What the gateway takes at a time: streams apart from everything else, and what whoever is beyond a limit is told."""
+"""The gateway's limits: streams have limits of their own, and what is beyond a limit gets a clear answer."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ FEWER = ((r'"max_requests": 6000', '"max_requests": 3'), (r'"max_requests": 64\b
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """With places for three event streams, and for two exports or imports."""
+    """With room for three event streams, and for two exports or imports."""
     async with gateway_bench(tmp_path, *FEWER) as bench:
         await bench.publish(bench.ports, "counter-api")
         yield bench
@@ -38,7 +38,7 @@ async def test_events_beyond_the_limit(bench: Bench) -> None:
             await stack.enter_async_context(_open(bench, "GET", EVENTS))
         _assert_too_many(await bench.client.get(EVENTS))
         assert bench.received[f"GET {EVENTS}"] == 3
-        # And nothing else is in their way.
+        # Other requests do not have to wait.
         await stack.enter_async_context(_open(bench, "GET", EXPORT))
         assert (await bench.client.post("/v1/counters/a/increment")).status_code == 200
     await _until_there_is_room(bench, EVENTS)
@@ -70,7 +70,7 @@ async def test_requests_beyond_the_limit(tmp_path: Path) -> None:
 
 
 async def test_a_request_that_got_no_answer_is_told_whether_it_was_sent(tmp_path: Path) -> None:
-    """With a connection for each of Envoy's workers, which are fewer than the requests."""
+    """With one connection for each of Envoy's workers. There are fewer workers than requests."""
     changes = ((r'"max_connections": 4096', '"max_connections": 1'), (r'"timeout": "15s"', '"timeout": "1s"'))
     async with gateway_bench(tmp_path, *changes) as bench:
         await bench.publish({bench.upstreams[0].port}, "counter-api")
@@ -86,10 +86,10 @@ async def test_a_request_that_got_no_answer_is_told_whether_it_was_sent(tmp_path
 
 
 async def test_a_connection_beyond_the_limit_is_closed_and_no_other_is(tmp_path: Path) -> None:
-    """Envoy has no answer for it; who is connected goes on."""
+    """Envoy closes such a connection without an answer. Existing connections continue."""
     change = (r'"max_active_downstream_connections": \d+', '"max_active_downstream_connections": 3')
     async with gateway_bench(tmp_path, change) as bench:
-        assert (await bench.client.get("/v1/users/1")).status_code == 200  # and stays connected
+        assert (await bench.client.get("/v1/users/1")).status_code == 200  # and its connection stays open
         others = [await asyncio.open_connection("127.0.0.1", bench.gateway.port) for _ in range(2)]
         beyond, writer = await asyncio.open_connection("127.0.0.1", bench.gateway.port)
         async with asyncio.timeout(30):
@@ -111,7 +111,7 @@ def test_streams_hold_at_most_half_of_the_connections_and_a_replica_takes_them_a
     limits = {each.get("priority"): each for each in streams["circuit_breakers"]["thresholds"]}
     assert sum(each["max_requests"] for each in limits.values()) - limits["HIGH"]["max_requests"] <= accepted / 2
     assert limits[None]["max_requests"] <= feed.LARGEST
-    # What is beyond max_requests must be refused, and not wait for a connection.
+    # A request beyond max_requests must be refused at once. It must not wait for a connection.
     assert all(each["max_connections"] >= 2 * each["max_requests"] for each in limits.values())
 
 
@@ -125,7 +125,7 @@ def test_the_containers_health_does_not_hang_on_a_free_connection() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
 async def test_a_batch_of_the_longest_names(bench: Bench, headers: dict[str, str]) -> None:
-    """What the service's model allows in all; with a key it is repeated after a connection that broke."""
+    """The most that the service's model permits. With a key, it is repeated after a broken connection."""
     operation = {"name": "n" * 128, "by": -(2**63), "min": -(2**63), "max": 2**63 - 1, "ttl": 2**31}
     content = json.dumps({"operations": [operation] * 1000}).encode()
     assert 64 * 1024 < len(content) < 512 * 1024

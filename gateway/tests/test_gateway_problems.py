@@ -1,4 +1,4 @@
-"""The OpenAPI documents say of the gateway's answers what the gateway answers."""
+"""The OpenAPI documents describe the gateway's own answers as the gateway sends them."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the gateway does for replicas and callers: the real Envoy, before upstreams that misbehave on demand."""
+"""The gateway's policies for replicas and callers: the real Envoy, in front of upstreams that misbehave on demand."""
 
 import asyncio
 import json
@@ -21,14 +21,14 @@ KEY = {"Idempotency-Key": "k"}
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """The gateway before two replicas of user-api that misbehave once between them, and none of counter-api."""
+    """The gateway in front of two replicas of user-api, which misbehave once in total, and of no counter-api."""
     async with gateway_bench(tmp_path) as bench:
         yield bench
 
 
 @pytest.fixture
 async def hasty_bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """As `bench`, with every limit of 5 to 60 seconds shortened to one."""
+    """As `bench`, with every limit of 5 to 60 seconds shortened to one second."""
     async with gateway_bench(tmp_path, (r'"(5|15|30|60)s"', '"1s"')) as bench:
         await bench.publish(bench.ports, "counter-api")
         yield bench
@@ -132,7 +132,7 @@ async def test_an_import_is_repeated_if_it_carries_a_key(bench: Bench) -> None:
 )
 async def test_what_is_sent_once(bench: Bench, method: str, path: str) -> None:
     await bench.publish(bench.ports, "counter-api")
-    path = path.replace("&", "&x=?")  # where the upstream looks for what it is to do
+    path = path.replace("&", "&x=?")  # the upstream reads from here how to behave
     assert (await bench.client.request(method, path)).status_code == 503
     assert bench.received[f"{method} {path}"] == 1
 
@@ -223,7 +223,7 @@ async def test_a_replica_that_leaves_gets_nothing_more(bench: Bench) -> None:
 
 async def test_a_replica_that_is_not_ready_gets_nothing(bench: Bench) -> None:
     unready, ready = bench.upstreams
-    unready.ready, unready.broken = False, True  # whoever gets there loses a request
+    unready.ready, unready.broken = False, True  # each request that reaches it is lost
     answered = 0
     async with asyncio.timeout(60):
         while answered < 20 or await bench.gateway.healthy_ports("user-api") != {ready.port}:
@@ -233,7 +233,7 @@ async def test_a_replica_that_is_not_ready_gets_nothing(bench: Bench) -> None:
 
 
 async def test_a_replica_that_becomes_ready_after_another_one_gets_requests_at_once(bench: Bench) -> None:
-    """Who is alone for a while takes everybody's requests along when it dies."""
+    """A replica that was the only one for a while has all requests. They fail when it dies."""
     first, second = bench.upstreams
     first.ready = second.ready = False
     await bench.until_healthy(set())
@@ -250,7 +250,7 @@ async def test_if_no_replica_is_ready_all_are_asked_anyway(bench: Bench) -> None
     for upstream in bench.upstreams:
         upstream.ready = False
     await bench.until_healthy(set())
-    for _ in range(20):  # long enough for Envoy's workers to hear of it
+    for _ in range(20):  # long enough for Envoy's workers to notice
         assert (await bench.client.get("/v1/users/1")).status_code == 200
         await asyncio.sleep(0.1)
 
@@ -260,10 +260,10 @@ async def test_a_replica_that_is_ready_and_fails_is_left_out_for_a_while(bench: 
     broken.broken = True
     async with asyncio.timeout(60):
         while await bench.ejected_ports() != {broken.port}:
-            assert (await bench.client.get("/v1/users/1")).status_code == 200  # repeated elsewhere
+            assert (await bench.client.get("/v1/users/1")).status_code == 200  # sent again to another replica
     broken.broken = False
     async with asyncio.timeout(60):
-        while await bench.ejected_ports():  # noqa: ASYNC110 (Envoy's state)
+        while await bench.ejected_ports():  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
 
 
@@ -282,7 +282,7 @@ async def test_the_access_log_is_a_line_of_json_for_each_request(bench: Bench) -
     response = await bench.client.post("/v1/users?email=ada%40example.com", content=b"secret", headers=KEY)
     log = bench.layout.log("gateway")
     async with asyncio.timeout(30):
-        while '"POST"' not in log.read_text():  # noqa: ASYNC110 (Envoy's log)
+        while '"POST"' not in log.read_text():  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
     [entry] = [json.loads(line) for line in log.read_text().splitlines() if '"POST"' in line]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", entry.pop("time"))

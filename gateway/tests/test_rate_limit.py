@@ -1,4 +1,4 @@
-"""One client cannot take everything: the limit for each address, lowered."""
+"""One client cannot use up all capacity. The limit for each address is lowered here."""
 
 import asyncio
 from collections import Counter
@@ -42,7 +42,7 @@ async def test_the_answer_says_when_to_come_back(tmp_path: Path) -> None:
         assert [response.status_code for response in responses] == [200] * 5 + [429]
         assert gateway_problem(responses[5]) == (429, "too-many-requests")
         assert responses[5].headers["retry-after"] == "1"
-        # Nobody gets more by guessing paths or tokens.
+        # Guessing paths or tokens does not raise the limit.
         assert (await bench.client.get("/nothing")).status_code == 429
 
 

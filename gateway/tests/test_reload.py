@@ -1,4 +1,4 @@
-"""A changed configuration is taken live, a bad one is not, and nobody is cut off by either."""
+"""Envoy takes a changed configuration live, and rejects a bad one. Neither cuts off a request."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ NEW_TITLE = "title: Nothing lives here"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the repository's gateway/ that may be edited."""
+    """A copy of the repository's gateway/ that the test may edit."""
     shutil.copytree(repository_root() / "gateway", tmp_path / "checkout" / "gateway")
     return tmp_path / "checkout"
 
@@ -66,13 +66,13 @@ async def test_reloading_what_has_not_changed_cuts_nobody_off(bench: Bench) -> N
 
 async def test_requests_under_way_end_well_and_their_connections_after_them(bench: Bench, checkout: Path) -> None:
     slow = asyncio.create_task(bench.client.get("/v1/users/slowly"))
-    while not bench.received:  # noqa: ASYNC110 (the upstream's)
+    while not bench.received:  # noqa: ASYNC110 (no event)
         await asyncio.sleep(0.01)
     _rename_problem(checkout)
     await bench.gateway.reload()
     response = await slow
     assert (response.status_code, response.content) == (200, b"x" * 10)
-    # The next answer on an old connection asks the client to leave; it then finds the new configuration.
+    # The next answer on an old connection makes the client close it. The new connection has the new configuration.
     farewells = [(await bench.client.get("/v1/users/1")).headers.get("connection") for _ in range(3)]
     assert farewells == ["close", None, None]
     assert await _title(bench.client) == "Nothing lives here"
@@ -95,7 +95,7 @@ async def test_a_load_does_not_notice(bench: Bench, checkout: Path) -> None:
             _edit(checkout, "listeners.yaml", f"title: {titles[number % 2]}", f"title: {titles[(number + 1) % 2]}")
             await bench.gateway.reload()
             seen = len(statuses)
-            while len(statuses) < seen + 20:  # noqa: ASYNC110 (filled by others)
+            while len(statuses) < seen + 20:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.01)
         done.set()
     assert set(statuses) == {200}
@@ -111,7 +111,7 @@ async def test_idle_connections_end_in_good_order(tmp_path: Path, checkout: Path
         _rename_problem(checkout)
         await bench.gateway.reload()
         async with asyncio.timeout(30):
-            assert await reader.read() == b""  # an end, no reset
+            assert await reader.read() == b""  # a normal end, not a reset
         writer.close()
 
 
@@ -142,7 +142,7 @@ async def test_a_bad_configuration_is_rejected_with_the_reason(
 ) -> None:
     good = {path: path.read_text() for path in sorted(bench.layout.gateway.rglob("*.yaml"))}
     _edit(checkout, name, old, new)
-    for _ in range(2):  # Envoy does not even look at a filter that it has just rejected
+    for _ in range(2):  # Envoy ignores a filter that it has just rejected
         with pytest.raises(StackError, match=reason):
             await bench.gateway.reload()
         assert (await bench.client.get("/v1/users/1")).status_code == 200
@@ -150,7 +150,7 @@ async def test_a_bad_configuration_is_rejected_with_the_reason(
     _edit(checkout, name, new, old)
     _rename_problem(checkout)
     await bench.gateway.reload()
-    await bench.client.get("/v1/users/1")  # the last one on the old connection
+    await bench.client.get("/v1/users/1")  # the last request on the old connection
     assert await _title(bench.client) == "Nothing lives here"
 
 
@@ -219,7 +219,9 @@ async def test_a_token_outlives_one_rotation_of_the_keys(bench: Bench) -> None:
 
 
 async def test_the_link_that_kubernetes_turns_is_noticed(bench: Bench) -> None:
-    """A ConfigMap's volume: every file is a link into `..data`, itself a link, which an update replaces by rename."""
+    """The volume of a ConfigMap: every file is a link into `..data`. That is a link too, which an update replaces by
+    rename.
+    """
     access = bench.layout.gateway / "access"
     open_filter = (access / "filter.yaml").read_text()
     (access / "..1").mkdir()
@@ -236,12 +238,12 @@ async def test_the_link_that_kubernetes_turns_is_noticed(bench: Bench) -> None:
     assert (await bench.client.get("/v1/users/1")).status_code == 200
     os.rename(access / "..data_tmp", access / "..data")  # noqa: PTH104 (the system call that Kubernetes makes)
     async with asyncio.timeout(30):
-        while (await bench.client.get("/v1/users/1")).status_code != 403:  # noqa: ASYNC110 (Envoy's)
+        while (await bench.client.get("/v1/users/1")).status_code != 403:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.05)
 
 
 async def test_without_access_configuration_nobody_gets_in(bench: Bench) -> None:
-    """As in an image without a mounted directory: `tokens`, and no keys."""
+    """As in an image without a mounted directory: `tokens`, without keys."""
     folder = repository_root() / "gateway" / "access" / "tokens"
     discovery = Discovery(bench.layout.admin_socket, bench.layout.log("gateway"))
     with pytest.raises(Rejected, match=r"jwks\.json"):

@@ -1,4 +1,4 @@
-"""The TLS listener of the containers, beside the plain one: served, changed live, refused without a certificate."""
+"""The containers' TLS listener, beside the plain one: with a certificate, after a change of it, and without one."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 async def port(bench: Bench) -> int:
-    """Of the TLS listener, which has no certificate yet."""
+    """The port of the TLS listener, which has no certificate yet."""
     port = free_port()
     folder = bench.layout.gateway
     (folder / "tls").mkdir()
@@ -50,7 +50,7 @@ async def port(bench: Bench) -> int:
 
 
 async def _ask(port: int, context: ssl.SSLContext) -> tuple[bytes, str]:
-    """The head of the answer to GET, and the certificate in PEM; raises OSError when the handshake fails."""
+    """The head of the answer to GET, and the certificate in PEM. OSError if the handshake fails."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     try:
         certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -94,13 +94,13 @@ async def test_a_certificate_is_taken_when_it_comes_and_when_it_changes(bench: B
     second = issue(folder, "second")
     trusting_both.load_verify_locations(second)
     async with asyncio.timeout(30):
-        while (await _ask(port, trusting_both))[1].strip() == before.strip():  # noqa: ASYNC110 (a file; never refused)
+        while (await _ask(port, trusting_both))[1].strip() == before.strip():  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.05)
     assert (await _ask(port, _trusting(second)))[1].strip() == second.read_text().strip()
 
 
 async def test_a_secret_of_kubernetes_is_taken_when_it_changes(bench: Bench, port: int) -> None:
-    """Every file is a link into `..data`, itself a link, which an update replaces by rename."""
+    """Every file is a link into `..data`. That is a link too, which an update replaces by rename."""
     folder = bench.layout.gateway / "tls"
     for number in (1, 2):
         (folder / f"..{number}").mkdir()

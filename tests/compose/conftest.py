@@ -1,6 +1,6 @@
 """A compose project that is running: `pytest tests/compose --compose PROJECT --gateway URL`.
 
-It must have been started from this repository. The tests leave as many replicas as they found.
+It must have been started from this repository. Afterwards it has as many replicas as before.
 """
 
 import uuid

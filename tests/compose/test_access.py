@@ -1,4 +1,4 @@
-"""The same project with access control switched on, by the one setting there is for it."""
+"""The same project with access control, which one setting switches on."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.compose
 
 @pytest.fixture
 def token(project: Project) -> Iterator[str]:
-    """For counters, while tokens are asked for."""
+    """A token for counters, while access control is on."""
     token = run("make", "--silent", "token", "SCOPES=counters:read counters:write").strip()
     arguments = ("up", "--detach", "--no-deps", "--wait", "gateway")
     project.compose(*arguments, GATEWAY_ACCESS="tokens")

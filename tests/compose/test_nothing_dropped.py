@@ -1,4 +1,4 @@
-"""No read and no increment fails while containers are replaced, multiplied and stopped."""
+"""No read and no increment fails while containers are replaced, scaled and stopped."""
 
 import asyncio
 
@@ -52,7 +52,7 @@ async def test_scale_up_and_down(project: Project, steady: SteadyLoad) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_new_containers_in_the_place_of_old_ones(project: Project, steady: SteadyLoad, service: str) -> None:
-    """As an upgrade does it: first the new ones, then the old ones go."""
+    """As in an upgrade: new containers start first, then the old ones are stopped."""
     old = project.replicas(service)
     argument = service.replace("-", "_")
     async with steady.running():

@@ -1,4 +1,4 @@
-"""The manifests that every test of them is given."""
+"""The rendered manifests for all tests in this folder."""
 
 import pytest
 import yaml
@@ -33,5 +33,5 @@ def production() -> Manifests:
 
 @pytest.fixture
 def expected_secrets() -> Manifests:
-    """The Secrets that production documents and expects to find in the cluster."""
+    """The Secrets that production documents and needs in the cluster."""
     return Manifests(yaml.safe_load_all((K8S / "overlays/production/secrets.example.yaml").read_text()))

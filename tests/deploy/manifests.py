@@ -45,7 +45,7 @@ class Manifests(list[Object]):
         return [manifest for manifest in self if manifest["kind"] in kinds]
 
     def one(self, kind: str, name: str) -> Object:
-        """The object of that name, or the generated one of that name and any hash."""
+        """The object with that name, or with that name and any hash behind it."""
         (found,) = [
             manifest for manifest in self.of(kind) if name in {manifest["metadata"]["name"], without_hash(manifest)}
         ]
@@ -60,7 +60,7 @@ class Manifests(list[Object]):
         return [container for workload in self.workloads for container in containers(workload)]
 
     def data(self, kind: str, name: str) -> dict[str, str]:
-        """What a ConfigMap or Secret holds, decoded."""
+        """The decoded contents of a ConfigMap or Secret."""
         manifest = self.one(kind, name)
         if kind == "Secret" and "data" in manifest:
             return {key: base64.b64decode(value).decode() for key, value in manifest["data"].items()}
@@ -75,7 +75,7 @@ def render(folder: Path) -> Manifests:
 
 @cache
 def overlay(name: str, *components: str) -> Manifests:
-    """The overlay, as it is or with components on top of it."""
+    """The overlay, alone or with components on top of it."""
     if not components:
         return render(K8S / "overlays" / name)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,19 +94,19 @@ def pod(workload: Object) -> Object:
 
 
 def containers(workload: Object) -> list[Object]:
-    """All of a pod's containers, sidecars included."""
+    """All containers of a pod, sidecars included."""
     return [*pod(workload).get("initContainers", []), *pod(workload)["containers"]]
 
 
 def main_container(workload: Object) -> Object:
-    """The only one of a pod that is no sidecar."""
+    """The only container of a pod that is not a sidecar."""
     (container,) = pod(workload)["containers"]
     found: Object = container
     return found
 
 
 def sources(container: Object) -> Iterator[tuple[str, str]]:
-    """Kind and name of everything whose contents are the container's environment."""
+    """Kind and name of each object that the container's environment comes from."""
     for source in container.get("envFrom", []):
         ((kind, reference),) = source.items()
         yield {"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind], reference["name"]
@@ -139,5 +139,5 @@ def quantity(text: str | float) -> Decimal:
 
 
 def arguments(words: Sequence[str]) -> dict[str, str]:
-    """A Redis server's settings on its command line."""
+    """The settings of a Redis server on its command line."""
     return {key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)}

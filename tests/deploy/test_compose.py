@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises, read from the file: nothing here needs Docker."""
+"""The promises of docker-compose.yml, read from the file. Nothing here needs Docker."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ LASTING = sorted(SERVICES.keys() - {"migrate"})
 
 
 def without_env_file(value: str) -> str:
-    """What Compose makes of a value where no variable is set."""
+    """The value that Compose uses if the variable is not set."""
     return VARIABLE.sub(lambda match: match["default"] or "", value)
 
 
@@ -67,7 +67,7 @@ def test_the_gateway_reads_the_repositorys_files_and_cannot_write_them() -> None
         ("./gateway", "/etc/envoy", True),
         ("./gateway/access/${GATEWAY_ACCESS:-open}", "/etc/envoy/access", True),
     ]
-    # Docker would make a folder for a misspelt value, and the gateway would start without access control of any kind.
+    # For a misspelt value Docker would make a folder, and the gateway would start without any access control.
     assert volumes[1]["bind"] == {"create_host_path": False}
 
 
@@ -146,7 +146,7 @@ def test_lasting_containers_come_back_and_say_how_they_are(name: str) -> None:
 
 
 def test_what_ends_is_awaited_to_its_end() -> None:
-    """`up --wait` fails on a container that ends, unless another waits for just that."""
+    """`up --wait` fails if a container ends, unless another service waits for exactly that."""
     assert SERVICES["migrate"]["restart"] == "no"
     assert SERVICES["user-api"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     for service in SERVICES.values():
@@ -172,7 +172,7 @@ def test_data_is_kept_where_it_must_be() -> None:
     assert (cache["save"], cache["appendonly"], cache["maxmemory-policy"]) == ("", "no", "volatile-lru")
     assert (counters["appendonly"], counters["appendfsync"]) == ("yes", "always")
     assert counters["maxmemory-policy"] == "noeviction"
-    # The official image of PostgreSQL 18 keeps its data in a folder below this one, named after the version.
+    # The official image of PostgreSQL 18 keeps its data in a folder below this one, which has the version's name.
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
     assert SERVICES["redis-counters"]["volumes"] == ["counters:/data"]
     assert COMPOSE["volumes"].keys() == {"postgres", "counters"}
@@ -182,7 +182,7 @@ def test_data_is_kept_where_it_must_be() -> None:
 
 @pytest.mark.parametrize("name", REPLICATED)
 def test_services_understand_their_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names and values: a replica that gets these starts, and every variable is one that it reads."""
+    """A replica starts with these names and values, and each variable is one that it reads."""
     settings = REPLICATED[name]
     dockerfile = (ROOT / "services" / name / "Dockerfile").read_text()
     prefix = settings.model_config["env_prefix"]

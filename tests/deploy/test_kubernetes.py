@@ -1,4 +1,4 @@
-"""Every overlay, with every component, is valid Kubernetes that any cluster takes, in one restricted namespace."""
+"""Every overlay, with every component, is valid Kubernetes for any cluster, in one restricted namespace."""
 
 import functools
 import json
@@ -28,13 +28,13 @@ CUSTOM = {"HTTPRoute", "BackendTLSPolicy", "ServiceMonitor", "PrometheusRule", "
 
 
 def validate(manifest: Object, version: str) -> None:
-    """Once for each object: most are the same in all overlays."""
+    """Each object once, because most are the same in all overlays."""
     _validate(json.dumps(manifest, sort_keys=True), version)
 
 
 @functools.cache
 def _validate(manifest: str, version: str) -> None:
-    import kubernetes_validate  # noqa: PLC0415 (seconds, for every worker of pytest-xdist if it were at the top)
+    import kubernetes_validate  # noqa: PLC0415 (at the top it would cost every worker of pytest-xdist seconds)
 
     kubernetes_validate.validate(json.loads(manifest), version, strict=True)
 
@@ -56,7 +56,7 @@ def test_the_root_applies_the_local_overlay(local: Manifests) -> None:
 
 
 def test_every_file_is_used() -> None:
-    """A manifest that no kustomization names would never be applied, nor checked here."""
+    """A manifest that no kustomization names would not be applied, and not be checked here."""
     kustomizations = [path.parent for path in K8S.rglob("kustomization.yaml")]
     used = {path / "kustomization.yaml" for path in kustomizations}
     for folder in kustomizations:
@@ -70,7 +70,7 @@ def test_every_file_is_used() -> None:
 
 
 def test_any_cluster_has_what_it_takes(alone: Manifests) -> None:
-    """No custom resources, ingress controller, load balancer, cluster-wide rights or particular storage."""
+    """It needs no custom resources, ingress controller, load balancer, cluster-wide rights or particular storage."""
     assert {manifest["kind"] for manifest in alone} <= BUILT_IN
     for service in alone.of("Service"):
         assert service["spec"].get("type", "ClusterIP") == "ClusterIP"
@@ -102,7 +102,7 @@ def test_pods_satisfy_the_restricted_standard(manifests: Manifests) -> None:
             assert volume.keys() - {"name"} <= {"configMap", "emptyDir", "secret", "persistentVolumeClaim"}
             assert "sizeLimit" in volume.get("emptyDir", {"sizeLimit": None})
     for container in manifests.containers:
-        # Nothing else either: a container's own runAsUser would be another user than the pod's.
+        # Containers set nothing else either: a runAsUser of their own would differ from the pod's.
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -160,7 +160,7 @@ def test_volumes_are_mounted_and_mounts_have_volumes(manifests: Manifests) -> No
 
 
 def test_a_change_of_configuration_is_a_new_name(manifests: Manifests) -> None:
-    """So that pods are replaced, one after the other, and old ones keep what they started with."""
+    """So that a change replaces the pods one after the other, and old pods keep their contents."""
     generated = [one for one in manifests.of("ConfigMap", "Secret") if one["metadata"]["name"] != "grafana-dashboard"]
     assert all(HASHED.fullmatch(manifest["metadata"]["name"]) for manifest in generated)
     assert {without_hash(manifest) for manifest in generated} >= {"user-api", "counter-api", "gateway-access"}
@@ -224,7 +224,7 @@ def test_the_migration_can_be_applied_again(manifests: Manifests) -> None:
     assert job["metadata"]["name"] == f"user-api-migrate-{tag}", "a template cannot change: a new tag is a new Job"
     assert job["spec"]["ttlSecondsAfterFinished"] <= 600
     assert container["args"] == ["migrate"]
-    # One that fails is tried again for longer than a slow cluster needs to pull PostgreSQL's image.
+    # A failed Job is repeated for longer than a slow cluster needs to pull PostgreSQL's image.
     assert pod(job)["restartPolicy"] == "OnFailure"
     assert job["spec"]["backoffLimit"] >= 6
     assert all("migrate" not in one.get("args", []) for one in manifests.containers if one is not container)

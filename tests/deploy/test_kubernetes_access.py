@@ -1,4 +1,4 @@
-"""Who may call what: everybody locally, where nobody else gets in; in production whoever has a token, over TLS."""
+"""Access: the local overlay is open but reachable only by port-forward; production needs tokens, over TLS."""
 
 import subprocess
 import sys
@@ -21,14 +21,14 @@ ENVOY = Path(sys.executable).with_name("envoy")
 
 
 def _access(manifests: Manifests) -> tuple[Object, list[Object]]:
-    """The filter that says who is asking, and the clusters that it needs."""
+    """The filter that determines scopes, and the clusters that it needs."""
     files = manifests.data("ConfigMap", "gateway-access")
     (found,) = yaml.safe_load(files["filter.yaml"])["resources"]
     return found, yaml.safe_load(files["clusters.yaml"])["resources"]
 
 
 def _mounts(manifests: Manifests) -> dict[str, tuple[dict[str, Any], bool]]:
-    """Mount paths of the gateway with their volumes, and whether they are read-only."""
+    """The mount paths of the gateway with their volumes, and whether these are read-only."""
     deployment = manifests.one("Deployment", "gateway")
     volumes = {volume["name"]: volume for volume in pod(deployment)["volumes"]}
     return {
@@ -46,7 +46,9 @@ def test_the_gateway_has_its_access_rules_where_it_looks_for_them(manifests: Man
 
 
 def test_the_gateway_gets_the_settings_about_pages_and_names(manifests: Manifests) -> None:
-    """Empty: an overlay says what it wants. And its own Service's name, which cluster and namespace make."""
+    """Empty, because an overlay sets them. Only the name of the gateway's own Service is set, from cluster and
+    namespace.
+    """
     config = manifests.one("ConfigMap", "gateway")
     assert config["data"] == dict.fromkeys(VARIABLES, "")
     container = main_container(manifests.one("Deployment", "gateway"))
@@ -65,7 +67,7 @@ def test_local_uses_the_repositorys_own_open_access(local: Manifests) -> None:
 
 
 def test_production_asks_for_tokens_as_the_repository_does_elsewhere(production: Manifests) -> None:
-    """All rules are the same; only whose tokens they are, and where their keys come from, is another matter."""
+    """All rules are the same. Only the issuer and the source of the keys differ."""
     ours, _ = _access(production)
     (theirs,) = yaml.safe_load((GATEWAY / "access/tokens/filter.yaml").read_text())["resources"]
     (provider,) = ours["typed_config"]["providers"].values()

@@ -1,4 +1,4 @@
-"""Everything fits: on a small node, into PostgreSQL's connections, into the memory that it may use."""
+"""Everything fits: on a small node, into PostgreSQL's connections, and into the memory limits."""
 
 from decimal import Decimal
 
@@ -13,14 +13,14 @@ from user_api.settings import Settings
 pytestmark = pytest.mark.xdist_group("kubernetes")
 
 MIGRATION = 2
-"""Connections: the one that holds the lock, and the one that migrates."""
+"""Connections of a migration: one holds the lock, the other one migrates."""
 
 RESERVE = 10
-"""Connections for whoever looks after PostgreSQL, the three that it keeps for superusers included."""
+"""Connections for administrators, including the three that PostgreSQL reserves for superusers."""
 
 
 def _most_pods(manifests: Manifests, workload: Object) -> int:
-    """As many as there may be at a time, without those that are ending."""
+    """The highest number of replicas at a time, without those that are ending."""
     if workload["kind"] != "Deployment":
         return int(workload["spec"].get("replicas", 1))
     autoscaler = manifests.one("HorizontalPodAutoscaler", workload["metadata"]["name"])
@@ -36,10 +36,10 @@ def test_every_container_has_requests_and_a_memory_limit(manifests: Manifests) -
 
 
 def test_local_fits_a_small_node(local: Manifests) -> None:
-    """2 CPUs and 4 GiB, at the autoscalers' maximum, while everything is being rolled out and migrated.
+    """2 CPUs and 4 GiB are enough at the autoscalers' maximum, during a rollout with a migration.
 
-    What the system itself asks for comes on top: 0.95 CPUs and 0.3 GiB with kubeadm's control plane in kind, a fifth of
-    a CPU more with a larger network plug-in.
+    The system itself requests more: 0.95 CPUs and 0.3 GiB with kubeadm's control plane in kind. A larger network
+    plug-in adds a fifth of a CPU.
     """
     asked = {"cpu": Decimal(0), "memory": Decimal(0)}
     for workload in local.workloads:
@@ -52,7 +52,7 @@ def test_local_fits_a_small_node(local: Manifests) -> None:
 
 
 def _max_connections(manifests: Manifests) -> int:
-    """What the overlay's PostgreSQL has, or what the overlay says that it must have."""
+    """The connections that the overlay's PostgreSQL allows, or that the overlay requires."""
     for server in manifests.of("StatefulSet"):
         for container in containers(server):
             for argument in container.get("args", []):
@@ -63,7 +63,9 @@ def _max_connections(manifests: Manifests) -> int:
 
 
 def test_postgresql_has_enough_connections(alone: Manifests, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pods that are ending keep theirs to the end, and a rollout does not wait for that: there may be twice as many."""
+    """A pod that is ending keeps its connections to the end, and a rollout does not wait for that. So there may be
+    twice as many.
+    """
     for source in (alone.data("ConfigMap", "user-api"), {"USER_API_DATABASE_URL": "postgresql://u:p@postgres/u"}):
         for variable, value in source.items():
             monkeypatch.setenv(variable, value)
@@ -77,7 +79,7 @@ def test_postgresql_has_enough_connections(alone: Manifests, monkeypatch: pytest
 
 
 def test_pools_do_not_overflow() -> None:
-    """What `connections` counts is all that there can be."""
+    """`connections` counts all that a replica can open."""
     settings = Settings(database_url=SecretStr("postgresql://u:p@postgres/u"), cache_tiers=())
     pool = create_engine(settings, connections=7).pool
     assert isinstance(pool, QueuePool)
@@ -85,9 +87,9 @@ def test_pools_do_not_overflow() -> None:
 
 
 def test_a_cache_and_its_sidecars_have_room_for_copying_everything(local: Manifests) -> None:
-    """While a full cache was copied to a sidecar and written anew, either took 2.5 times the primary's maxmemory.
+    """Either server took 2.5 times the primary's maxmemory while a full cache was copied to a sidecar and rewritten.
 
-    The primary's fork shares no page that is written to meanwhile; the sidecar keeps the old data until it has the new.
+    The primary's fork shares no page that is written meanwhile. The sidecar keeps the old data until it has the new.
     """
     (primary,) = containers(local.one("StatefulSet", "redis-cache"))
     (sidecar,) = pod(local.one("Deployment", "user-api"))["initContainers"]

@@ -1,4 +1,4 @@
-"""What the components add, as far as it is of kinds that no schema here describes."""
+"""The components, as far as no schema here describes their kinds of objects."""
 
 import json
 import re
@@ -137,7 +137,7 @@ def _queries(manifests: Manifests) -> Iterator[str]:
 
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
-    """The labels of every series that the services export."""
+    """The labels of all series that the services export."""
     monkeypatch.setenv("USER_API_DATABASE_URL", "postgresql://user:password@localhost/database")
     monkeypatch.setenv("USER_API_CACHE_TIERS", "")
     registry = CollectorRegistry()
@@ -153,7 +153,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
 
 async def _nothing(*_: object) -> None:
-    """An application that nobody asks."""
+    """An application that gets no requests."""
 
 
 def test_every_query_is_about_metrics_that_there_are(metrics: dict[str, set[str]]) -> None:
@@ -171,7 +171,7 @@ def test_every_query_is_about_metrics_that_there_are(metrics: dict[str, set[str]
 
 
 def test_everything_that_there_is_to_know_is_asked_for_somewhere(metrics: dict[str, set[str]]) -> None:
-    """Except for what explains rather than tells: what is filled, shared, waited for, forgotten."""
+    """Metrics that only explain others are left out: fills, shared loads, waits, forgotten keys."""
     asked = {match["name"] for query in _queries(overlay("local", "monitoring")) for match in METRIC.finditer(query)}
     families = {re.sub(r"_(total|bucket|sum|count)$", "", series) for series in metrics}
     unasked = families - {re.sub(r"_(total|bucket|sum|count)$", "", series) for series in asked}

@@ -1,4 +1,4 @@
-"""The data servers of the local overlay keep what they must, and the services find them."""
+"""The data servers of the local overlay keep what they must keep, and the services find them."""
 
 import stat
 from pathlib import Path
@@ -36,7 +36,7 @@ def _sidecar(local: Manifests) -> Object:
 
 
 def _secret(local: Manifests, container: Object, variable: str) -> str:
-    """What a container is given in a variable that comes from a Secret."""
+    """The value of a container's variable that comes from a Secret."""
     (found,) = [one for one in container["env"] if one["name"] == variable]
     reference = found["valueFrom"]["secretKeyRef"]
     return local.data("Secret", reference["name"])[reference["key"]]
@@ -60,7 +60,7 @@ def test_counters_survive_and_the_cache_makes_room(local: Manifests) -> None:
 
 
 def test_there_is_one_of_each_data_server(local: Manifests) -> None:
-    """Never two at a time, which would disagree: the cache is a StatefulSet too."""
+    """Never two pods at a time, because they would differ. So the cache is a StatefulSet, too."""
     assert {one["metadata"]["name"]: one["spec"]["replicas"] for one in local.of("StatefulSet")} == {
         "postgres": 1,
         "redis-cache": 1,
@@ -69,7 +69,7 @@ def test_there_is_one_of_each_data_server(local: Manifests) -> None:
 
 
 def test_redis_starts_as_it_is_told(local: Manifests) -> None:
-    """Without the image's entry point, which loads modules, and with a password that no manifest spells out."""
+    """The containers do not use the image's entry point, which loads modules. No manifest contains the password."""
     for container in (_server(local, "redis-cache"), _server(local, "redis-counters"), _sidecar(local)):
         assert container["command"] == ["redis-server"]
     assert arguments(_server(local, "redis-cache")["args"])["requirepass"] == "$(REDISCLI_AUTH)"
@@ -77,7 +77,7 @@ def test_redis_starts_as_it_is_told(local: Manifests) -> None:
 
 
 def test_data_servers_can_write_their_volumes(local: Manifests) -> None:
-    """Also where a volume is a directory of the node, open to everybody, whose group nobody changes."""
+    """Also if a volume is a directory of the node that everybody may read, and whose group does not change."""
     for name in ("postgres", "redis-counters"):
         security = pod(local.one("StatefulSet", name))["securityContext"]
         assert security["fsGroup"] == security["runAsUser"] == 999, "the user of the official images"
@@ -113,7 +113,7 @@ def test_a_sidecar_listens_for_its_own_pod_only(local: Manifests) -> None:
     settings = arguments(_sidecar(local)["args"])
     assert settings["port"] == "0"
     assert Path(settings["unixsocket"]) == SOCKET
-    # The pod's user is that of both containers (no container says otherwise), so nobody else need open it.
+    # Both containers run as the pod's user, because neither sets another one. So the socket needs no other permissions.
     assert settings["unixsocketperm"] == f"{stat.S_IRWXU:o}"
     user_api = main_container(local.one("Deployment", "user-api"))
     mounts = [
@@ -148,7 +148,7 @@ def test_urls_lead_to_the_servers_and_know_their_passwords(local: Manifests) -> 
 def test_services_understand_their_settings(
     name: str, alone: Manifests, expected_secrets: Manifests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names and values: a replica that gets these starts, and every variable is one that it reads."""
+    """A replica starts with these names and values, and each variable is one that it reads."""
     settings = SETTINGS[name]
     environment = _environment(alone, name)
     if not alone.of("Secret"):

@@ -1,4 +1,4 @@
-"""Nothing talks to anything but along these edges."""
+"""Pods connect only along these edges."""
 
 import pytest
 from tests.deploy.manifests import Manifests, overlay, pod_name, selects
@@ -10,7 +10,7 @@ Edges = set[tuple[str, str, int]]
 
 
 def edges(manifests: Manifests, direction: str, peers: str) -> Edges:
-    """(selected pod, peer or `anywhere`, port), as far as policies for particular pods say it."""
+    """(selected pod, peer or `anywhere`, port), from the policies for particular pods."""
     names = {pod_name(workload) for workload in manifests.workloads}
 
     def selected(selector: dict[str, object]) -> set[str]:
@@ -70,7 +70,7 @@ def test_local_allows_these_edges_and_no_other(local: Manifests) -> None:
 
 
 def test_production_allows_these_edges_and_no_other(production: Manifests) -> None:
-    """In by TLS only; out to the data servers, and to where the keys of access tokens are."""
+    """In: TLS only. Out: the data servers, and the source of the keys for access tokens."""
     assert edges(production, "egress", "to") == BETWEEN_SERVICES | {
         ("user-api", "anywhere", 5432),
         ("user-api-migrate", "anywhere", 5432),

@@ -1,4 +1,4 @@
-"""Pods start, are replaced, scaled and drained without a request noticing it."""
+"""Pods start, are replaced, scaled and drained, and no request fails."""
 
 import pytest
 from tests.deploy.manifests import (
@@ -24,7 +24,7 @@ def test_every_lasting_container_has_probes(manifests: Manifests) -> None:
         for container in containers(workload):
             expected = {"startupProbe", "livenessProbe", "readinessProbe"}
             if container["name"] == "cache-sidecar":
-                # Its pod is as ready without it: reads then go to the primary, or to PostgreSQL.
+                # The pod is ready without its sidecar too: it then reads from the primary, or from PostgreSQL.
                 expected.remove("readinessProbe")
             assert {key for key in container if key.endswith("Probe")} == expected
             ports = {port["name"] for port in container.get("ports", [])}
@@ -51,7 +51,7 @@ def test_nobody_is_restarted_for_the_outage_of_somebody_else(manifests: Manifest
 
 
 def test_a_sidecar_needs_no_primary_to_start_and_to_live(local: Manifests) -> None:
-    """Its probes take any answer, also that it loads: `-e` would make errors of those."""
+    """Its probes accept any answer, also while it loads. With `-e` that would be an error."""
     (sidecar,) = pod(local.one("Deployment", "user-api"))["initContainers"]
     assert sidecar["restartPolicy"] == "Always", "what makes it a sidecar instead of something to wait for"
     for kind in ("startupProbe", "livenessProbe"):
@@ -73,7 +73,7 @@ def test_a_new_replica_is_ready_before_an_old_one_goes(manifests: Manifests) -> 
 
 
 def test_nodes_can_be_drained_one_replica_at_a_time(manifests: Manifests) -> None:
-    """Not the data servers: of one replica a budget protects nothing, or forbids to drain its node for ever."""
+    """Not for the data servers: with one replica, a budget has no effect or blocks the draining for ever."""
     assert named(manifests.of("PodDisruptionBudget")) == OURS
     for budget in manifests.of("PodDisruptionBudget"):
         deployment = manifests.one("Deployment", budget["metadata"]["name"])
@@ -121,7 +121,7 @@ def test_the_gateway_sees_every_replica(manifests: Manifests) -> None:
 
 
 def test_replicas_are_the_autoscalers_business(manifests: Manifests) -> None:
-    """Were they in the Deployment as well, every `apply` would reset them."""
+    """If the Deployment named a number as well, every `apply` would reset it."""
     assert not any("replicas" in deployment["spec"] for deployment in manifests.of("Deployment"))
     scaled = [one["spec"]["scaleTargetRef"] for one in manifests.of("HorizontalPodAutoscaler", "ScaledObject")]
     assert sorted(target["name"] for target in scaled) == sorted(OURS), "each exactly once"
@@ -134,7 +134,8 @@ def test_autoscalers_are_quick_to_help_and_slow_to_let_go(alone: Manifests) -> N
         assert spec["scaleTargetRef"]["name"] == name
         assert 2 <= spec["minReplicas"] < spec["maxReplicas"]
         (metric,) = spec["metrics"]
-        # Of the one container, not of its sidecar; and an amount: what is asked for differs between overlays.
+        # It measures the one container, not its sidecar. It is an absolute amount, because requests differ between
+        # overlays.
         resource = metric["containerResource"]
         assert (resource["name"], resource["container"]) == ("cpu", name)
         workers = 2 if name == "gateway" else 1

@@ -1,4 +1,4 @@
-"""`make k8s-load`: which tool is called for which cluster, seen by stand-ins for all of them."""
+"""`make k8s-load` calls the right tool for each kind of cluster. The tools are replaced by stand-ins."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ IMAGES = ("evenkeel/user-api:dev", "evenkeel/gateway:dev")
 
 @dataclass(frozen=True)
 class Cluster:
-    """What kubectl says of it."""
+    """The output of kubectl for it."""
 
     context: str
     provider: str = ""
@@ -22,7 +22,7 @@ class Cluster:
 
 
 class Machine:
-    """A PATH with the tools named, each of which writes down how it is called."""
+    """A PATH with these tools only. Each of them writes down its arguments."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

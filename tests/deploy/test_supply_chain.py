@@ -1,4 +1,4 @@
-"""What the images are made of and run as, and that the checks of dependencies find what they are there to find."""
+"""What the images contain and run as, and that the checks of dependencies find what they are made for."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ DOCKERFILES = {
     for folder, name in (("services", "user-api"), ("services", "counter-api"), (".", "gateway"))
 }
 UNCONDITIONAL = re.compile(r"^([a-z0-9.-]+)==(\S+) \\$", re.MULTILINE)
-"""A pin that is installed on every system."""
+"""A pin of a package that is installed on every system."""
 LOCKS = {name: (ROOT / name).read_text() for name in (*audit.LOCKS, "bootstrap.lock")}
 
 
@@ -38,7 +38,7 @@ def test_every_base_can_be_pinned_from_outside(dockerfile: str) -> None:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
 def test_images_run_one_program_and_not_as_root(dockerfile: str) -> None:
-    """By a number, which Kubernetes can tell from root's, and without a shell to start it."""
+    """By a number, so that Kubernetes can check that it is not root, and without a shell."""
     last = dockerfile[dockerfile.rindex("\nFROM ") :]
     users = re.findall(r"^USER (\S+)$", last, re.MULTILINE)
     assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
@@ -46,7 +46,7 @@ def test_images_run_one_program_and_not_as_root(dockerfile: str) -> None:
     for instruction in ("ENTRYPOINT", "CMD"):
         (words,) = re.findall(rf"^{instruction} ((?:.*\\\n)*.*)$", last, re.MULTILINE)
         assert "sh" not in json.loads(words.replace("\\\n", ""))
-    # Nor is anything but the program made with one in the image that is shipped.
+    # The commands that make the final image need no shell either.
     assert all(command.startswith("[") for command in re.findall(r"^RUN (.*)$", last, re.MULTILINE))
 
 

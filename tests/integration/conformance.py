@@ -1,4 +1,4 @@
-"""Rows of the contract: a request to a resource in a known state, and what RFC 9110 has to be answered."""
+"""Rows of the contract: a request to a resource in a known state, and the answer that RFC 9110 requires."""
 
 import uuid
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Row:
-    """One request and its answer; `{…}` in path and header fields stands for what the state of the resource has."""
+    """A request and its answer. `{…}` in path and header fields is replaced by values of the resource's state."""
 
     section: str
-    """Of RFC 9110, unless it names another one."""
+    """A section of RFC 9110, unless another RFC is named."""
     method: str
     path: str
     status: int
     slug: str = ""
-    """The end of the problem's type, where it is one."""
+    """The end of the problem's type, if the answer is a problem."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     answered: Mapping[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Row:
 
 
 async def check(client: httpx.AsyncClient, row: Row, state: Mapping[str, str]) -> httpx.Response:
-    """Send the request of the row, and compare the answer with it."""
+    """Send the request of the row, and compare the answer."""
     headers = {name: _filled(value, state) for name, value in row.headers.items()}
     path = _filled(row.path, state)
     if row.body is not None and not isinstance(row.body, bytes):
@@ -53,7 +53,7 @@ async def check(client: httpx.AsyncClient, row: Row, state: Mapping[str, str]) -
 
 
 def unused() -> str:
-    """A name that nobody has used."""
+    """A name that no other test uses."""
     return uuid.uuid4().hex
 
 

@@ -1,6 +1,6 @@
 """The whole system: three replicas of each service and the gateway, on the backend's PostgreSQL and Redis.
 
-What concerns the cache runs a second time with a sidecar beside each replica of user-api.
+Tests of the cache run a second time, with a sidecar beside each replica of user-api.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ WITH_SIDECARS_TOO = {"test_smoke", "test_replicas"}
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack, driven by its own command line."""
+    """A running stack, which its own command line controls."""
 
     directory: Path
 
@@ -69,7 +69,7 @@ class Stack:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The stack costs seconds to start: pytest runs all tests without sidecars first, then those with."""
+    """A stack takes seconds to start. So pytest runs all tests without sidecars first, then those with them."""
     if "sidecars" in metafunc.fixturenames:
         module = metafunc.module.__name__.rpartition(".")[2]
         ways: list[Any] = ["plain"]
@@ -80,13 +80,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def sidecars(request: pytest.FixtureRequest) -> bool:
-    """Whether the stack has them; pytest_generate_tests decides."""
+    """Whether the stack has sidecars; pytest_generate_tests sets it."""
     return str(request.param) == "sidecars"
 
 
 @pytest.fixture(scope="session")
 def stack_servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """Not those of the other tests, which look at all that is in Redis."""
+    """Servers of its own, because other tests look at everything in Redis."""
     with backend(request.config.option.backend) as running:
         yield running
 
@@ -96,8 +96,8 @@ def stack(stack_servers: Servers, sidecars: bool, tmp_path_factory: pytest.TempP
     database = f"integration_{uuid.uuid4().hex[:8]}"
     asyncio.run(_create_database(stack_servers.postgres, database))
     stack = Stack(tmp_path_factory.mktemp("stack"))
-    # A sidecar is a Valkey 9, which cannot read the snapshots of the Redis 8 in the containers: with sidecars the stack
-    # runs its own cache.
+    # A sidecar is a Valkey 9, which cannot read the snapshots of the Redis 8 in the containers. So with sidecars the
+    # stack runs its own cache.
     cache = ["--sidecars"] if sidecars else ["--cache-url", stack_servers.redis_cache]
     try:
         stack.run(
@@ -122,7 +122,7 @@ async def _create_database(url: str, name: str) -> None:
 
 @pytest.fixture(scope="session")
 def gateway(request: pytest.FixtureRequest, sidecars: bool) -> str:  # noqa: ARG001, FBT001 (a fixture; another stack, another gateway)
-    """The URL of the gateway under test: the one of --gateway, or that of a stack of our own."""
+    """The URL of the gateway under test: that of --gateway, or that of a stack of our own."""
     given: str | None = request.config.option.gateway
     if given:
         return given.rstrip("/")
@@ -138,11 +138,11 @@ async def client(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def email() -> str:
-    """An address that nobody has used."""
+    """An address that no other test uses."""
     return f"{uuid.uuid4().hex}@example.com"
 
 
 @pytest.fixture
 def name() -> str:
-    """A counter that nobody has used."""
+    """A counter that no other test uses."""
     return f"test:{uuid.uuid4().hex}"

@@ -30,7 +30,7 @@ def _headers(stack: Stack, *scopes: str) -> dict[str, str]:
 
 
 def test_the_welcomes_lines_work(closed: Stack) -> None:
-    """As they are printed, but for `make token`, which is the command below."""
+    """As printed, except for `make token`, which stands for the command below."""
     token = closed.run("token", "users:read", "users:write", "counters:read", "counters:write").strip()
     lines = [line.strip() for line in closed.run("up").splitlines() if line.startswith("  curl ")]
     assert len(lines) == 5

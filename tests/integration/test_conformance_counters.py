@@ -1,4 +1,4 @@
-"""counter-api through the gateway, row by row, with the section of RFC 9110 beside each."""
+"""counter-api through the gateway. Each row names the section of RFC 9110."""
 
 import httpx
 import pytest
@@ -61,7 +61,7 @@ ROWS = [
     Row("13.1", "POST", "/v1/counters:import", 422, "validation", NDJSON | NEW_ONLY, b""),
     Row("13.1", "POST", "/v1/uniques/{absent}", 422, "validation", NEW_ONLY, {"member": "a"}),
     Row("13.1.1", "PUT", ONE, 422, "validation", {"If-Match": "7"}, SET),
-    # What there is not comes before a precondition, and a precondition before a conflict.
+    # A missing resource comes before a precondition, and a precondition before a conflict.
     Row("13.2.2", "DELETE", NONE, 404, "not-found", IS_SEVEN),
     Row("13.2.2", "POST", ADD, 412, "precondition-failed", IS_EIGHT, {"by": 9, "max": 10}),
     Row("15.5.10", "POST", ADD, 409, "counter-bound", IS_SEVEN, {"by": 9, "max": 10}),

@@ -1,4 +1,4 @@
-"""user-api through the gateway, row by row, with the section of RFC 9110 beside each."""
+"""user-api through the gateway. Each row names the section of RFC 9110."""
 
 import httpx
 import pytest
@@ -57,7 +57,7 @@ ROWS = [
     Row("13.1", "POST", "/v1/users", 422, "validation", {"If-None-Match": "*"}, NEW),
     Row("13.1.1", "PATCH", ONE, 422, "validation", {"If-Match": "other"}, B),
     Row("13.1.2", "PATCH", ONE, 422, "validation", {"If-None-Match": '"other'}, B),
-    # What there is not comes before a precondition, and a precondition before a conflict.
+    # A missing resource comes before a precondition, and a precondition before a conflict.
     Row("13.2.2", "PATCH", NONE, 404, "user-not-found", {"If-Match": '"other"'}, B),
     Row("13.2.2", "DELETE", NONE, 404, "user-not-found", {"If-Match": "*"}),
     Row("13.2.2", "PATCH", ONE, 412, "precondition-failed", {"If-Match": '"other"'}, TAKEN),

@@ -1,4 +1,4 @@
-"""Every line of the HTTP contract, and every error, through the gateway. The services' own tests go into the depth."""
+"""Every line of the HTTP contract, and every error, through the gateway. The services' own tests are more detailed."""
 
 import asyncio
 from typing import Any

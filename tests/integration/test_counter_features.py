@@ -1,4 +1,4 @@
-"""Events, badges, unique members, export and import through the gateway, on three replicas."""
+"""Events, badges, uniques, export and import through the gateway, on three replicas."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 class EventSource:
-    """A browser's: comes back with the id of the last message, when the stream says so."""
+    """Like a browser's: it reconnects when the stream says so, with the id of the last message."""
 
     def __init__(self, client: httpx.AsyncClient, name: str) -> None:
         self._client = client
@@ -41,7 +41,7 @@ class EventSource:
     async def _follow(self) -> None:
         url = f"/v1/counters/{self._name}/events"
         async with self._client.stream("GET", url, headers=self._headers, timeout=30) as response:
-            # After anything else a browser gives up.
+            # A browser gives up after any other answer.
             assert response.status_code == 200
             assert response.headers["Content-Type"].startswith("text/event-stream")
             self.served_by.append(response.headers["X-Served-By"])
@@ -56,7 +56,7 @@ class EventSource:
 
     async def until(self, value: int | None, seconds: float = 20) -> None:
         async with asyncio.timeout(seconds):
-            while self.values[-1:] != [value]:  # noqa: ASYNC110 (what comes over the wire)
+            while self.values[-1:] != [value]:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.02)
 
 
@@ -91,10 +91,10 @@ async def test_streams_outlive_a_rolling_restart_and_do_not_hold_it_up(
     await asyncio.to_thread(stack.run, "restart", "counter-api")
     await client.put(f"/v1/counters/{name}", json={"value": 2})
     await source.until(2)
-    # Not a word twice: who comes back says what it knows.
+    # The stream sends nothing: a client that reconnects has named the value that it has.
     assert source.values == [1, 2]
     assert len(source.served_by) > 1
-    # uvicorn waits ten seconds for answers that do not end, and then says so.
+    # uvicorn waits ten seconds for answers that do not end, and then logs it.
     logs = [path.read_text() for path in stack.directory.rglob("counter-api-*.log")]
     assert sum(log.count("Shutting down") for log in logs) >= 3
     assert not any("graceful shutdown exceeded" in log for log in logs)
@@ -113,7 +113,7 @@ async def test_streams_outlive_a_killed_replica(
 
 
 async def test_a_stream_ends_with_its_client(client: httpx.AsyncClient, name: str) -> None:
-    """A hundred clients one after the other, through a gateway whose connections to replicas are few."""
+    """A hundred clients one after the other, through a gateway with few connections to replicas."""
     for _ in range(100):
         async with client.stream("GET", f"/v1/counters/{name}/events") as response:
             assert response.status_code == 200
@@ -184,12 +184,12 @@ async def test_a_bad_line_is_answered_before_the_body_has_ended(
 
 @pytest.mark.slow
 async def test_an_import_outlives_its_replica(stack: "Stack", client: httpx.AsyncClient, name: str) -> None:
-    """The gateway cannot send again what it has not kept, so the client does, and nothing is set twice."""
+    """The gateway cannot repeat a body that it has not kept. So the client does it, and no value is set twice."""
     arrived = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
         yield numbered(name, 0, 5000)
-        while (await client.get(f"/v1/counters/{name}:4999")).status_code != 200:  # noqa: ASYNC110 (the replica's state)
+        while (await client.get(f"/v1/counters/{name}:4999")).status_code != 200:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.02)
         arrived.set()
         await asyncio.sleep(1)
@@ -200,10 +200,11 @@ async def test_an_import_outlives_its_replica(stack: "Stack", client: httpx.Asyn
     await arrived.wait()
     for process in stack.processes("counter-api"):
         os.kill(process["pid"], signal.SIGKILL)
-    with contextlib.suppress(httpx.TransportError):  # the gateway may hang up while the body is still coming
+    # the gateway may close the connection while the body is still coming
+    with contextlib.suppress(httpx.TransportError):
         assert problem(await importing)[0] == 503
     async with asyncio.timeout(30):
-        while {each["state"] for each in await asyncio.to_thread(stack.processes, "counter-api")} != {"healthy"}:  # noqa: ASYNC110 (as above)
+        while {each["state"] for each in await asyncio.to_thread(stack.processes, "counter-api")} != {"healthy"}:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
     await client.post(f"/v1/counters/{name}:7/increment", headers={"Idempotency-Key": f"seven-{name}"})
     again = await client.post(IMPORT, content=numbered(name, 0, 10_000), headers=key)

@@ -1,4 +1,4 @@
-"""What holds for every operation of the OpenAPI documents, each tried with what it must refuse."""
+"""Rules for every operation of the OpenAPI documents. Each operation gets requests that it must refuse."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ METHODS = ("get", "post", "put", "patch", "delete")
 SERVICES = ("user-api", "counter-api")
 HAS_NO_END = "/events"
 VALUES = {"unit": "hour"}
-"""Of query parameters that are required."""
+"""Values of required query parameters."""
 
 
 @dataclass(frozen=True)
 class Operation:
     method: str
     path: str
-    """Of a user, counter or set of members that there is."""
+    """Values of an existing user, counter or set of members."""
     document: dict[str, Any]
 
     def takes(self, header: str) -> bool:
@@ -32,7 +32,7 @@ class Operation:
 
     @property
     def query(self) -> dict[str, str]:
-        """A value for each parameter of the query that it requires."""
+        """A value for each required parameter of the query."""
         parameters = self.document.get("parameters", [])
         return {one["name"]: VALUES[one["name"]] for one in parameters if one["in"] == "query" and one.get("required")}
 
@@ -50,7 +50,7 @@ class Operation:
 
 @pytest.fixture
 async def operations(client: httpx.AsyncClient, email: str) -> list[Operation]:
-    """All of both services, on resources that there are."""
+    """All operations of both services, on resources that exist."""
     user, name = await create(client, email=email), unused()
     (await client.put(f"/v1/counters/{name}", json={"value": 7})).raise_for_status()
     (await client.post(f"/v1/uniques/{name}", json={"member": "a"})).raise_for_status()
@@ -75,7 +75,7 @@ def _operations(document: dict[str, Any], values: dict[str, str]) -> Iterator[Op
 async def _sent(
     client: httpx.AsyncClient, operation: Operation, headers: dict[str, str] | None = None, query: str = ""
 ) -> httpx.Response:
-    """With a body that has the right type, and nothing in it, where it takes one."""
+    """If the operation takes a body, an empty one of the right type."""
     typed = {"Content-Type": operation.body_types[0]} if operation.body_types else {}
     content = b"{}\n" if operation.body_types else None
     url = httpx.URL(operation.path, params=operation.query)
@@ -88,20 +88,20 @@ async def test_query_parameters_are_known_and_sent_once(client: httpx.AsyncClien
         response = await _sent(client, operation, query="unheard-of=1")
         assert problem(response) == (422, "validation"), operation
         for name in operation.parameters:
-            if name in {"ids", "v"}:  # the one is a list, the other says nothing
+            if name in {"ids", "v"}:  # one parameter is a list, the other has no meaning
                 continue
             response = await _sent(client, operation, query=f"{name}=1&{name}=1")
             assert problem(response) == (422, "validation"), (operation, name)
 
 
 async def test_no_write_ignores_a_precondition(client: httpx.AsyncClient, operations: list[Operation]) -> None:
-    """It is judged where the resource has entity tags, and refused where it has none."""
+    """A precondition is judged if the resource has entity tags, and refused if it has none."""
     for operation in operations:
         if operation.method == "GET":
             continue
         for header, value in (("If-Match", '"other"'), ("If-None-Match", "*")):
             response = await _sent(client, operation, {header: value})
-            # A body that is not what the operation takes may be refused first.
+            # A body of a wrong type may be refused first.
             expected = {412, 422} if operation.takes(header) else {422}
             assert response.status_code in expected, (operation, header, response.text)
             if not operation.takes(header):

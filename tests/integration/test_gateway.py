@@ -120,7 +120,7 @@ async def test_nothing_is_said_about_what_runs_inside(client: httpx.AsyncClient)
 
 
 async def raw(gateway: str, request: bytes) -> tuple[int, str, str]:
-    """Send bytes as they are; the status, the head and the body of the answer."""
+    """Send exactly these bytes. Returns the status, the head and the body of the answer."""
     address = urlsplit(gateway)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:

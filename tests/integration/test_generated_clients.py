@@ -1,4 +1,4 @@
-"""Clients generated from the documents work with every operation, and with every kind of error."""
+"""Clients that are generated from the documents work with every operation, and with every kind of error."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ MAX = 2**63 - 1
 MIN = -(2**63)
 
 LEFT_OUT = {"watch_counter"}
-"""Such a client reads an answer to its end, and a stream has none."""
+"""Such a client reads an answer to its end, but a stream has none."""
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ class TestCounters:
 def test_the_program_in_the_documentation(
     gateway: str, counters: GeneratedClient, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert counters.package.__name__ in sys.modules  # which the program imports
+    assert counters.package.__name__ in sys.modules  # imported by the program
     (program,) = re.findall(r"^```python\n(.+?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     here = {"http://127.0.0.1:8080": gateway, "downloads": name, "upload-7": name}
     exec(re.sub("|".join(here), lambda found: here[found[0]], program), {})  # noqa: S102 (our own)

@@ -1,4 +1,4 @@
-"""Requests that mean to be read differently by the gateway and by what is behind it, or not to end."""
+"""Requests that the gateway and the services behind it could read in different ways, or that do not end."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -56,9 +56,9 @@ async def test_no_request_hides_in_another(gateway: str, client: httpx.AsyncClie
         text = (HEAD + SMUGGLED[how]).format(name=counters[how], length=len(hidden) + 5, size=len(hidden))
         await send(gateway, text.encode("latin-1"))
 
-    # All at once: the gateway takes a second to close a connection.
+    # All of them at once, because the gateway takes a second to close a connection.
     await asyncio.gather(*map(smuggle, SMUGGLED))
-    # Answers to hidden requests would be given to those who come next on the same connection to a replica.
+    # The answer to a hidden request would go to the next request on the same connection to a replica.
     for _ in range(8):
         executed = [how for how in SMUGGLED if (await client.get(f"/v1/counters/{counters[how]}")).status_code != 404]
         assert executed == []
@@ -103,7 +103,7 @@ async def test_thousands_of_connections_that_say_nothing_are_in_nobodys_way(
     idle = await asyncio.gather(*(asyncio.open_connection(address.hostname, address.port) for _ in range(2000)))
     try:
         for number, (_, writer) in enumerate(idle):
-            # Half of them have begun a request that does not go on.
+            # Half of them have begun a request and do not continue it.
             if number % 2:
                 writer.write(b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Le")
         values = [(await client.post(f"/v1/counters/{name}/increment")).json()["value"] for _ in range(20)]
@@ -114,7 +114,7 @@ async def test_thousands_of_connections_that_say_nothing_are_in_nobodys_way(
 
 
 async def send(gateway: str, request: bytes) -> bytes:
-    """What comes back until the gateway closes, or says nothing for a while."""
+    """Everything that arrives until the gateway closes, or sends nothing for a while."""
     address = urlsplit(gateway)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     answer = b""

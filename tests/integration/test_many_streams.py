@@ -1,4 +1,4 @@
-"""As many event streams as the gateway takes are open, and no other request waits for that."""
+"""With as many open event streams as the gateway allows, other requests do not wait."""
 
 import asyncio
 import itertools
@@ -16,15 +16,15 @@ from tests.support import http2_frames
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 STREAMS = 6000
-"""gateway/envoy.yaml: `max_requests` of the cluster counter-api-streams."""
+"""`max_requests` of the cluster counter-api-streams in gateway/envoy.yaml."""
 
 AT_ONCE = 20
 
 BUSY = b"urn:evenkeel:problem:unavailable"
-"""What a replica says that has so many streams to begin that Redis' answer comes late; a client begins anew."""
+"""The answer of a replica that has to start so many streams that Redis answers late. A client tries again."""
 
 STREAMS_PER_CONNECTION = 100
-"""gateway/listeners.yaml: max_concurrent_streams."""
+"""max_concurrent_streams in gateway/listeners.yaml."""
 
 ROUNDS, INCREMENTS = 7, 40
 
@@ -57,7 +57,7 @@ async def assert_one_more_is_refused(client: httpx.AsyncClient, name: str) -> No
 
 
 async def seconds(client: httpx.AsyncClient, name: str) -> float:
-    """What an increment takes: of several rounds the quickest, which other work on this machine disturbs least."""
+    """The time of an increment: that of the fastest round, which other work on this machine disturbs least."""
     took = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -99,7 +99,7 @@ async def over_http_2(gateway: str, name: str) -> AsyncIterator[None]:
         reader, writer = await connection(gateway)
         writers.append(writer)
         writer.write(http2_frames.opening())
-        numbers = itertools.count(1, 2)  # odd ones are the client's (RFC 9113, 5.1.1)
+        numbers = itertools.count(1, 2)  # the client's streams have odd numbers (RFC 9113, 5.1.1)
         for stream in itertools.islice(numbers, STREAMS_PER_CONNECTION):
             writer.write(http2_frames.get(stream, path(name)))
         begun = 0

@@ -1,4 +1,4 @@
-"""Thousands of requests, made up from the OpenAPI documents, are answered as the documents say."""
+"""Thousands of requests are generated from the OpenAPI documents, and answered as the documents say."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import pytest
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 
-# Without QUERY, which the gateway does not know: a 501 is right there, and a server's error to schemathesis. And
-# without header fields that nobody knows: they are ignored, which schemathesis takes for a fault beside an integer.
+# Without the method QUERY: the gateway's 501 is right, but schemathesis takes it for a server's error. Without unknown
+# header fields: they are ignored, which schemathesis takes for a fault.
 CONFIG = """
 [phases.coverage]
 unexpected-methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -21,10 +21,10 @@ allow-extra-parameters = false
 """
 
 EXAMPLES = {"user-api": 300, "counter-api": 50}
-"""Of each operation and each phase; the coverage phase makes as many requests as there are edge cases."""
+"""For each operation and each phase. The coverage phase sends as many requests as there are edge cases."""
 
 CASES = 1000
-"""At least that many for each service."""
+"""The least number of requests to each service."""
 
 CHECKS = (
     "not_a_server_error",

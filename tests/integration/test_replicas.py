@@ -1,4 +1,4 @@
-"""What becomes of the whole when its parts are killed, replaced, multiplied and stopped, under load."""
+"""The whole system under load while its parts are killed, replaced, scaled and stopped."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ async def load(gateway: str, client: httpx.AsyncClient, email: str, name: str) -
 
 @pytest.fixture
 async def steady(gateway: str, client: httpx.AsyncClient, email: str, name: str) -> SteadyLoad:
-    """As `load`, with increments that nobody may repeat."""
+    """As `load`, with additional increments that must not be repeated."""
     return SteadyLoad(gateway, (await create(client, email=email))["id"], name, unkeyed=True)
 
 
@@ -107,7 +107,7 @@ async def test_scaling_under_load_drops_nothing(stack: "Stack", steady: SteadyLo
 
 @pytest.mark.slow
 async def test_gateway_reloaded_under_load_drops_nothing(stack: "Stack", gateway: str, steady: SteadyLoad) -> None:
-    """Somebody has changed what Envoy reads, which is taken at once, and a reload takes what the repository says."""
+    """A change of Envoy's files is taken at once, and a reload restores the repository's configuration."""
     [listeners] = stack.directory.rglob("listeners.yaml")
     new = listeners.with_suffix(".new")
 

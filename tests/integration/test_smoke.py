@@ -1,4 +1,4 @@
-"""Does a deployment work? Runs against any gateway: `pytest tests/integration/test_smoke.py --gateway URL`."""
+"""A smoke test of any deployment: `pytest tests/integration/test_smoke.py --gateway URL`."""
 
 import asyncio
 from collections import Counter
@@ -46,7 +46,7 @@ async def test_stats_count_the_requests_of_all_replicas(client: httpx.AsyncClien
     after = await client.get("/stats")
     served[after.headers["X-Served-By"]] += 1
     stats = after.json()
-    assert stats["total_requests"] >= sum(stats["replicas"].values())  # some may have been forgotten
+    assert stats["total_requests"] >= sum(stats["replicas"].values())  # some replicas may have been forgotten
     assert stats["total_requests"] >= before["total_requests"] + 51
     for replica, count in served.items():
         assert stats["replicas"][replica] >= before["replicas"].get(replica, 0) + count

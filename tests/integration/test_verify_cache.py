@@ -1,4 +1,4 @@
-"""`verify cache` on a stack of its own, every process of which it can break."""
+"""`verify cache` on a stack of its own, whose processes it may all break."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ async def _schema(database_url: str) -> set[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Embedded servers wherever the other tests have theirs: a verification breaks what has a process id."""
+    """Embedded servers also if other tests use containers, because a verification breaks processes by their ids."""
     stack = Stack(tmp_path_factory.mktemp("breakable"))
     try:
         replicas = ("--user-api-replicas", "3", "--counter-api-replicas", "0")
@@ -61,7 +61,7 @@ def _verify(stack: Stack, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def schema(breakable: Stack) -> set[tuple[str, ...]]:
-    """Of users, before anything is done to it."""
+    """The users' rows before the verification begins."""
     return asyncio.run(_schema(_postgres(breakable)))
 
 
@@ -79,7 +79,7 @@ def test_no_promise_is_broken_whatever_breaks(breakable: Stack) -> None:
     assert (status, document["ok"]) == (0, True)
     calm = phases["none"]
     assert calm["own_reads"] > 0
-    # The caches were at work: what always comes from PostgreSQL is never stale.
+    # The caches worked: reads that always come from PostgreSQL are never stale.
     assert 2 * (calm["sources"]["memory"] + calm["sources"]["redis"]) > calm["sources"]["database"]
 
 

@@ -15,7 +15,7 @@ FAULTS = ["kill-replica", "freeze-replica", "restart-replicas", "kill-gateway", 
 
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """On embedded servers, whatever the session's are."""
+    """With embedded servers, whatever the session uses."""
     stack = Stack(tmp_path_factory.mktemp("breakable"))
     try:
         stack.run("up", "--port", str(free_port()), "--user-api-replicas", "0", "--counter-api-replicas", "2")
@@ -38,7 +38,7 @@ def test_nothing_is_lost_or_doubled_whatever_breaks(breakable: Stack) -> None:
 
 @pytest.mark.slow
 def test_a_fault_that_cannot_be_injected_is_a_failure(stack: Stack) -> None:
-    """The session's servers are not that stack's own processes."""
+    """The session's servers are not processes of that stack."""
     arguments = ("counters", "--faults", "kill-redis", "--operations", "100", "--json")
     ended = subprocess.run(
         [VERIFY, "--directory", stack.directory, *arguments], capture_output=True, text=True, check=False, timeout=60

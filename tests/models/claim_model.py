@@ -1,8 +1,8 @@
-"""How long nothing is trusted while relays are slow, as an explicit-state model with clocks.
+"""For how long nothing is trusted while relays are slow, as an explicit-state model with clocks.
 
-The log holds more changes than one script deletes. Two relays live on, and each takes up to SLOWEST ticks for a script:
-so slow that chunks outlast the claim. What they may delete is coherence_model.py's business; here it is whether any of
-them comes to an end, and gives trust back.
+The log holds more changes than one script deletes. Two relays stay alive, and each takes up to SLOWEST ticks for a
+script. So a claim may end before the chunks do. coherence_model.py covers which keys are deleted. This model covers
+whether any relay finishes and restores trust.
 """
 
 from collections.abc import Iterator
@@ -15,55 +15,56 @@ TICK = 0.25
 CLAIM = 4
 ALIVE = 6
 CHUNKS_END = 5
-"""Ticks after a pass began until which its changes are applied one by one."""
+"""A pass applies its changes one by one until this many ticks after it began."""
 
 CHUNKS = 3
-"""Scripts that the changes take."""
+"""Scripts that the changes need."""
 
 STANDBY = 1
-"""Ticks between two tries to take over."""
+"""Ticks between two attempts to take over."""
 
 LOOK = 2
 SLOWEST = 3
-"""Ticks that a look, and a script, may take."""
+"""The most ticks that a look, and a script, may take."""
 
 NOBODY = -1
 UNTOUCHED, DONE = (NOBODY, 0), (NOBODY, CHUNKS)
-"""States of which no chunk, and every change, has been applied; others are the relay and the chunks that it applied."""
+"""States in which no chunk, and in which every change, has been applied. Any other state is the relay and the number of
+chunks that it applied."""
 
 LONGEST = 24
-"""Ticks without trust up to which they are counted."""
+"""Ticks without trust are counted up to this number."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The defaults are what the code does. Each safeguard can be given up."""
+    """The defaults are what the code does. Each safeguard can be left out."""
 
     unfinished: Literal["forgotten", "begun anew"] = "forgotten"
-    """What becomes of changes of which somebody has applied a part."""
+    """What the next relay does with changes of which another one has applied a part."""
     claim_in_run: int = ALIVE
-    """Ticks after its pass began until which each chunk renews the claim."""
+    """A chunk renews the claim until this many ticks after its pass began."""
 
 
 class Relay(NamedTuple):
     phase: Literal["standing by", "looking", "chunks", "epoch", "no change"] = "standing by"
     since: int = 0
-    """Ticks since the last step."""
+    """Ticks since the relay's last step."""
     age: int = 0
-    """Ticks since it asked for the claim."""
+    """Ticks since the relay asked for the claim."""
     known: tuple[int, int] = UNTOUCHED
     applied: int = 0
     in_time: bool = False
-    """Its first chunk came when nobody else had the claim."""
+    """No other relay had the claim when its first chunk came."""
 
 
 class State(NamedTuple):
     relays: tuple[Relay, Relay] = (Relay(), Relay())
     owner: int = NOBODY
     claim: int = 0
-    """Ticks until it ends."""
+    """Ticks until the claim ends."""
     applied: tuple[int, int] = UNTOUCHED
-    """By the state in Redis."""
+    """According to the state in Redis."""
     alive: int = ALIVE - 1
     untrusted: int = 0
     """Ticks without trust."""
@@ -75,7 +76,7 @@ class Model:
 
     def steps(self, state: State) -> Iterator[tuple[str, State]]:
         if state.applied == DONE and state.alive:
-            return  # what was to be shown
+            return  # the end that the model looks for
         if state.untrusted < LONGEST and all(relay.since < _limit(relay) for relay in state.relays):
             yield "the clock ticks", _ticked(state)
         for who in range(len(state.relays)):
@@ -85,7 +86,7 @@ class Model:
         return state.untrusted >= ticks
 
     def interrupted(self, state: State) -> bool:
-        """Somebody has come between a relay's chunks while they could still give trust."""
+        """A relay's chunks could still give trust when the other relay interfered."""
         return any(
             relay.phase == "chunks" and relay.in_time and relay.age < ALIVE and state.applied != relay.known
             for relay in state.relays

@@ -1,11 +1,12 @@
-"""The protocol of docs/coherence.md as an explicit-state model, for one key: what is in Redis, and who changes it.
+"""The protocol of docs/coherence.md as an explicit-state model for one key: the contents of Redis, and what changes
+them.
 
-A model is a state and the steps that are possible in it, each as small as what happens at once in reality: a commit, a
-script in Redis, a statement in PostgreSQL. Everything between two steps may take for ever, so whoever has a step left
-may also have died. Time is left out (`alive` only forbids steps, and trust_model.py has it), and so is memory, which
-memory_model.py adds. All keys are alike and independent, except that one relay pass may take several scripts.
+A model is a state and the steps that are possible in it. Each step is as small as what happens at once in reality: a
+commit, a script in Redis, a statement in PostgreSQL. Between two steps any time may pass. So a process that has steps
+left may also have died. There is no time (`alive` only forbids steps; trust_model.py has time) and no memory
+(memory_model.py adds it). All keys are alike and independent, except that one relay pass may need several scripts.
 
-`Protocol` says what the code does. Each of its safeguards can be given up, to see what it is there for.
+`Protocol` says what the code does. Each of its safeguards can be left out, which shows what it is for.
 """
 
 from collections.abc import Iterator
@@ -46,82 +47,84 @@ class Protocol:
 
     relay: bool = True
     fills: Literal["lease", "version"] = "lease"
-    """Stored if the lease is still the fill's, or if there is nothing newer."""
+    """An entry is stored if the lease is still that of the fill, or if no newer entry is there."""
     lease_for: Literal["fill", "client"] = "fill"
-    """Whether a lease's token belongs to one fill or to the process that fills."""
+    """Whether a lease's token belongs to one fill or to the process for all its fills."""
     lease_sent: Literal["once", "again"] = "once"
-    """Whether a client may repeat the command that takes the lease, without minting another token."""
+    """Whether a client may send the command that takes the lease again, with the same token."""
     lease_first: bool = True
     """The lease is taken before the row is read."""
     writer_takes_lease: bool = True
-    """The writer's invalidation deletes the lease, not only the entry."""
+    """The writer's invalidation deletes the lease as well as the entry."""
     relay_and_lease: Literal["raise", "leave"] = "raise"
-    """A relay pass adds the logged version to a lease as the least that its fill must bring."""
+    """A relay pass writes the logged version into a lease. The fill must then bring at least this version."""
     deletion_takes_entry: bool = True
-    """A row that was deleted takes its entry with it, whatever the version."""
+    """If the row was deleted, its entry is deleted whatever its version."""
     deletion_takes_lease: bool = True
     state_in: Literal["redis", "postgresql"] = "redis"
-    """Where it is remembered how far the log has been relayed. PostgreSQL stands for any place outside Redis,
-    the relay's own memory as well."""
+    """Where the position in the log is kept. PostgreSQL stands for any place outside Redis, also for the relay's own
+    memory."""
     state_is: Literal["snapshot", "last id"] = "snapshot"
     compare_and_set: bool = True
-    """A pass moves the state only if it is the one that the pass began from."""
+    """A pass moves the state only if it is still the state with which the pass began."""
     scripts: Literal["one", "chained", "unchained", "state first"] = "one"
-    """A pass with few keys is one script, one with many is a chain: here of two, the first of which has this key, and
-    marks the state as the second expects it."""
+    """A pass with few keys is one script, a pass with many keys is a chain. Here a chain has two scripts. The first one
+    deletes this key, and marks the state so that only the second script of the same pass accepts it."""
     forgets: bool = True
-    """What cannot be told apart is forgotten: where the state is lost or useless, another epoch begins."""
+    """If it is unknown what has changed, because the state is lost or useless, another epoch begins."""
     alive_says: Literal["epoch", "alive"] = "epoch"
-    """Readers trust entries under the names of the epoch that `alive` holds; or of the one they know, if it lives."""
+    """Readers trust entries under the names of the epoch in `alive`. The alternative: of the epoch that they know, if
+    `alive` exists."""
     invalidations_compare: bool = True
-    """An invalidation under the names of an epoch that is over is made again under those of the present one."""
+    """An invalidation that used the names of an old epoch is repeated with those of the present one."""
     identity_in_names: bool = True
     """Two databases have different names for the same key."""
     leaves_cold: bool = True
-    """Who finds another database behind the URL removes the state of the first one."""
+    """A relay that finds another database behind the URL removes the state of the first one."""
     horizon: bool = True
-    """It is remembered which part of the log was pruned."""
+    """The database keeps a note of the part of the log that was pruned."""
     origin: bool = True
-    """A state names the database's history, which a crash of PostgreSQL ends."""
+    """A state names the database's history, and a crash of PostgreSQL begins another history."""
     range_is_forgotten: Literal["with the state", "after the state"] = "with the state"
-    """Whether the script that begins an epoch without a range also moves the state, or one before it does."""
+    """One script begins an epoch for a range and moves the state. The alternative: a script before it moves the state.
+    """
     range_has_names: bool = True
-    """Keys in a range have other names in the epoch that was begun without it."""
+    """After a range was forgotten, its keys have other names."""
     inserts_log: Literal["version", "deletion"] = "version"
-    """What the relay makes of an insert whose version is not above 0, which is that of a missing row."""
+    """How the relay treats an insert whose version is not above 0, the version of a missing row."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much may happen. Without bounds are the fills (two at a time), relay passes, evictions and expiries."""
+    """How much may happen. There is no bound for fills (two at a time), relay passes, evictions and expiries."""
 
     transactions: int = 2
     writers: bool = True
-    """Writers invalidate. Without them nothing is lost but names: an eviction and an expiry do the same to Redis."""
+    """Writers invalidate. Without them only names of steps are lost: an eviction and an expiry do the same to Redis."""
     fills: int = 2
     relays: int = 1
     failovers: int = 0
     state_losses: bool = False
-    """Redis may lose the relay's state alone."""
+    """Redis may lose only the relay's state."""
     pruning: bool = False
     aborts: bool = False
     database_crashes: int = 0
-    """PostgreSQL may crash, and forget which ids it gave to transactions that committed nothing."""
+    """PostgreSQL may crash, and then give the ids of transactions that committed nothing to others."""
     inserted_version: int = 1
     epochs: int = 1
-    """How often the state may be lost, at most."""
+    """How often the state may be lost."""
     by_hand: int = 0
-    """How many epochs may begin by hand, which leaves the state as it is."""
+    """How many epochs may begin by hand. They leave the state as it is."""
     ranges: int = 0
-    """How many epochs may begin for ranges, in which the key is or is not; then each commit may be in a range."""
+    """How many epochs may begin for ranges, with or without the key in them. Each commit may then be in a range."""
     swaps: int = 0
-    """How often the URL may lead to another database, until a relay has noticed, and back."""
+    """How often the URL may lead to another database and back. A relay notices each change before the next one."""
     neighbours: bool = False
-    """Another service, with a database of its own, caches under the same namespace in the same Redis."""
+    """Another service caches in the same Redis under the same namespace, with a database of its own."""
 
 
 class Model:
-    """The steps that a protocol allows, and what must never be."""
+    """The steps that a protocol permits, and the states that must never be reached."""
 
     def __init__(self, protocol: Protocol, bounds: Bounds) -> None:
         self.protocol = protocol
@@ -135,18 +138,20 @@ class Model:
             yield from self._relays(state)
         yield from self._faults(state)
 
-    # What must never be.
+    # States that must never be reached.
 
     def stale_for_ever(self, state: State) -> bool:
-        """Redis has an old value, and the relay has nothing left to do: whatever is under way may have died."""
+        """Redis has an old value, and the log has nothing new for the relay. Every process that has steps left may have
+        died.
+        """
         if state.database.away or not any(self._is_old(state, entry) for entry in self._served(state)):
             return False
         return not self.protocol.relay or self._look(state)[1] == NOTHING
 
     def behind_its_state(self, state: State) -> bool:
-        """Redis has a value that lacks a change which, by the state in the same Redis, has been relayed.
+        """Redis has a value that lacks a change, but the state in the same Redis says that the change was relayed.
 
-        Where this never is, a value is at most as old as the last look at the log that the state came from.
+        If this is never reached, a value is never older than the last look at the log from which the state came.
         """
         relayed, entry, database = state.redis.relayed, state.redis.entry, state.database
         return (
@@ -156,12 +161,12 @@ class Model:
         )
 
     def lost_acknowledged_write(self, state: State) -> bool:
-        """Redis has a value older than a write that was acknowledged, although nothing has failed over."""
+        """Redis has a value that is older than an acknowledged write, although there was no failover."""
         entry = state.redis.entry
         return entry not in {None, FOREIGN} and state.failovers == 0 and entry < state.acknowledged
 
     def _served(self, state: State) -> tuple[int | None, ...]:
-        """What readers may be given, whichever epoch they know of."""
+        """The values that readers may get, whichever epoch they use."""
         return (state.redis.entry,) if self.protocol.alive_says == "epoch" else (state.redis.entry, state.redis.over)
 
     def _is_old(self, state: State, entry: int | None) -> bool:
@@ -194,7 +199,7 @@ class Model:
             if self.bounds.aborts:
                 yield f"transaction {xid} aborts", state._replace(database=database._replace(open=left))
         if database.history < self.bounds.database_crashes:
-            # An id is safe from being given away again once a commit record at or above it is on disk.
+            # An id cannot be given away again once a commit record at or above it is on disk.
             kept = max((commit.xid + 1 for commit in database.commits), default=0)
             crashed = database._replace(begun=kept, open=(), history=database.history + 1)
             yield "PostgreSQL crashes and recovers", state._replace(database=crashed)
@@ -209,7 +214,7 @@ class Model:
                 yield "the log is pruned", state._replace(database=database._replace(horizon=horizon))
 
     def _changes(self, database: Database) -> Iterator[tuple[str, int, int]]:
-        """What a transaction may do to the row: its name, the version it leaves, the version it logs."""
+        """The changes that a transaction may make to the row: name, version afterwards, logged version."""
         old = version(database, len(database.commits))
         exists = old > 0 or (bool(database.commits) and database.commits[-1].logged != DELETED)
         if exists:
@@ -246,7 +251,7 @@ class Model:
         now = FOREIGN if state.database.away else len(state.database.commits)
         for place, fill in enumerate(state.fills):
             if fill == IDLE and state.fills.index(IDLE) != place:
-                continue  # idle places are alike
+                continue  # idle places are equal
             token = CLIENT if protocol.lease_for == "client" else place
             may_lease = needs_lease and redis.lease is None and (protocol.lease_first or fill.read != UNREAD)
             if may_lease and not fill.leased:
@@ -316,7 +321,7 @@ class Model:
         return state.redis.relayed if self.protocol.state_in == "redis" else state.elsewhere
 
     def _look(self, state: State) -> tuple[Point, int]:
-        """The poll: the state of the log now, and what is new about the key since the state that is known."""
+        """A look: the state of the log now, and what has changed for the key since the known state."""
         protocol, database, known = self.protocol, state.database, self._known(state)
         snapshot = Snapshot(database.begun, database.open)
         if protocol.state_is == "last id":
@@ -338,7 +343,7 @@ class Model:
         return reached, max(news, default=NOTHING)
 
     def _scripts(self, state: State, relay: Pass) -> Iterator[tuple[str, State, tuple[Pass, ...]]]:
-        """The pass's next script: its name, what it leads to, and the pass if it has another script to run."""
+        """The pass's next script: its name, the state it leads to, and the pass if it has another script to run."""
         scripts = self.protocol.scripts
         if relay.news == FORGET:
             if not self.protocol.forgets:
@@ -371,7 +376,9 @@ class Model:
             yield "the relay's first script deletes", applied, follows
 
     def _ranges(self, state: State, relay: Pass) -> tuple[str, State, tuple[Pass, ...]]:
-        """A pass that has found a range: single keys are deleted first, then an epoch begins without the range."""
+        """A pass that has found a range deletes single keys first. Then it begins an epoch in which the range has new
+        names.
+        """
         after = self.protocol.range_is_forgotten == "after the state"
         if not relay.second:
             marked = relay.reached if after else relay.known._replace(mark=unused_mark(state))
@@ -387,7 +394,7 @@ class Model:
         return "the relay begins an epoch without the range", begun, ()
 
     def _moved(self, state: State, known: Point, reached: Point) -> tuple[State, bool]:
-        """Move the state, if it is the one that is expected; whether it was."""
+        """Move the state if it is the expected one. Returns whether it was."""
         if self.protocol.compare_and_set and self._known(state) != known:
             return state, False
         if self.protocol.state_in == "postgresql":
@@ -408,7 +415,7 @@ class Model:
                 lease = None
         return state._replace(redis=state.redis._replace(entry=entry, lease=lease))
 
-    # What Redis may do at any time.
+    # What may happen in Redis at any time.
 
     def _faults(self, state: State) -> Iterator[tuple[str, State]]:
         redis = state.redis
@@ -433,6 +440,6 @@ class Model:
 
 
 def _new_epoch(state: State, reached: Point) -> State:
-    """Nothing bears its name yet; who has a lease of the epoch before has it no more."""
+    """No entry has the new epoch's names yet. A fill with a lease of the epoch before has lost the lease."""
     redis = Redis(None, None, reached, epoch=state.epochs + 1, over=state.redis.entry)
     return state._replace(redis=redis, epochs=state.epochs + 1)

@@ -1,27 +1,27 @@
-"""The states of coherence_model.py: the database, Redis, and what readers, writers and relays have under way."""
+"""The states of coherence_model.py: the database, Redis, and the unfinished work of readers, writers and relays."""
 
 from typing import NamedTuple
 
 RANGE, NOTHING, FORGET, DELETED = -4, -3, -2, -1
-"""What a look at the change log may find besides the version of the row."""
+"""What a look at the change log may find instead of the row's version."""
 
 UNREAD = -1
 FOREIGN = -5
-"""What a fill has read, or an entry holds, that comes from another database."""
+"""A value that a fill has read, or an entry holds, and that comes from another database."""
 
 NOBODY, CLIENT = -1, -2
-"""Who holds a lease besides a fill: one that has ended, or a process for all its fills."""
+"""The holder of a lease that no fill of the model has: a fill that has ended, or a process for all its fills."""
 
 
 class Snapshot(NamedTuple):
-    """What a pg_snapshot tells of transactions."""
+    """What a pg_snapshot says about transactions."""
 
     end: int
-    """The first id not given away."""
+    """The first id that no transaction has yet."""
     open: tuple[int, ...]
 
     def lacks(self, xid: int) -> bool:
-        """Whether the transaction had not ended: the condition that the poll's SQL has."""
+        """Whether the transaction had not ended. This is the condition in the SQL of a look."""
         return xid >= self.end or xid in self.open
 
     @property
@@ -30,12 +30,12 @@ class Snapshot(NamedTuple):
 
 
 class Point(NamedTuple):
-    """How far the log has been relayed."""
+    """The position in the log up to which changes have been relayed."""
 
     history: int
     snapshot: Snapshot
     mark: int = 0
-    """Of the pass that has run its first script, in a chain."""
+    """The mark of a pass in a chain that has run its first script."""
 
 
 LOST = Point(-1, Snapshot(0, ()))
@@ -45,7 +45,7 @@ LOST = Point(-1, Snapshot(0, ()))
 class Commit(NamedTuple):
     xid: int
     version: int
-    """Of the row from then on; 0: there is none."""
+    """The version of the row after this commit; 0 if there is no row."""
     logged: int
 
 
@@ -57,7 +57,7 @@ class Database(NamedTuple):
     """The log is pruned below this id."""
     history: int = 0
     away: bool = False
-    """Its URL leads to another database, whose identity is another one."""
+    """The URL leads to another database, which has another identity."""
     swaps: int = 0
 
 
@@ -69,21 +69,21 @@ class Lease(NamedTuple):
 
 class Redis(NamedTuple):
     entry: int | None
-    """How many commits the value had seen: tells a value from another of the same version."""
+    """The number of commits that the value contains. It tells values with the same version apart."""
     lease: Lease | None
     relayed: Point
     epoch: int = 0
-    """Which `alive` says, and the state, if it is there. Entry and lease bear it in their names."""
+    """The epoch in `alive`, and in the state if there is one. It is part of the names of entry and lease."""
     over: int | None = None
-    """The entry under the name of the epoch before, until it is swept."""
+    """The entry under the names of the epoch before, until it is swept."""
 
 
 class Fill(NamedTuple):
     leased: bool
     read: int
-    """How many commits were visible when it read the row."""
+    """The number of commits that were visible when it read the row."""
     epoch: int = 0
-    """Under whose names it has the lease."""
+    """The epoch of the names under which it has the lease."""
 
 
 IDLE = Fill(leased=False, read=UNREAD)
@@ -98,43 +98,43 @@ class Pass(NamedTuple):
     second: bool
     """Its first script has run."""
     epoch: int = 0
-    """Whose names it deletes."""
+    """It deletes the names of this epoch."""
     beside: bool = False
-    """It has also found a range that the key is not in."""
+    """It has also found a range that does not contain the key."""
 
 
 class State(NamedTuple):
     database: Database
     unsent: tuple[int, ...]
-    """Commits whose writers have not invalidated yet; one that never does has crashed."""
+    """Commits whose writers have not invalidated yet. A writer that never does so has crashed."""
     acknowledged: int
     """The last commit whose writer has answered."""
     redis: Redis
     replica: Redis | None
-    """What a replica of this Redis had received when it stopped receiving; a failover promotes it."""
+    """What a replica of this Redis had when it stopped receiving. A failover promotes it."""
     failovers: int
     fills: tuple[Fill, ...]
     passes: tuple[Pass, ...]
     elsewhere: Point
     """The relay's state, if it is not in Redis."""
     epochs: int = 0
-    """The last one that has begun; none comes twice."""
+    """The last epoch that has begun. No epoch begins twice."""
 
 
 def initial(*, fills: int) -> State:
-    """A row of version 1, an empty cache, a relay that has seen all there is, and places for so many fills."""
+    """A row of version 1, an empty cache, a relay that has seen everything, and places for this number of fills."""
     start = Point(0, Snapshot(0, ()))
     return State(Database(), (), 0, Redis(None, None, start), None, 0, (IDLE,) * fills, (), start)
 
 
 def version(database: Database, seen: int) -> int:
-    """Of the row after so many commits; another database's rows have versions, too."""
+    """The version of the row after this number of commits. Rows of another database have versions, too."""
     if seen == FOREIGN:
         return 1
     return database.commits[seen - 1].version if seen else 1
 
 
-# States that differ only in the names of fills, or of relays, are one.
+# States that differ only in the order of fills, or of relays, count as one.
 
 
 def with_fill(state: State, place: int, fill: Fill) -> State:

@@ -1,9 +1,10 @@
-"""How memory in one process stays coherent, as an explicit-state model for one key; coherence_model.py is about Redis.
+"""How the memory of one process stays coherent, as an explicit-state model for one key. coherence_model.py covers
+Redis.
 
-Redis is taken at its word here: a fill from the database lands at once, and the relay's passes are single steps. What
-may be late is everything else: what a process has read until it puts it into memory, what the sidecar (the replica of
-Redis that the process reads from) has not received yet, and the pushes on the way to the process. Reads, and loads that
-several of them share, are both called loads.
+This model assumes that Redis works: a fill from the database is stored at once, and a relay pass is one step. Three
+things may be late: the value that a process has read but not yet put into memory, the data on the way to the sidecar
+(the replica of Redis that the process reads from), and the pushes on the way to the process. Reads, and loads that
+several reads share, are both called loads.
 """
 
 from collections.abc import Iterator
@@ -12,119 +13,122 @@ from typing import Literal, NamedTuple
 
 UNREAD = -1
 WHATEVER = 0
-"""In a signal, instead of a version: drop the key whatever version it has."""
+"""In a signal instead of a version: drop the key, whatever version it has."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The defaults are what the code does. Each safeguard can be given up."""
+    """The defaults are what the code does. Each safeguard can be left out."""
 
     reservations: Literal["own", "any", "none"] = "own"
-    """A load puts its value if the place reserved before it read is still there; or if any place is; or always."""
+    """A load keeps its value if the place that it reserved before it read is still there; if any place is there; or
+    always."""
     tracking: Literal["sidecar", "primary"] = "sidecar"
-    """Which server pushes. Loads read from the sidecar, and from the primary and the database if that has nothing."""
+    """The server that pushes. Loads read from the sidecar, or from the primary and the database if the sidecar has
+    nothing."""
     signals: Literal["always", "deleted"] = "always"
-    """The relay signals every change, or only those that delete an entry from Redis."""
+    """The relay signals every change, or only those for which it deletes an entry."""
     reconnecting_clears: bool = True
-    """Trust in a new connection begins with an empty memory, and no load under way is put into it."""
+    """After a reconnection, memory is empty when trust begins, and loads under way are not kept."""
     deletion_drops: bool = True
-    """The signal of a deletion drops the key whatever version it has."""
+    """The signal of a deletion drops the key, whatever version it has."""
     least_version: bool = True
-    """A signal with a version also raises what loads under way must bring."""
+    """A signal with a version also raises the version that loads under way must bring."""
     own_writes_from_primary: bool = True
-    """What this process has written it does not read from the sidecar, until that must have caught up."""
+    """The process does not read its own writes from the sidecar until the sidecar must have caught up."""
     forgets_twice: bool = True
-    """The writer forgets its key before it invalidates in Redis, and again afterwards."""
+    """The writer forgets its key in memory before it invalidates in Redis, and once more afterwards."""
     joining_ends: bool = True
-    """Nobody joins a load that began before a change that the process knows of."""
+    """No reader joins a load that began before a change that the process has noticed."""
     epochs_signalled: bool = True
-    """Whoever begins an epoch touches the signal that anything may have changed."""
+    """A relay that begins an epoch also touches the signal that anything may have changed."""
     answers_say_epoch: bool = True
-    """The process asks the server that pushes for its epoch, and distrusts its memory where it knows of another."""
+    """The process asks the pushing server for the epoch. If it is not the epoch that the process uses, it does not
+    trust memory."""
     adopting_clears: bool = True
-    """A process that adopts an epoch empties its memory, and puts nothing there that was under way."""
+    """A process that changes to another epoch empties its memory, and does not keep loads under way."""
     believed: Literal["primary", "sidecar"] = "primary"
-    """Who is believed about the epoch; the sidecar as well, or the primary alone."""
+    """The servers from which the process takes the epoch: the primary alone, or the sidecar as well."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Without bounds are loads (so many at a time), fills in Redis, evictions and relay passes."""
+    """There is no bound for loads (with a number at a time), fills in Redis, evictions and relay passes."""
 
     commits: int = 2
     own_writes: int = 0
-    """How many of the commits are made by this process, which are never a deletion."""
+    """The number of commits that this process makes. None of them is a deletion."""
     loads: int = 2
     stream: int = 2
-    """How many operations the sidecar may lag behind."""
+    """The number of operations by which the sidecar may lag."""
     epochs: int = 0
-    """How many times the relay begins one, because it cannot tell what has changed."""
+    """How often the relay begins an epoch, because it does not know what has changed."""
     losses: int = 0
-    """How many times the connection dies without anybody's notice."""
+    """How often the connection dies unnoticed."""
 
 
 class Commit(NamedTuple):
     version: int
-    """Of the row from then on; 0: there is none."""
+    """The version of the row after this commit; 0 if there is no row."""
     deletes: bool
 
 
 class Signal(NamedTuple):
     version: int
     upto: int
-    """The last commit that it is about."""
+    """The last commit that it covers."""
 
 
 class Operation(NamedTuple):
-    """What the primary tells the sidecar: what the entry is now, and a signal."""
+    """What the primary sends to the sidecar: the present entry, and a signal."""
 
     entry: int | None
-    """How many commits the value had seen."""
+    """The number of commits that the value contains."""
     signal: Signal | None
     epoch: int = 0
 
 
 class Load(NamedTuple):
     reserved: bool
-    """It holds the place that is in memory now; a place that was taken away is not given back."""
+    """It holds the place that is in memory now. A place that was taken away does not come back."""
     joinable: bool
     read: int
     asked: int
-    """The last write acknowledged to whoever waits for the load."""
+    """The last write that was acknowledged to any reader that waits for this load."""
 
 
 class State(NamedTuple):
     commits: tuple[Commit, ...]
     unsent: tuple[int, ...]
-    """Commits of other processes whose writers have not invalidated."""
+    """Commits of other processes whose writers have not invalidated yet."""
     own: tuple[int, Literal["committed", "invalidated"]] | None
     """The commit of this process that is not acknowledged yet, and how far it is."""
     acknowledged: int
     """The last commit that this process has acknowledged."""
     relayed: int
-    """How many commits the relay has dealt with."""
+    """The number of commits that the relay has applied."""
     primary: int | None
     sidecar: int | None
     stream: tuple[Operation, ...]
     pushes: tuple[Signal, ...]
-    """Between the server that is tracked and the process."""
+    """Pushes on the way from the tracked server to the process."""
     connection: Literal["heard", "dead"]
     losses: int
     heard: int
-    """The last commit of which a push was heard, on this connection."""
+    """The last commit for which a push came on this connection."""
     memory: int | None
     least: int | None
-    """The place reserved in memory: the least version that its loads must bring; None if there is no place."""
+    """The place reserved in memory: the lowest version that its loads must bring. None if there is no place."""
     loads: tuple[Load, ...]
     broken: bool
-    """Somebody who had written was answered with what was there before."""
+    """A client that had written got an answer without its write."""
     epoch: int = 0
-    """The primary's."""
+    """The epoch of the primary."""
     sidecar_epoch: int = 0
     known_epoch: int = 0
-    """What the process knows of."""
+    """The epoch that the process uses."""
     covered: int = 0
-    """The last commit when the present epoch began: nothing in it lacks that."""
+    """The last commit when the present epoch began. Every value of this epoch contains it."""
 
 
 def initial() -> State:
@@ -133,12 +137,12 @@ def initial() -> State:
 
 
 def version(commits: tuple[Commit, ...], seen: int) -> int:
-    """Of the row after so many commits."""
+    """The version of the row after this number of commits."""
     return commits[seen - 1].version if seen else 1
 
 
 class Model:
-    """The steps that a protocol allows, and what must never be."""
+    """The steps that a protocol permits, and the states that must never be reached."""
 
     def __init__(self, protocol: Protocol, bounds: Bounds) -> None:
         self.protocol = protocol
@@ -151,10 +155,10 @@ class Model:
         yield from self._connection(state)
         yield from self._loads(state)
 
-    # What must never be.
+    # States that must never be reached.
 
     def stale_for_ever(self, state: State) -> bool:
-        """Memory has an old value, and there is nothing left to be heard."""
+        """Memory has an old value, and no push is on its way."""
         return (
             state.memory is not None
             and state.memory < len(state.commits) == state.relayed
@@ -165,14 +169,14 @@ class Model:
         )
 
     def behind_what_it_heard(self, state: State) -> bool:
-        """Memory has a value that lacks a change of which the process has heard."""
+        """Memory has a value that lacks a change of which the process got a push."""
         return state.memory is not None and state.memory < state.heard
 
     def lost_own_write(self, state: State) -> bool:
-        """A write acknowledged by this process is not seen by a later read through it."""
+        """A later read through this process does not show a write that it has acknowledged."""
         return state.broken or (state.memory is not None and state.memory < state.acknowledged)
 
-    # The row, and those who write it.
+    # The row, and its writers.
 
     def _commits(self, state: State) -> Iterator[tuple[str, State]]:
         number = len(state.commits) + 1
@@ -246,7 +250,7 @@ class Model:
         state = state._replace(primary=operation.entry, stream=(*state.stream, operation))
         return _pushed(state, operation.signal) if self.protocol.tracking == "primary" else state
 
-    # The connection that pushes come by.
+    # The connection on which pushes come.
 
     def _connection(self, state: State) -> Iterator[tuple[str, State]]:
         if state.pushes:
@@ -272,7 +276,7 @@ class Model:
         return state.epoch if self.protocol.tracking == "primary" else state.sidecar_epoch
 
     def _adopted(self, state: State, epoch: int) -> State:
-        """The process uses the names of this epoch from now on, and takes it that nothing older is there."""
+        """The process changes to the names of this epoch, and assumes that no older value has these names."""
         if epoch == state.epoch:
             state = state._replace(heard=max(state.heard, state.covered))
         state = state._replace(known_epoch=epoch)
@@ -282,7 +286,7 @@ class Model:
         return _without_place(state._replace(memory=None, loads=loads))
 
     def _dropped(self, state: State, signal: Signal) -> State:
-        """What the process does about a signal."""
+        """How the process applies a signal."""
         if self.protocol.joining_ends:
             state = state._replace(loads=tuple(sorted(load._replace(joinable=False) for load in state.loads)))
         if signal.version == WHATEVER:
@@ -316,7 +320,7 @@ class Model:
                 yield "a reader joins a load", state._replace(loads=tuple(sorted((*others, joined))))
 
     def _readable(self, state: State, load: Load) -> Iterator[tuple[str, int]]:
-        # A sidecar that lags further behind than own writes are remembered says itself that it is not to be trusted.
+        # If a sidecar lags for longer than own writes are remembered, `alive` shows that it is not to be trusted.
         lags = any(operation.signal == Signal(WHATEVER, load.asked) for operation in state.stream)
         agrees = state.sidecar_epoch == state.known_epoch
         if state.sidecar is not None and agrees and not (lags and self.protocol.own_writes_from_primary):

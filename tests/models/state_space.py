@@ -1,4 +1,4 @@
-"""Explores every state that a model can reach, breadth first: no trace is shorter than that of what is found first."""
+"""Explores every state that a model can reach, breadth first. So the trace that is found first is a shortest one."""
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Generic, TypeVar
 S = TypeVar("S", bound=Hashable)
 
 Steps = Callable[[S], Iterator[tuple[str, S]]]
-"""What can happen in a state: what it is called, and the state that it leads to."""
+"""The steps from a state: for each, its name and the next state."""
 
 
 @dataclass(frozen=True)
 class Exploration(Generic[S]):
     states: int
-    """How many different states were seen."""
+    """The number of different states that were seen."""
     found: S | None
-    """The first state with what was looked for; None if no state that can be reached has it."""
+    """The first state with the property that was looked for; None if no reachable state has it."""
     trace: tuple[str, ...]
-    """The steps that lead there."""
+    """The steps that lead to it."""
 
     def __str__(self) -> str:
         if self.found is None:
@@ -26,11 +26,11 @@ class Exploration(Generic[S]):
         return f"after {self.states} states:\n{steps}\n  => {self.found}"
 
     def show(self) -> None:
-        print(self)  # noqa: T201 (what pytest -s is asked for, and shows of a test that fails)
+        print(self)  # noqa: T201 (pytest shows it with -s, and for a test that fails)
 
 
 def explore(initial: S, steps: Steps[S], looked_for: Callable[[S], bool]) -> Exploration[S]:
-    """Every state reachable from `initial`, until one is `looked_for`."""
+    """Explore all states that can be reached from `initial`, until one is `looked_for`."""
     came_from: dict[S, S | None] = {initial: None}
     frontier = [initial]
     while frontier:

@@ -1,4 +1,4 @@
-"""Slow relays do not beat each other for ever. `pytest -s` shows how they would."""
+"""Slow relays do not take the claim from each other for ever. `pytest -s` shows how they would without safeguards."""
 
 import pytest
 from tests.models.claim_model import ALIVE, CHUNKS_END, CLAIM, LONGEST, STANDBY, TICK, Model, Protocol, State
@@ -7,7 +7,7 @@ from tests.models.state_space import explore
 from evenkeel.cache import change_log, relay
 
 BOUND = 20
-"""Ticks without trust: a pass that comes too late, one that was behind it, and one that finds nothing new."""
+"""Ticks without trust: one pass that is too late, one that it has delayed, and one that finds nothing new."""
 
 
 def test_it_has_the_times_of_the_code() -> None:

@@ -1,4 +1,4 @@
-"""The cache's protocol holds in every order of events, and needs each of its safeguards. `pytest -s` shows how."""
+"""The cache's protocol holds in every order of events, and needs each of its safeguards. `pytest -s` shows traces."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ AS_IT_IS = Protocol()
 
 @cache
 def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
-    """Of anything that must never be."""
+    """Any of the states that must never be reached."""
     model = Model(protocol, bounds)
     return explore(
         initial(fills=bounds.fills),

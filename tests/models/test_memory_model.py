@@ -1,4 +1,6 @@
-"""Memory in a process never keeps what it should have heard about, in every order of events. `pytest -s` shows how."""
+"""In every order of events, process memory keeps no value whose invalidation it must have got. `pytest -s` shows the
+traces.
+"""
 
 from functools import cache
 from typing import Literal
@@ -9,13 +11,13 @@ from tests.models.state_space import Exploration, explore
 
 AS_IT_IS = Protocol()
 
-# What one test has explored the others use.
+# Tests share the state spaces that they have explored.
 pytestmark = pytest.mark.xdist_group("memory model")
 
 
 @cache
 def violations(bounds: Bounds) -> Exploration[State]:
-    """Of anything that must never be."""
+    """Any of the states that must never be reached."""
     model = Model(AS_IT_IS, bounds)
     return explore(
         initial(),

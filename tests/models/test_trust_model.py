@@ -1,4 +1,4 @@
-"""Two seconds after a change nobody serves what was there before, whatever is late or dies. `pytest -s` shows how."""
+"""Two seconds after a change the old value is not served, whatever is late or dies. `pytest -s` shows the traces."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ from evenkeel.cache import relay, tracking
 
 AS_IT_IS = Protocol()
 
-# What one test has explored the others use.
+# Tests share the state spaces that they have explored.
 pytestmark = pytest.mark.xdist_group("trust model")
 
 
@@ -20,7 +20,7 @@ def test_it_has_the_times_of_the_code() -> None:
 
 @cache
 def violations(bounds: Bounds) -> Exploration[State]:
-    """Of a bound that is tighter than what is promised: the lifetime of `alive`."""
+    """A tighter bound than the promise: the lifetime of `alive`."""
     model = Model(AS_IT_IS, bounds)
     return explore(initial(), model.steps, lambda state: model.stale_for(state, ALIVE))
 

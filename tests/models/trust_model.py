@@ -1,11 +1,12 @@
 """How long an old value can be served as fresh, as an explicit-state model with clocks.
 
-One row changes once, and its writer dies before it invalidates. What remains is the relay, and trust that runs out: of
-Redis by `alive`, of memory by the answers to the process's questions. Every command and answer may take any time (its
-sender, its receiver or Redis frozen), so no step has to happen before another one or before the clock ticks.
+One row changes once, and its writer dies before it invalidates. Then only two things help: the relay, and trust that
+ends. Trust in Redis ends with `alive`. Trust in memory ends unless answers to the process's questions renew it. Every
+command and answer may take any time, because its sender, its receiver or Redis may be frozen. So any step may come
+after any other step, or after any tick of the clock.
 
-The table may be in doubt for a while, in which changes are not logged: its triggers are off, which the fingerprint in
-the relay's state tells afterwards as well, or it has a child, which it need not tell.
+For a while the table may be in doubt. Changes are not logged then. Either its triggers are off, which the fingerprint
+in the relay's state shows afterwards as well. Or it has a child, which the fingerprint need not show.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,40 +17,41 @@ TICK = 0.25
 """Seconds."""
 
 ALIVE = 6
-"""Ticks after a look at the log within which Redis is trusted."""
+"""Redis is trusted for this many ticks after a look at the log."""
 
 TRUST = 4
-"""Ticks after a question within which its answer lets memory be trusted."""
+"""An answer lets memory be trusted until this many ticks after the question."""
 
 PROMISED = 8
-"""Ticks after a commit from which on no reader is given the old value as fresh."""
+"""This many ticks after a commit, no reader gets the old value as fresh any more."""
 
 NEVER = -1
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The defaults are what the code does. Each safeguard can be given up."""
+    """The defaults are what the code does. Each safeguard can be left out."""
 
     alive_from: Literal["before the look", "the script"] = "before the look"
-    """From when a look at the log lets Redis be trusted: a time that was asked of Redis before the look, or when the
-    script runs, which is what an expiry given as a duration means."""
+    """The moment from which a look at the log lets Redis be trusted. It is Redis' time before the look. The alternative
+    is the time of the script, which an expiry given as a duration would mean."""
     moved_only: bool = True
-    """A relay that finds another state than it began from does not prolong trust."""
+    """A relay that finds another state than it began with does not prolong trust."""
     trust_from: Literal["question", "answer"] = "question"
-    """From when an answer lets memory be trusted."""
+    """The moment from which an answer lets memory be trusted."""
     within_alive: bool = True
-    """Memory is trusted no longer than `alive` has left by the answer."""
+    """Memory is not trusted for longer than `alive` still lives according to the answer."""
     doubt_distrusts: bool = True
-    """A look that finds the table in doubt takes trust away, and gives none."""
+    """If a look finds the table in doubt, it ends trust and gives none."""
     doubt_is_noted: bool = True
-    """Beside the state: the first look after it forgets everything, whatever the fingerprint says."""
+    """The doubt is noted beside the state. The first look after it forgets everything, whatever the fingerprint says.
+    """
     doubt_is_compared: bool = True
-    """A relay that finds a note which it did not know of gives no trust, and leaves the note."""
+    """If a relay finds a note that was not there when it began, it gives no trust, and leaves the note."""
     fingerprint: bool = True
-    """A look that finds another fingerprint than the state has forgets everything."""
+    """If a look finds another fingerprint than that of the state, it forgets everything."""
     answers_in_order: bool = True
-    """Questions go by the connection that pushes come by, so that an answer proves that earlier pushes were read."""
+    """Questions use the connection on which pushes come. So an answer proves that earlier pushes were read."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class Bounds:
     failovers: int = 0
     memory: bool = True
     doubts: Sequence[Literal["triggers", "child"]] = ()
-    """How the table may come to be in doubt, once. A child is not dropped before a look has seen it."""
+    """How the table may get into doubt, once. A child is not dropped before a look has seen it."""
     coarse: bool = False
-    """Two ticks at a time. What lasts a tick longer than it should may not be found then."""
+    """The clock advances by two ticks. Then a state that lasts one tick too long may not be found."""
 
 
 class Server(NamedTuple):
@@ -69,35 +71,35 @@ class Server(NamedTuple):
     alive: int
     """Ticks until `alive` expires."""
     relayed: bool
-    """The relay's state includes the change, and the old entry is gone."""
+    """The relay's state contains the change, and the old entry is gone."""
     fingerprint: int = 0
-    """In the relay's state."""
+    """The fingerprint in the relay's state."""
     doubt: bool = False
-    """It is noted that the table was in doubt."""
+    """The state has a note that the table was in doubt."""
 
 
 class Table(NamedTuple):
     doubt: Literal["", "triggers", "child"] = ""
     doubted: bool = False
     seen: bool = False
-    """A look has found the doubt."""
+    """A look has seen the doubt."""
     fingerprint: int = 0
     logged: bool = False
-    """Whether the change was made with its triggers on."""
+    """Whether the triggers were on when the change was made."""
 
 
 class Pass(NamedTuple):
     """A relay between its claim and its script."""
 
     age: int
-    """Ticks since the time from which its trust counts."""
+    """Ticks since the moment from which its trust counts."""
     known: Server
-    """What it began from."""
+    """The state with which it began."""
     looked: bool
     committed: bool
-    """Whether the row had been changed when it looked."""
+    """Whether the row had already been changed when it looked."""
     table: Table
-    """As it was when it looked."""
+    """The table when it looked."""
 
 
 class State(NamedTuple):
@@ -105,17 +107,17 @@ class State(NamedTuple):
     """Ticks since the commit; NEVER before it."""
     redis: Server
     replica: Server | None
-    """One that receives nothing any more; it may serve readers, and may be promoted."""
+    """A replica that no longer receives data. It may serve readers, and may be promoted."""
     failovers: int
     passes: tuple[Pass, ...]
     asked: int
-    """Ticks since the question under way was sent; NEVER if there is none."""
+    """Ticks since the open question was sent; NEVER if there is none."""
     arriving: tuple[int, ...]
-    """What is on the way to the process, first come first: answers (ticks that `alive` had left), or NEVER: a push."""
+    """On the way to the process, the first one first: an answer (ticks that `alive` had left), or NEVER for a push."""
     old: bool
     """Memory has the old value."""
     trust: int
-    """Ticks until memory is not trusted any more."""
+    """Ticks until memory is no longer trusted."""
     table: Table = Table()
 
 
@@ -125,7 +127,7 @@ def initial() -> State:
 
 
 class Model:
-    """The steps that a protocol allows, and what must never be."""
+    """The steps that a protocol permits, and the states that must never be reached."""
 
     def __init__(self, protocol: Protocol, bounds: Bounds) -> None:
         self.protocol = protocol
@@ -142,10 +144,10 @@ class Model:
         if self.bounds.memory:
             yield from self._memory(state)
 
-    # What must never be.
+    # States that must never be reached.
 
     def stale_for(self, state: State, ticks: int) -> bool:
-        """So long after the commit, a reader may be given the old value as fresh."""
+        """After this time since the commit, a reader may get the old value as fresh."""
         return state.age >= ticks and self._serves_old(state)
 
     def breaks_promise(self, state: State) -> bool:
@@ -196,7 +198,7 @@ class Model:
             moved = moved and redis.doubt == known.doubt
         altered = self.protocol.fingerprint and table.fingerprint != known.fingerprint
         if known.doubt or altered:
-            # Another epoch: nothing of the one before is served any more.
+            # Another epoch: values of the one before are no longer served.
             news = moved
             if moved:
                 redis = redis._replace(relayed=relay.committed, fingerprint=table.fingerprint, doubt=False)
@@ -222,7 +224,7 @@ class Model:
             if state.replica is None:
                 yield "a replica stops receiving", state._replace(replica=state.redis)
             else:
-                # The process notices by its connection, which it loses.
+                # The process notices this, because its connection ends.
                 failed = state._replace(redis=state.replica, replica=None, failovers=state.failovers + 1)
                 yield "that replica is promoted", _disconnected(failed)
 
@@ -251,7 +253,7 @@ class Model:
         since = state.asked if self.protocol.trust_from == "question" else 0
         until = min(TRUST, alive) if self.protocol.within_alive else TRUST * (alive > 0)
         trust = max(0, until - since)
-        # Trust that begins again begins with an empty memory.
+        # When trust begins again, memory is empty.
         return state._replace(asked=NEVER, trust=trust, old=state.old and state.trust > 0)
 
 

@@ -1,4 +1,4 @@
-"""What a good access token says, and what a bad one says instead."""
+"""The claims of a good access token, and the differences of bad ones."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from stack.tokens import AUDIENCE, ISSUER, SCOPES
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Of a token that is good for ten minutes and everything; a claim that is None is left out."""
+    """The claims of a token that is valid for ten minutes and has every scope. A claim that is None is left out."""
     good = {
         "iss": ISSUER,
         "aud": AUDIENCE,

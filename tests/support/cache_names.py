@@ -1,4 +1,4 @@
-"""What a cache's keys are called now, for tests that look into Redis or meddle with it."""
+"""The present names of a cache's keys, for tests that read or change Redis directly."""
 
 from redis.asyncio import Redis
 
@@ -6,13 +6,13 @@ from evenkeel.cache.keys import Names
 
 
 async def cache_names(redis: Redis, namespace: str = "user") -> Names:
-    """Of the only database whose cache is in this Redis, at the epoch that the relay has begun."""
+    """The names of the only database with a cache in this Redis, at the epoch that the relay has begun."""
     [names] = await all_cache_names(redis, namespace)
     return names
 
 
 async def all_cache_names(redis: Redis, namespace: str = "user") -> list[Names]:
-    """Of every database whose cache is in this Redis."""
+    """The names of every database with a cache in this Redis."""
     found = []
     async for state in redis.scan_iter(match=f"evenkeel:{{{namespace}}}:*:state"):
         identity = state.split(b":")[-2].decode()

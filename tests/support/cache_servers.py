@@ -1,4 +1,4 @@
-"""Embedded Valkey servers for the cache, of a test's own: primary and replica under Sentinel, and a cluster."""
+"""Embedded Valkey servers for the cache of one test: a primary and replica under Sentinel, and a cluster."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,12 +16,12 @@ from stack.layout import free_port
 from stack.valkey import Valkey
 
 SLOT = key_slot(b"{user}")
-"""That user-api's cache lives in."""
+"""The slot of user-api's cache."""
 
 
 @asynccontextmanager
 async def cache_server(directory: Path, name: str, **settings: str) -> AsyncIterator[CountersServer]:
-    """Set up as the local stack sets it up for the cache; underscores in names stand for hyphens."""
+    """A server with the settings of the local stack's cache. Underscores in names stand for hyphens."""
     port = free_port()
     named = {setting.replace("_", "-"): value for setting, value in settings.items()}
     server = Valkey(name, directory / name, port, PASSWORD, valkey.CACHE | {"primaryauth": PASSWORD} | named)
@@ -35,16 +35,16 @@ SIDECAR = {name: value for name, value in sidecar.SETTINGS.items() if name not i
 
 @asynccontextmanager
 async def sidecar_of(leader: str, directory: Path, *, priority: int = 0) -> AsyncIterator[str]:
-    """The URL of one as in a pod: nobody else reaches it."""
+    """The URL of a sidecar. As in a pod, nothing else can reach it."""
     socket = directory / "sidecar.sock"
-    # Its port is only for the test, which asks whether it has started; Sentinel is told another one.
+    # Only the test uses the port, to see whether the server has started. Sentinel gets another port.
     settings = {"unixsocket": str(socket), "replica_announce_port": "1", "replica_priority": str(priority)}
     async with cache_server(directory, "sidecar", **SIDECAR | settings, replicaof=leader):
         yield f"unix://:{PASSWORD}@{socket}"
 
 
 async def followed(sidecar_url: str) -> int:
-    """The port of the server that it follows."""
+    """The port of the server that the sidecar follows."""
     async with Redis.from_url(sidecar_url) as redis:
         return int((await redis.info("replication"))["master_port"])
 
@@ -72,14 +72,14 @@ async def watched_cache(directory: Path, **settings: str) -> AsyncIterator[Watch
         leader = {"replicaof": f"127.0.0.1 {primary.port}"}
         replica = await stack.enter_async_context(cache_server(directory, "replica", **settings, **leader))
         sentinel = await stack.enter_async_context(Sentinel(directory, primary, password=PASSWORD))
-        while not await sentinel.knows_replica():  # noqa: ASYNC110 (nobody tells)
+        while not await sentinel.knows_replica():  # noqa: ASYNC110 (there is no event for it)
             await asyncio.sleep(0.05)
         yield WatchedCache(primary, replica, sentinel)
 
 
 @asynccontextmanager
 async def cache_cluster(directory: Path, **settings: str) -> AsyncIterator[Cluster]:
-    """Three nodes with a third of the slots each, and last a replica of the one that has the cache's slot."""
+    """Three nodes with a third of the slots each. The last server is a replica of the node with the cache's slot."""
     async with AsyncExitStack() as stack:
         nodes = [
             await stack.enter_async_context(
@@ -101,10 +101,10 @@ async def cache_cluster(directory: Path, **settings: str) -> AsyncIterator[Clust
                 await cluster.call(node, "CLUSTER", "ADDSLOTSRANGE", 16384 * number // 3, 16384 * (number + 1) // 3 - 1)
             for other, port in zip(nodes, bus, strict=True):
                 await cluster.call(node, "CLUSTER", "MEET", "127.0.0.1", other.port, port)
-        while not await cluster.agrees():  # noqa: ASYNC110 (nobody tells)
+        while not await cluster.agrees():  # noqa: ASYNC110 (there is no event for it)
             await asyncio.sleep(0.05)
         await cluster.call(nodes[3], "CLUSTER", "REPLICATE", await cluster.name(owner(cluster)))
-        while b"master_link_status:up" not in await cluster.call(nodes[3], "INFO", "replication"):  # noqa: ASYNC110 (nobody tells)
+        while b"master_link_status:up" not in await cluster.call(nodes[3], "INFO", "replication"):  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.05)
         yield cluster
 

@@ -1,4 +1,4 @@
-"""Certificates for tests, signed by themselves."""
+"""Self-signed certificates for tests."""
 
 import datetime as dt
 import ipaddress
@@ -13,7 +13,7 @@ from stack.files import write_atomically
 
 
 def issue(folder: Path, name: str) -> Path:
-    """Move a new tls.crt and tls.key for 127.0.0.1 into the folder; returns the certificate."""
+    """Move a new tls.crt and tls.key for 127.0.0.1 into the folder. Returns the certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)

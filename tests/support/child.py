@@ -1,4 +1,4 @@
-"""A program of a test's own, which the test may freeze, kill and start again."""
+"""A program that one test starts, freezes, kills and starts again."""
 
 import asyncio
 import signal
@@ -12,11 +12,11 @@ import psutil
 from stack.process import Program
 
 START_TIMEOUT = 60
-"""Seconds that it may take to answer."""
+"""Seconds within which the program must answer."""
 
 
 class Child:
-    """Ends with the block, in its own way if it still runs."""
+    """At the end of the block it is stopped in its normal way, if it still runs."""
 
     def __init__(self, program: Program, log: Path) -> None:
         self._program = program
@@ -31,9 +31,9 @@ class Child:
         await self.stop()
 
     async def start(self) -> None:
-        """Run it, and return when it is ready."""
+        """Start it, and return when it is ready."""
         with self._log.open("ab") as output:
-            self._process = process = subprocess.Popen(  # noqa: ASYNC220 (asyncio's would log a killed one)
+            self._process = process = subprocess.Popen(  # noqa: ASYNC220 (asyncio's own would log a killed process)
                 self._program.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -48,19 +48,19 @@ class Child:
             await asyncio.sleep(0.02)
 
     def freeze(self) -> None:
-        """SIGSTOP to it and its children."""
+        """Send SIGSTOP to it and its children."""
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self._send(signal.SIGCONT)
 
     async def kill(self) -> None:
-        """SIGKILL to it and its children."""
+        """Send SIGKILL to it and its children."""
         self._send(signal.SIGKILL)
         await self.ended()
 
     async def stop(self) -> None:
-        """As its operator would."""
+        """Stop it as an operator would."""
         if self._process is not None and self._process.poll() is None:
             self.thaw()
             self._process.send_signal(self._program.stop_signal)
@@ -70,13 +70,13 @@ class Child:
                 await asyncio.to_thread(self._process.wait, self._program.stop_timeout)
 
     async def ended(self) -> int:
-        """Wait for its end; the exit status, below zero for a signal."""
+        """Wait for its end. Returns the exit status, which is below zero for a signal."""
         assert self._process is not None
         return await asyncio.to_thread(self._process.wait, START_TIMEOUT)
 
     def _send(self, number: signal.Signals) -> None:
         assert self._process is not None
         parent = psutil.Process(self._process.pid)
-        # The parent first, which would start children again.
+        # The parent first, because it would start its children again.
         for process in (parent, *parent.children(recursive=True)):
             process.send_signal(number)

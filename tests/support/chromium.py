@@ -1,4 +1,4 @@
-"""A real browser, Debian's Chromium, and pages for it to open."""
+"""Debian's Chromium, and pages that it can open."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-"""Where it is; None if it is not installed."""
+"""The path of Chromium; None if it is not installed."""
 
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -23,7 +23,7 @@ FLAGS = [
 
 @asynccontextmanager
 async def chromium(*flags: str) -> AsyncIterator["Browser"]:
-    from playwright.async_api import async_playwright  # noqa: PLC0415 (half a second, for every test run)
+    from playwright.async_api import async_playwright  # noqa: PLC0415 (slow at the top)
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=PROGRAM, args=[*FLAGS, *flags])
@@ -35,7 +35,7 @@ async def chromium(*flags: str) -> AsyncIterator["Browser"]:
 
 @asynccontextmanager
 async def page_server() -> AsyncIterator[int]:
-    """The port of a server on this machine that answers everything with an empty page."""
+    """The port of a server on this machine whose every answer is an empty page."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):

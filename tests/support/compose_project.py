@@ -1,4 +1,4 @@
-"""A compose project that is running, driven by Docker's own commands."""
+"""A running compose project, controlled by Docker's commands."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SERVICES = ("user-api", "counter-api")
 STOPPED_WITHIN = "20"
-"""Seconds, as `stop_grace_period` says: `docker restart` does not read the compose file."""
+"""Seconds, as in `stop_grace_period`, because `docker restart` does not read the compose file."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Project:
         return run("docker", "compose", "--project-name", self.name, *arguments, **environment)
 
     def replicas(self, service: str) -> list[str]:
-        """The containers' ids."""
+        """The ids of the containers."""
         return self.compose("ps", "--quiet", service).split()
 
     def scale(self, **replicas: int) -> None:
-        """Return when all are healthy, or have ended; those that stay are not touched."""
+        """Start missing containers, and return when all are healthy or have ended. Existing ones are not changed."""
         now = {service: len(self.replicas(service)) for service in SERVICES}
         wanted = now | {service.replace("_", "-"): number for service, number in replicas.items()}
         scales = [word for service, number in wanted.items() for word in ("--scale", f"{service}={number}")]

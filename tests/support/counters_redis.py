@@ -1,4 +1,4 @@
-"""Embedded Valkey servers for counters, of a test's own: one, primary and replica, under Sentinel, a cluster."""
+"""Embedded Valkey servers for the counters of one test: one, a primary and replica, under Sentinel, a cluster."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ class CountersServer(Child):
 
 @asynccontextmanager
 async def counters_server(directory: Path, name: str, **settings: str) -> AsyncIterator[CountersServer]:
-    """Set up as the local stack sets it up for counters; underscores in names stand for hyphens."""
+    """A server with the settings of the local stack's counters. Underscores in names stand for hyphens."""
     port = free_port()
     named = {setting.replace("_", "-"): value for setting, value in settings.items()}
     server = Valkey(name, directory / name, port, PASSWORD, valkey.COUNTERS | {"primaryauth": PASSWORD} | named)
@@ -48,10 +48,10 @@ class CountersPair:
     primary: CountersServer
     replica: CountersServer
     link: Proxy
-    """By which the replica follows the primary."""
+    """The proxy through which the replica follows the primary."""
 
     async def in_step(self) -> bool:
-        """Whether the replica has on its disk what the primary has."""
+        """Whether the replica has everything on disk that the primary has."""
         async with self.primary.client() as primary:
             primary.response_callbacks.clear()
             await primary.set("in-step", 1)
@@ -61,7 +61,7 @@ class CountersPair:
 
 @asynccontextmanager
 async def counters_pair(directory: Path, *, direct: bool = False) -> AsyncIterator[CountersPair]:
-    """`direct`: the replica follows the primary under its own address, not by way of the link."""
+    """With `direct` the replica follows the primary under its own address, not through the proxy."""
     async with AsyncExitStack() as stack:
         primary = await stack.enter_async_context(
             counters_server(directory, "primary", repl_diskless_sync_delay="0", repl_timeout="60")
@@ -89,7 +89,7 @@ class Cluster:
             return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has not typed it
 
     async def agrees(self) -> bool:
-        """Whether every node knows all the others and where every slot is."""
+        """Whether every node knows all other nodes, and the node of every slot."""
         for node in self.nodes:
             state = (await self.call(node, "CLUSTER", "INFO")).decode()
             if "cluster_state:ok" not in state or f"cluster_known_nodes:{len(self.nodes)}" not in state:
@@ -101,7 +101,7 @@ class Cluster:
 
     @asynccontextmanager
     async def moving(self, slot: int, source: CountersServer, target: CountersServer) -> AsyncIterator[None]:
-        """As `redis-cli --cluster reshard` does it; in the block, the keys have moved and the slot has not yet."""
+        """As `redis-cli --cluster reshard` does it. In the block, the keys have moved but the slot has not."""
         source_name, target_name = await self.name(source), await self.name(target)
         await self.call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_name)
         await self.call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_name)
@@ -138,6 +138,6 @@ async def counters_cluster(directory: Path) -> AsyncIterator[Cluster]:
             await cluster.call(node, "CLUSTER", "ADDSLOTSRANGE", 16384 * number // 3, 16384 * (number + 1) // 3 - 1)
             for other, port in zip(nodes, bus, strict=True):
                 await cluster.call(node, "CLUSTER", "MEET", "127.0.0.1", other.port, port)
-        while not await cluster.agrees():  # noqa: ASYNC110 (nobody tells)
+        while not await cluster.agrees():  # noqa: ASYNC110 (there is no event for it)
             await asyncio.sleep(0.05)
         yield cluster

@@ -1,4 +1,4 @@
-"""How pytest-xdist spreads the tests: each one by itself, unless it shares something expensive with others."""
+"""How pytest-xdist distributes the tests: each by itself, unless it shares something expensive with others."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,17 @@ from _pytest.nodeid import NodeId
 from stack.layout import PORTS, PORTS_VARIABLE
 
 MORE_WORKERS_THAN_CORES = 1
-"""Tests wait much of the time, but more workers than this are late for the faults that they inject."""
+"""Tests wait much of the time. But with more workers than this, faults would be injected late."""
 
 
 WHOLE_SYSTEMS = Path(__file__).parents[1] / "integration"
-"""Its tests put stacks under load: side by side they would leave each other no time."""
+"""Tests of these files put stacks under load. Side by side they would not get enough CPU time."""
 
 
 def share_out_ports() -> None:
-    """Give each worker ports of its own: a port that one has chosen is free to others until a server listens."""
+    """Give each worker its own range of ports. A port that one worker has chosen is free to others until a server
+    listens.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if worker:
         workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -27,9 +29,9 @@ def share_out_ports() -> None:
 
 
 def stay_together(item: pytest.Item) -> None:
-    """Give the tests that share a fixture, such as a running stack, to one worker, where it is made once.
+    """Run the tests that share a fixture, such as a running stack, on one worker, so that it is made only once.
 
-    The fixtures of the root's conftest.py, such as the servers, are made once for each worker.
+    The fixtures of the root's conftest.py, such as the servers, are made once on each worker.
     """
     shared = [WHOLE_SYSTEMS.name] if item.path.is_relative_to(WHOLE_SYSTEMS) else _shared(item)
     if shared and not _group(item):
@@ -40,9 +42,9 @@ def stay_together(item: pytest.Item) -> None:
 
 
 def longest_first(items: list[pytest.Item]) -> None:
-    """So that no worker is busy for long when the others have ended.
+    """Order the tests so that all workers end at about the same time.
 
-    First what stays together, then whole systems, and the library's units last. A file's order stays as it is.
+    Groups come first, then whole systems, and the library's units last. The order within a file stays.
     """
     position = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     items.sort(key=lambda item: (not _group(item), -position[item.path]))
@@ -54,9 +56,9 @@ def _group(item: pytest.Item) -> str:
 
 
 def _shared(item: pytest.Item) -> list[str]:
-    """The files and folders whose fixtures outlive the test, each with its parameter.
+    """The files and folders whose fixtures outlive a test, each with its parameter.
 
-    Without a bracket: pytest-xdist looks for the group behind the last one.
+    Without a bracket, because pytest-xdist looks for the group behind the last bracket.
     """
     if not isinstance(item, pytest.Function):
         return []

@@ -1,4 +1,4 @@
-"""HTTP servers whose answers a test makes up."""
+"""HTTP servers whose answers a test chooses."""
 
 import asyncio
 import contextlib
@@ -26,16 +26,17 @@ class Answer:
     status: int
     document: Any = None
     headers: tuple[str, ...] = ()
-    """Lines."""
+    """Lines of the head."""
 
 
 @contextlib.asynccontextmanager
 async def answering(
     respond: Callable[[Request], Answer | None], *, hasty: bool = False, port: int = 0
 ) -> AsyncIterator[str]:
-    """The URL of a server that answers so, or not at all, while the block runs; on a free port unless one is given.
+    """The URL of a server that sends these answers, or none, while the block runs. It uses a free port unless one is
+    given.
 
-    A `hasty` one takes a part of a body for the whole.
+    A `hasty` server takes a part of a body for the whole body.
     """
     writers: set[asyncio.StreamWriter] = set()
 

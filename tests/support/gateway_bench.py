@@ -1,4 +1,4 @@
-"""The real gateway before upstreams that misbehave on demand."""
+"""The real gateway, in front of upstreams that misbehave on demand."""
 
 import asyncio
 import collections
@@ -27,8 +27,8 @@ from stack.state import State
 class Upstream:
     """A replica that answers 200, unless the path ends in /<behaviour> or ?<behaviour>.
 
-    Of what it does once only the first request counts. What it does slowly takes two seconds, in ten pieces; what is
-    endless begins and goes on for as long as the gateway waits, and what is silent does not even begin.
+    A behaviour that ends in `-once` applies to the first request only. A slow answer takes two seconds, in ten pieces.
+    An endless answer begins and continues for as long as the gateway waits. A silent one does not begin.
     """
 
     port: int
@@ -36,9 +36,9 @@ class Upstream:
     misbehaved: set[str] = field(default_factory=set)
     ready: bool = True
     broken: bool = False
-    """It breaks off every request, whatever it says of itself."""
+    """It breaks off every request, even if its health check succeeds."""
     asked: int = 0
-    """Requests that reached this one."""
+    """The number of requests that reached this upstream."""
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -119,7 +119,7 @@ class Bench:
     layout: Layout
     process: Process
     received: collections.Counter[str]
-    """Requests that reached an upstream."""
+    """The requests that reached any upstream."""
 
     upstreams: list[Upstream]
 
@@ -128,7 +128,7 @@ class Bench:
         return {upstream.port for upstream in self.upstreams}
 
     async def ejected_ports(self) -> set[int]:
-        """Of user-api's replicas, those that Envoy leaves out for a while because requests fail there."""
+        """Replicas of user-api that Envoy has ejected for a while, because requests to them failed."""
         answer = await http_get("/clusters?format=json", unix_socket=self.layout.admin_socket)
         assert answer is not None
         return {
@@ -143,9 +143,9 @@ class Bench:
         await self.until_healthy(ports, service)
 
     async def until_healthy(self, ports: set[int], service: str = "user-api") -> None:
-        """Return when Envoy sends requests to these ports and no other."""
+        """Return when Envoy sends requests to these ports only."""
         async with asyncio.timeout(NOTICED_WITHIN):
-            while await self.gateway.healthy_ports(service) != ports:  # noqa: ASYNC110 (Envoy's state)
+            while await self.gateway.healthy_ports(service) != ports:  # noqa: ASYNC110 (Envoy has no event for it)
                 await asyncio.sleep(0.02)
 
 
@@ -158,9 +158,9 @@ async def gateway_bench(
     repository: Path | None = None,
     drain_seconds: int = DRAIN_SECONDS,
 ) -> AsyncIterator[Bench]:
-    """Two replicas of user-api that misbehave once between them, and none of counter-api.
+    """Two replicas of user-api, which misbehave once in total, and no replica of counter-api.
 
-    `changes` are patterns and replacements in the configuration, whose files are JSON here.
+    `changes` are patterns and replacements for the configuration, whose files are JSON here.
     """
     layout = Layout(directory / "stack", repository or repository_root())
     layout.make()
@@ -190,7 +190,7 @@ async def gateway_bench(
 
 
 def gateway_problem(response: httpx.Response) -> tuple[int, str]:
-    """As `problem`, of an answer that is the gateway's own."""
+    """Like `problem`, for an answer of the gateway itself."""
     assert response.headers["x-served-by"] == "gateway"
     assert "server" not in response.headers
     assert response.json().keys() == {"type", "title", "status", "detail"}

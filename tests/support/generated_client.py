@@ -1,4 +1,4 @@
-"""A client that openapi-python-client makes of a service's document, and a check of all that it is answered."""
+"""A client that openapi-python-client makes of a service's document, and checks of every answer that it gets."""
 
 import importlib
 import os
@@ -16,13 +16,13 @@ CONFIG = ROOT / "docs" / "openapi-python-client.yaml"
 TOOLS = Path(sys.executable).parent
 
 UNDECLARED = {"date", "content-length", "content-type", "transfer-encoding", "connection"}
-"""Header fields of HTTP itself, which documents leave out."""
+"""Header fields that belong to HTTP itself, and are not in the documents."""
 
 
 class GeneratedClient:
-    """Calls operations by their ids, and remembers with which arguments.
+    """Calls operations by their ids, and records the arguments.
 
-    Each answer must be one that the document declares, and so must its header fields, and the members of a problem.
+    The document must declare each answer, its header fields, and the members of a problem.
     """
 
     def __init__(self, service: str, gateway: str, directory: Path) -> None:
@@ -36,14 +36,14 @@ class GeneratedClient:
         self.calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
     def __call__(self, operation: str, *arguments: Any, **named: Any) -> Any:
-        """What the function makes of the answer."""
+        """What the function returns."""
         self.calls[operation] = arguments, named
         answer = self.functions[operation].sync_detailed(*arguments, client=self.client, **named)
         self._check(operation, answer)
         return answer.parsed
 
     def from_a_foreign_page(self, operation: str) -> Any:
-        """What it makes of the gateway's refusal of a call that was made before."""
+        """What the function returns if the gateway refuses a call that was made before."""
         arguments, named = self.calls[operation]
         for each in named.values():
             if isinstance(each, self.file):
@@ -73,14 +73,14 @@ class GeneratedClient:
 
 
 def _generated(service: str, gateway: str, directory: Path) -> ModuleType:
-    """As the documentation says; no warning is let pass."""
+    """As in the documentation. A warning is an error."""
     name = service.replace("-", "_") + "_client"
     ended = subprocess.run(
         [
             *(TOOLS / "openapi-python-client", "generate", "--url", f"{gateway}/openapi/{service}.json"),
             *("--config", CONFIG, "--meta", "none", "--output-path", directory / name, "--fail-on-warning"),
         ],
-        env=os.environ | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"},  # where Ruff is
+        env=os.environ | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"},  # the folder that contains Ruff
         capture_output=True,
         text=True,
         check=False,

@@ -4,6 +4,6 @@ from typing import Any
 
 
 def say_goodbye(driver: Any) -> None:
-    """Put asyncpg's connection into the moment between PostgreSQL's last message and the connection's end."""
+    """Bring asyncpg's connection into the state between PostgreSQL's last message and the end of the connection."""
     fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
     driver._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)

@@ -1,4 +1,6 @@
-"""HTTP/2 by hand, for what clients do not send: frames (RFC 9113) of literal header fields (RFC 7541, 6.2.2)."""
+"""HTTP/2 frames (RFC 9113) made by hand, with literal header fields (RFC 7541, 6.2.2), for requests that no client
+sends.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,12 +20,12 @@ class Frame:
 
 
 def opening() -> bytes:
-    """What a client begins with."""
+    """What a client sends first."""
     return _PREFACE + _frame(SETTINGS, 0, 0, b"")
 
 
 def request(stream: int, fields: list[tuple[str, str]]) -> bytes:
-    """A request without a body; pseudo-header fields are fields."""
+    """A request without a body. The pseudo-header fields are among the fields."""
     block = b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
     return _frame(HEADERS, _END_STREAM | _END_HEADERS, stream, block)
 
@@ -33,7 +35,7 @@ def get(stream: int, path: str, *, method: str = "GET", authority: str = "localh
 
 
 async def frames(reader: asyncio.StreamReader) -> AsyncIterator[Frame]:
-    """What the server sends, until it closes."""
+    """Everything that the server sends until it closes."""
     while True:
         try:
             head = await reader.readexactly(9)
@@ -44,7 +46,7 @@ async def frames(reader: asyncio.StreamReader) -> AsyncIterator[Frame]:
 
 
 async def body(reader: asyncio.StreamReader, stream: int = 1) -> bytes:
-    """Of a short answer: its first frame of data, or nothing if the server has reset the stream or closed."""
+    """The body of a short answer: its first frame of data, or nothing if the server has reset the stream or closed."""
     async for frame in frames(reader):
         if frame.stream == stream and frame.kind in {DATA, RST_STREAM}:
             return frame.payload if frame.kind == DATA else b""

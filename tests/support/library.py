@@ -19,11 +19,11 @@ class Library:
     def __init__(self, url: str, engine: AsyncEngine) -> None:
         self.url = url
         self.engine = engine
-        # Whatever else the machine has to do.
+        # A long limit, because the machine may be busy.
         self.log = ChangeLog(engine, table="books", log="book_changes", time_limit=60)
 
     async def execute(self, *statements: str | tuple[str, Any]) -> None:
-        """One transaction of statements, some with a parameter."""
+        """One transaction with these statements, some of which have a parameter."""
         async with self.connect() as connection, connection.transaction():
             for statement in statements:
                 await (connection.execute(statement) if isinstance(statement, str) else connection.execute(*statement))
@@ -64,7 +64,7 @@ async def library_without_log(server: str) -> AsyncIterator[Library]:
 
 @asynccontextmanager
 async def library_with_log(server: str) -> AsyncIterator[Library]:
-    """As above; the books 1, 2 and 3 are in it, at version 1."""
+    """As above, with the books 1, 2 and 3 at version 1."""
     async with library_without_log(server) as library:
         await library.install()
         await library.execute("INSERT INTO books (id, title) SELECT id, 'T' FROM generate_series(1, 3) AS id")

@@ -1,4 +1,4 @@
-"""Between a client and Redis: loses replies, and keeps requests to deliver them when nobody expects them any more."""
+"""A proxy between a client and Redis. It loses replies, and keeps requests back to deliver them much later."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,16 @@ from urllib.parse import urlsplit
 
 
 class LossyProxy:
-    """A pipeline of up to 64 KiB and its replies travel in one piece each, so a piece is a round trip."""
+    """A pipeline of up to 64 KiB travels in one piece, and so do its replies. So a piece is a round trip."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = urlsplit(upstream)
         self.url = ""
         self.loses: Callable[[], bool] = lambda: False
-        """Asked for each piece of replies; True: it is dropped and the connection cut, after Redis has executed."""
+        """Called for each piece of replies. If True, the piece is dropped and the connection cut, after Redis has
+        executed it."""
         self.strands: Callable[[bytes], bool] = lambda _: False
-        """Asked for each piece of requests; True: it is kept back, and the client's connection cut."""
+        """Called for each piece of requests. If True, the piece is kept back and the client's connection cut."""
         self._stranded: list[tuple[asyncio.StreamWriter, bytes]] = []
         self.stranded = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -40,12 +41,12 @@ class LossyProxy:
         self.loses = lambda: next(left, None) is not None
 
     def strand_next(self, mark: bytes = b"EVALSHA") -> None:
-        """The next piece of requests with the mark in it."""
+        """Strand the next piece of requests that contains the mark."""
         self.stranded.clear()
         self.strands = lambda piece: mark in piece and not self.stranded.is_set()
 
     async def deliver_stranded(self) -> None:
-        """Let Redis have what was kept back, in the order in which it was sent."""
+        """Send Redis what was kept back, in the original order."""
         for writer, piece in self._stranded:
             writer.write(piece)
             await writer.drain()

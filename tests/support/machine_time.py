@@ -1,4 +1,4 @@
-"""Time that this machine has spent on the tests: on a busy one, less than has passed."""
+"""The time that this machine has spent on the tests. On a busy machine it is less than the time that has passed."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 TICK = 0.01
-"""Seconds that are counted for each sleep of as long, however late it ends."""
+"""A sleep of this many seconds counts as so many, however late it ends."""
 
 
 @asynccontextmanager
 async def machine_time() -> AsyncIterator[Callable[[], float]]:
     """Gives a function that returns the seconds since the block began.
 
-    A limit in these seconds holds on a busy machine too. The servers of the tests, and the replicas in this process,
+    A limit in these seconds also holds on a busy machine. The servers of the tests, and the replicas in this process,
     are late for the same reason and by about as much.
     """
     ticks = 0

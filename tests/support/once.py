@@ -1,4 +1,4 @@
-"""Idempotency keys and preconditions as a store of counters gets them."""
+"""Idempotency keys and preconditions in the form in which a store of counters gets them."""
 
 from collections.abc import Set as AbstractSet
 from typing import Literal
@@ -12,7 +12,7 @@ Values = AbstractSet[int] | Literal["*"]
 
 
 def once(text: str, *payload: object) -> operations.Once:
-    """Anonymous, and always of the same address."""
+    """The key of an anonymous caller, always for the same path."""
     return operations.once(RequestKey("", "POST", "/", text), *payload)
 
 

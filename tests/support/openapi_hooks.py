@@ -1,4 +1,4 @@
-"""What schemathesis needs to know to call every operation; it loads this module by SCHEMATHESIS_HOOKS."""
+"""Lets schemathesis call every operation. It loads this module by SCHEMATHESIS_HOOKS."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from tests.support.generated_client import UNDECLARED
 
 @schemathesis.serializer("application/x-ndjson")
 def newline_delimited(_: schemathesis.SerializationContext, value: Any) -> bytes:
-    """The text that the document asks for as it is; whatever else schemathesis comes up with is a line of JSON."""
+    """The text in the form that the document requires. Any other value of schemathesis becomes a line of JSON."""
     if isinstance(value, bytes):
         return value
     return value.encode(errors="replace") if isinstance(value, str) else json.dumps(value).encode() + b"\n"
@@ -17,9 +17,9 @@ def newline_delimited(_: schemathesis.SerializationContext, value: Any) -> bytes
 
 @schemathesis.check
 def header_fields_are_declared(_: schemathesis.CheckContext, response: schemathesis.Response, case: Any) -> None:
-    """Nothing is sent that the document does not have."""
+    """Every header field of the answer must be declared in the document."""
     declared = case.operation.responses.find_by_status_code(response.status_code)
     if declared is None:
-        return  # which another check reports
+        return  # covered by another check
     unknown = response.headers.keys() - UNDECLARED - {name.lower() for name in declared.definition["headers"]}
     assert not unknown, f"Undeclared header fields: {', '.join(sorted(unknown))}"

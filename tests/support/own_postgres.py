@@ -1,4 +1,4 @@
-"""PostgreSQL of a test module's own, which it may freeze, stop and kill."""
+"""A PostgreSQL for one test module, which may freeze, stop and kill it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from user_api.settings import MigrationSettings
 
 @asynccontextmanager
 async def own_postgres(directory: Path) -> AsyncIterator[tuple[Child, str]]:
-    """The server, migrated, and its URL."""
+    """The server with the current schema, and its URL."""
     credentials = Credentials()
     port = free_port()
     postgres = Postgres(directory / "data", port, credentials, directory / "initdb.log")

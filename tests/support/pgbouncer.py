@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode, with so few server connections that its clients really share them."""
+"""A real PgBouncer in transaction mode, with so few server connections that clients have to share them."""
 
 import os
 import pwd
@@ -17,25 +17,25 @@ from stack.layout import free_port
 from stack.process import Program
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
-"""Where it is; None if it is not installed. Its package puts it where only root's PATH looks."""
+"""The path of PgBouncer; None if it is not installed. Its package puts it where only root's PATH looks."""
 
 POOL_SIZE = 2
 """Connections to PostgreSQL, however many clients there are."""
 
 
 class PgBouncer(Child):
-    """Every database and role of one PostgreSQL, by way of a pool."""
+    """Every database and role of one PostgreSQL, through a pool."""
 
     def __init__(self, postgres: str, directory: Path) -> None:
-        """`postgres` is the server's connection URL, whose role is the only one known here."""
+        """`postgres` is the server's connection URL. PgBouncer knows only the role in it."""
         target = urlsplit(postgres)
         self._port = free_port()
         self._netloc = f"{target.username}:{target.password}@127.0.0.1:{self._port}"
         configuration = directory / "pgbouncer.ini"
         users = directory / "users.txt"
         users.write_text(f'"{unquote(target.username or "")}" "{unquote(target.password or "")}"\n')
-        # Nothing is ignored of what clients send when they connect, and no prepared statement is known again:
-        # what works here works with every version of PgBouncer as it comes.
+        # No startup parameter is ignored, and no prepared statement is remembered. So what works here works with the
+        # default settings of every version of PgBouncer.
         configuration.write_text(
             f"""
 [databases]
@@ -57,7 +57,7 @@ server_login_retry = 1
 """
         )
         argv = [PROGRAM or "pgbouncer", str(configuration)]
-        if os.geteuid() == 0:  # as whom it refuses to run
+        if os.geteuid() == 0:  # PgBouncer refuses to run as root
             nobody = pwd.getpwnam("nobody")
             for path in (directory, configuration, users):
                 os.chown(path, nobody.pw_uid, nobody.pw_gid)
@@ -68,7 +68,7 @@ server_login_retry = 1
         )
 
     def url(self, database_url: str) -> str:
-        """The same database by way of this pool."""
+        """The same database, through this pool."""
         return urlsplit(database_url)._replace(netloc=self._netloc).geturl()
 
     async def _answers(self) -> bool:
@@ -84,7 +84,7 @@ server_login_retry = 1
 
 @asynccontextmanager
 async def pgbouncer(postgres: str) -> AsyncIterator[PgBouncer]:
-    # Not pytest's own directory, which nobody but the user that runs it may enter.
+    # Not pytest's own directory, because only the user who runs pytest may enter it.
     with tempfile.TemporaryDirectory(prefix="evenkeel-pgbouncer-") as name:
         async with PgBouncer(postgres, Path(name)) as pool:
             yield pool

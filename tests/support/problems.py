@@ -1,4 +1,4 @@
-"""What every problem document must be."""
+"""Rules for every problem document."""
 
 import httpx
 
@@ -6,11 +6,11 @@ from evenkeel.http.gateway_problems import OF_EVERY_ROUTE
 
 PREFIX = "urn:evenkeel:problem:"
 OF_EVERY_OPERATION = {"500", *(str(problem.status) for problem in OF_EVERY_ROUTE)}
-"""The statuses that every operation documents, most of them because the gateway may answer them."""
+"""Statuses that every operation documents, most of them because the gateway may answer them."""
 
 
 def problem(response: httpx.Response) -> tuple[int, str]:
-    """The status and the end of the type, after checking the form."""
+    """The status and the end of the type, after a check of the form."""
     assert response.headers["Content-Type"] == "application/problem+json"
     document = response.json()
     assert document["status"] == response.status_code

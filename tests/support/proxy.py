@@ -1,4 +1,4 @@
-"""A TCP connection that a test can cut, hold up, half-open or bring into being."""
+"""A TCP proxy with which a test can cut, hold up, or half-open connections, or allow them later."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ Direction = Literal["to server", "to client"]
 
 
 class Proxy:
-    """Forwards 127.0.0.1:port to a server; closed at first, as if the server had not been started."""
+    """Forwards 127.0.0.1:port to a server. It is closed at first, as if the server had not been started."""
 
     def __init__(self, target: str, port: int) -> None:
         """`target` is the server's connection URL."""
@@ -24,7 +24,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The target's URL by way of this proxy."""
+        """The target's URL, through this proxy."""
         credentials, at, _ = self._target.netloc.rpartition("@")
         return self._target._replace(netloc=f"{credentials}{at}127.0.0.1:{self._port}").geturl()
 
@@ -32,14 +32,14 @@ class Proxy:
         self._server = await asyncio.start_server(self._forward, "127.0.0.1", self._port)
 
     async def cut(self) -> None:
-        """Refuse new connections and reset those that exist."""
+        """Refuse new connections and reset existing ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
         self.reset()
 
     def reset(self, *, mark: bytes = b"") -> None:
-        """Reset the connections that exist, with a mark only those whose client has sent it; swallow nothing more."""
+        """Reset existing connections, with a mark only those whose client has sent it. Ends swallowing."""
         for writer, sent in list(self._writers.items()):
             if mark in sent:
                 writer.transport.abort()
@@ -47,18 +47,18 @@ class Proxy:
         self._swallows.clear()
 
     def switch(self, target: str) -> None:
-        """Forward new connections to another server; those that exist stay."""
+        """Forward new connections to another server. Existing ones stay."""
         self._target = urlsplit(target)
 
     def swallow(self, direction: Direction, *, mark: bytes = b"") -> None:
-        """Take what is sent that way and pass it on to nobody; connections stay open, as if the other end were there.
+        """Accept everything in this direction and drop it. Connections stay open, as if the other end were still there.
 
-        With a mark only on connections whose client has sent it, in one piece.
+        With a mark, only on connections whose client has sent it, in one piece.
         """
         self._swallows[direction] = mark
 
     def hold(self) -> None:
-        """Keep everything back, both ways, until `release`."""
+        """Hold everything back in both directions until `release`."""
         self._flowing.clear()
 
     def release(self) -> None:
@@ -80,7 +80,7 @@ class Proxy:
     async def _copy(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction, sent: bytearray
     ) -> None:
-        """`sent` holds how the client has begun, which is where a mark is looked for."""
+        """`sent` collects the beginning of what the client sends, in which a mark is looked for."""
         try:
             while data := await reader.read(65536):
                 if direction == "to server" and len(sent) < 65536:

@@ -1,4 +1,4 @@
-"""Embedded Valkey servers of a test's own, for tests that freeze, kill or promote them."""
+"""Embedded Valkey servers for one test, which may freeze, kill or promote them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ PASSWORD = "test"
 
 
 class RedisServer(Child):
-    """Set up as a cache."""
+    """A server configured as a cache."""
 
     def __init__(self, server: Valkey, log: Path, socket: Path | None = None) -> None:
         super().__init__(server.program(), log)
@@ -26,7 +26,7 @@ class RedisServer(Child):
         self.socket_url = f"unix://:{PASSWORD}@{quote(str(socket))}?db=0"
 
     async def forget_history(self) -> None:
-        """From now on replicas that lose their connection need all data anew."""
+        """From now on, replicas that lose their connection need all data again."""
         async with self.client() as client:
             await client.execute_command("DEBUG", "CHANGE-REPL-ID")  # type: ignore[no-untyped-call]
 
@@ -36,12 +36,12 @@ class RedisServer(Child):
             yield client
 
     async def promote(self) -> None:
-        """Make a replica a primary, with what it has."""
+        """Make a replica a primary, with the data that it has."""
         async with self.client() as client:
             await client.replicaof("NO", "ONE")
 
     async def follow(self, url: str) -> None:
-        """Make it a replica of another server, or by another way."""
+        """Make it a replica of another server, or through another proxy."""
         address = urlsplit(url)
         async with self.client() as client:
             await client.replicaof(str(address.hostname), str(address.port))
@@ -60,12 +60,12 @@ async def redis_server(directory: Path) -> AsyncIterator[RedisServer]:
 class RedisPair:
     primary: RedisServer
     replica: RedisServer
-    """Also listens on a Unix socket, as a sidecar."""
+    """It also listens on a Unix socket, like a sidecar."""
     link: Proxy
-    """By which the replica follows the primary."""
+    """The proxy through which the replica follows the primary."""
 
     async def in_step(self) -> bool:
-        """Whether the replica has heard of all that the primary did."""
+        """Whether the replica has received everything from the primary."""
         async with self.primary.client() as primary, self.replica.client() as replica:
             followed = await replica.info("replication")
             led = await primary.info("replication")
@@ -75,7 +75,7 @@ class RedisPair:
 
 @asynccontextmanager
 async def redis_pair(directory: Path) -> AsyncIterator[RedisPair]:
-    """A primary and a replica, set up as the local stack's cache and sidecar."""
+    """A primary and a replica, configured as the local stack's cache and sidecar."""
     async with redis_server(directory) as primary, proxied(primary.url, free_port()) as link:
         await link.open()
         socket = directory / "replica.sock"

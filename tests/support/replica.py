@@ -1,4 +1,4 @@
-"""A replica of user-api in a process of its own, for tests that freeze or kill it."""
+"""A replica of user-api in a separate process, for tests that freeze or kill it."""
 
 import os
 import sys
@@ -25,11 +25,11 @@ ReadThrough.invalidate = die
 """
     + SERVE
 )
-"""Killed between the commit of a change and the word of it. The service has no such switch, only this program has."""
+"""This program kills itself between the commit of a change and the answer. The service itself has no such switch."""
 
 
 def counting(queries: Path) -> str:
-    """A program that adds a byte to the file for each query that reads users."""
+    """A program that appends a byte to the file for each query that reads users."""
     return f"""
 import os
 from sqlalchemy import event

@@ -1,4 +1,4 @@
-"""A Sentinel of a test's own, with credentials that its servers do not have."""
+"""A Sentinel for one test, with other credentials than its servers."""
 
 from pathlib import Path
 from typing import Protocol
@@ -21,14 +21,14 @@ class Watched(Protocol):
 
 
 class Sentinel(Child):
-    """One is enough to agree with itself."""
+    """One Sentinel is enough for a quorum."""
 
     SERVICE = "evenkeel"
 
     def __init__(
         self, directory: Path, primary: Watched, *, password: str, own_password: str | None = OWN_PASSWORD
     ) -> None:
-        """`password` is the servers', `own_password` the Sentinel's."""
+        """`password` is for the servers, `own_password` for the Sentinel."""
         self.port = free_port()
         self.password = own_password
         configuration = directory / "sentinel.conf"
@@ -37,7 +37,7 @@ class Sentinel(Child):
             f"port {self.port}",
             f"dir {directory}",
             f"requirepass {own_password}" if own_password else "protected-mode no",
-            # With the least that it needs.
+            # With the least rights that it needs.
             f"user {USER} on >{USER_PASSWORD} -@all {LEAST_RIGHTS}",
             f"sentinel monitor {self.SERVICE} 127.0.0.1 {primary.port} 1",
             f"sentinel auth-pass {self.SERVICE} {password}",
@@ -68,7 +68,7 @@ class Sentinel(Child):
             return bool(await client.sentinel_slaves(self.SERVICE))
 
     async def fail_over(self) -> None:
-        """By hand, of a primary that works."""
+        """A failover by hand, while the primary works."""
         async with self.client() as client:
             await client.execute_command("SENTINEL FAILOVER", self.SERVICE)  # type: ignore[no-untyped-call]  # redis-py has not typed it
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis for a test session: in containers where Docker answers, else the embedded servers."""
+"""Real PostgreSQL and Redis for a test session: in containers if Docker answers, else the embedded servers."""
 
 import asyncio
 import contextlib
@@ -29,26 +29,26 @@ POSTGRES_IMAGE = "postgres:18"
 REDIS_IMAGE = "redis:8"
 
 WITHOUT_DISK = ("fsync", "full_page_writes")
-"""Settings of PostgreSQL that tests switch off: a busy disk would hold up tests of something else, for seconds."""
+"""Settings of PostgreSQL that tests switch off. A busy disk would delay tests of other things by seconds."""
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory is made below it)
-"""Where the embedded counters' file lies on Linux; every reply to an increment waits for it to be written."""
+"""On Linux, the folder of the embedded counters' file. Each reply to an increment waits until it is written."""
 
 START_TIMEOUT = 60
-"""Seconds that an embedded server may take to answer."""
+"""Seconds within which an embedded server must answer."""
 
 
 @dataclass(frozen=True)
 class Servers:
     postgres: str
-    """Connection URL of a superuser."""
+    """The connection URL of a superuser."""
     redis_cache: str
     redis_counters: str
 
 
 def docker_answers() -> bool:
     with warnings.catch_warnings():
-        # The client forgets to close a socket that could not be connected; whichever test comes first would fail.
+        # The client does not close a socket whose connection failed. The next test of any kind would fail.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             with contextlib.closing(docker.from_env(timeout=5)) as client:
@@ -61,7 +61,7 @@ def docker_answers() -> bool:
 
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[Servers]:
-    """Those of --backend, which wait for no disk."""
+    """The servers of --backend, which do not wait for a disk."""
     memory = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
     with containers() if name == "containers" else embedded(counters_below=memory) as servers:
         asyncio.run(_without_disk(servers.postgres))
@@ -101,7 +101,7 @@ def _redis_url(container: RedisContainer) -> str:
 
 @contextlib.contextmanager
 def embedded(counters_below: Path | None = None) -> Iterator[Servers]:
-    """The servers of the local stack, in directories of their own."""
+    """The servers of the local stack, in new directories."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evenkeel-test-")))
         counters_directory = Path(
@@ -122,7 +122,7 @@ def embedded(counters_below: Path | None = None) -> Iterator[Servers]:
 
 @contextlib.contextmanager
 def running(program: Program, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The program as a child process, ready; stopped in its own way at the end."""
+    """The program as a child process, ready. At the end it is stopped in its normal way."""
     with log.open("wb") as output:
         child = subprocess.Popen(program.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:

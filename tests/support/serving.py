@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from evenkeel.service.whole_responses import WholeResponses
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
-"""Runs a service with some settings changed and gives a client of it."""
+"""Starts a service with some settings changed, and gives a client for it."""
 
 
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the running application; its lifespan begins and ends with the block."""
+    """A client of the running application, whose lifespan lasts as long as the block."""
     server = _Server(uvicorn.Config(app, port=0, http=WholeResponses, ws="none", lifespan="on", log_config=None))
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -36,7 +36,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def until_ready(client: httpx.AsyncClient) -> None:
-    """Return when the replica answers that it is ready; an AssertionError after a minute says what it is missing."""
+    """Return when the replica answers that it is ready. The AssertionError after a minute says what it lacks."""
     missing = "it does not answer"
     for _ in range(600):
         with contextlib.suppress(httpx.TransportError):
@@ -49,7 +49,7 @@ async def until_ready(client: httpx.AsyncClient) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals of the test process alone, and does not sleep where uvicorn sleeps for tenths of a second."""
+    """Does not change the test process's signals, and does not sleep where uvicorn sleeps for tenths of a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Readers and counters that never pause, and that remember every answer which is not 200."""
+"""Readers and counters without pauses, which record every answer that is not 200."""
 
 import asyncio
 import itertools
@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from tests.support.load import Connection, Reply
 
 PATIENCE = 120
-"""Seconds for something to come true."""
+"""Seconds within which a condition must become true."""
 
 
 class SteadyLoad:
-    """Reads of one user and increments of one counter, from the beginning of `running` to its end.
+    """Reads of one user and increments of one counter, while `running` lasts.
 
-    Increments carry idempotency keys; with `unkeyed`, as many workers send some that do not, which nobody may repeat
-    once they have been sent.
+    Increments have idempotency keys. With `unkeyed`, as many more workers send increments without a key, which must not
+    be repeated once they were sent.
     """
 
     def __init__(self, gateway: str, user_id: int, counter: str, *, unkeyed: bool = False) -> None:
@@ -44,13 +44,13 @@ class SteadyLoad:
                 self._stopping = True
 
     async def answers(self, more: int) -> None:
-        """Return when that many more requests of each kind have been answered."""
+        """Return when this many more requests of each kind have been answered."""
         goal = {kind: count + more for kind, count in self.answered.items()} or {"read": more, "increment": more}
         await until(lambda: all(self.answered[kind] >= count for kind, count in goal.items()))
 
     @property
     def exact(self) -> bool:
-        """Whether the increments were all there has been, each once."""
+        """Whether the counter contains each of the increments exactly once."""
         return sorted(self.values) == list(range(1, len(self.values) + 1))
 
     async def _work(self, kind: str) -> None:
@@ -76,7 +76,7 @@ class SteadyLoad:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return when it is so; the condition may block, it is asked in a thread."""
+    """Return when the condition holds. It is called in a thread, so it may block."""
     async with asyncio.timeout(PATIENCE):
-        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (others' doing, which sets no event)
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (other processes set no event)
             await asyncio.sleep(0.1)

@@ -12,7 +12,7 @@ ADA: dict[str, Any] = {"email": "ada@example.com", "name": "Ada Lovelace"}
 
 
 async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
-    """Ada, with the changes, as the service answered her."""
+    """Ada with these changes, as the service answered."""
     response = await client.post("/v1/users", json=ADA | changes)
     assert response.status_code == 201, response.text
     user: dict[str, Any] = response.json()
@@ -20,21 +20,21 @@ async def create(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
 
 
 async def create_and_settle(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
-    """As `create`, and wait until the relay has read of it: it invalidates once more what the writer has."""
+    """As `create`, and wait until the relay has read the change: it invalidates the user once more."""
     user = await create(client, **changes)
     await asyncio.sleep(3 * INTERVAL)
     return user
 
 
 async def etag(client: httpx.AsyncClient, user_id: int = 1) -> str:
-    """The entity tag of the user as the database has it now."""
+    """The present entity tag of the user in the database."""
     response = await client.get(f"/v1/users/{user_id}", headers={"Cache-Control": "no-cache"})
     assert response.status_code == 200, response.text
     return response.headers["ETag"]
 
 
 async def count(database_url: str) -> int:
-    """How many there are in the database."""
+    """The number of users in the database."""
     connection = await asyncpg.connect(database_url)
     try:
         return int(await connection.fetchval("SELECT count(*) FROM users"))

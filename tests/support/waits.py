@@ -1,4 +1,4 @@
-"""Callers of every kind, all the time, and how long each of them has waited for what answer."""
+"""Callers of every kind, without pauses, and how long each of them waited for which answer."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from tests.support.load import Connection
 
 JSON = {"content-type": "application/json"}
 CALLER_LIMIT = 30.0
-"""Seconds after which a caller goes away, which counts as an answer that came then."""
+"""Seconds after which a caller gives up. This counts as an answer at that time."""
 
 Request = tuple[str, str, dict[str, str], bytes]
 
@@ -32,7 +32,7 @@ class Wait:
 
 
 def kinds(cached: list[int], changed: list[int], *, unknown: int = 1_000_000) -> dict[str, Iterator[Request]]:
-    """What callers of each kind send, one after the other; no two readers of cold keys ask for the same one."""
+    """The requests of the callers of each kind, one after the other. No two readers of cold keys read the same one."""
     numbers = itertools.count(unknown)
 
     def each(request: Callable[[int], Request]) -> Iterator[Request]:
@@ -60,10 +60,10 @@ class Callers:
     def __init__(self) -> None:
         self.waits: list[Wait] = []
         self.busy = 0.0
-        """The longest that the server took to say that it is alive: the machine's part in every wait."""
+        """The longest time that the server took to answer /livez: the machine's share in every wait."""
 
     def late(self, limit: float) -> list[Wait]:
-        """Those who waited longer than so many seconds, and longer than this machine has to be granted."""
+        """Waits that were longer than this many seconds plus twice the machine's share."""
         return [wait for wait in self.waits if wait.seconds > limit + 2 * self.busy]
 
     async def call(self, url: str, kind: str, requests: Iterator[Request], pause: float) -> None:
@@ -105,7 +105,7 @@ class Callers:
 async def calling(
     url: str, requests: dict[str, Iterator[Request]], *, replica: str = "", each: int = 25, pause: float = 0.3
 ) -> AsyncIterator[Callers]:
-    """Meanwhile so many callers of each kind; `replica` is asked whether it is alive, where `url` is a gateway's."""
+    """Run this many callers of each kind during the block. If `url` is a gateway's, `replica` is asked for /livez."""
     callers = Callers()
     tasks = [
         asyncio.create_task(callers.call(url, kind, of_kind, pause))

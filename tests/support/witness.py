@@ -1,4 +1,4 @@
-"""Watches readers, knows what was changed when, and tells an answer that is too old from one that is not."""
+"""Watches readers, records all changes with their times, and finds answers that are too old."""
 
 import asyncio
 import itertools
@@ -16,13 +16,13 @@ from tests.support.machine_time import machine_time
 from tests.support.serving import Serve
 
 BOUND = 2.0
-"""Seconds after a commit from which on nobody may be given, as fresh, what was before."""
+"""This many seconds after a commit, no reader may get the previous state as fresh."""
 
 TAKEOVER = 3.0
-"""Seconds, of the machine's time, until another replica's relay is at work."""
+"""Seconds of the machine's time until the relay of another replica works."""
 
 ROUNDS = 3
-"""Times that every replica is asked for every user until the verdict is given."""
+"""How often every replica is asked for every user before the verdict."""
 
 PATIENCE = 15.0
 """Seconds that a test waits for what should come at once."""
@@ -30,30 +30,30 @@ PATIENCE = 15.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reader was told."""
+    """The answer that a reader got."""
 
     status: int
     name: str | None
-    """The user's name; None where there is no such user, or no answer."""
+    """The user's name; None if there is no such user, or no answer."""
     source: str
-    """The tier it came from; empty unless there is a user."""
+    """The tier of the answer; empty unless there is a user."""
     stale: bool
-    """Marked as stale: not given as fresh."""
+    """The answer is marked as stale, so it is not given as fresh."""
     cache_status: str
 
     @property
     def nearest(self) -> bool:
-        """Whether it came from the tier that is asked first."""
+        """Whether the answer came from the first tier."""
         return "; hit" in self.cache_status and "," not in self.cache_status
 
     @property
     def told(self) -> bool:
-        """Whether it is an answer to the question at all."""
+        """Whether the answer says what the user's state is."""
         return self.status in {200, 404}
 
 
 class Witness:
-    """Every state that a user is given, a name or None for deleted, is given once: an old one can be told by it."""
+    """Gives each user each state only once: a new name, or None for deleted. So it recognises an old state."""
 
     def __init__(self, sql: Any, replicas: list[str]) -> None:
         self.sql = sql
@@ -61,9 +61,9 @@ class Witness:
         self.replicas = replicas
         """Their URLs."""
         self.seen: Counter[str] = Counter()
-        """Answers by source, marked ones as `stale`, others by their status."""
+        """The number of answers by source. Marked answers count as `stale`, others without a source by their status."""
         self.told: Counter[str] = Counter()
-        """Answers to the question by replica."""
+        """The number of useful answers by replica."""
         self.wrong: list[str] = []
         self._names: dict[int, str | None] = {}
         self._over: dict[tuple[int, str | None], float] = {}
@@ -72,7 +72,7 @@ class Witness:
         self._fresh_names = (f"name {number}" for number in itertools.count(1))
 
     async def create(self, count: int) -> list[int]:
-        """So many users, by hand."""
+        """Create this many users by hand."""
         ids = []
         for _ in range(count):
             name = self.new_name()
@@ -84,14 +84,16 @@ class Witness:
         return ids
 
     async def rename(self, *ids: int) -> None:
-        """By hand."""
+        """Rename users by hand."""
         for user_id in ids:
             name = self.new_name()
             await self.sql.execute("UPDATE users SET name = $1 WHERE id = $2", name, user_id)
             self.changed(user_id, name)
 
     async def patch(self, replica: str, user_id: int) -> int:
-        """Through the replica; the status, 0 without an answer. What it has come to then, `changed` has to be told."""
+        """Change a user through the replica. Returns the status, or 0 without an answer. The caller then calls
+        `changed`.
+        """
         name = self.new_name()
         headers = {"content-type": "application/merge-patch+json"}
         try:
@@ -105,20 +107,20 @@ class Witness:
         return reply.status
 
     def name(self, user_id: int) -> str | None:
-        """What the user is called now."""
+        """The present name of the user."""
         return self._names[user_id]
 
     def new_name(self) -> str:
         return next(self._fresh_names)
 
     def changed(self, user_id: int, name: str | None) -> None:
-        """The user's state is this from now on at the latest; call it right after the commit."""
+        """Record that the user's state is this from now on at the latest. Call it right after the commit."""
         if user_id in self._names and self._names[user_id] != name:
             self._over[user_id, self._names[user_id]] = self._last_change = time.monotonic()
         self._names[user_id] = name
 
     async def ask(self, replica: str, connection: Connection, user_id: int) -> Seen:
-        """Read, and judge the answer; one that never comes is nobody's old value."""
+        """Read, and judge the answer. A missing answer is not an old state."""
         asked = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
@@ -136,7 +138,7 @@ class Witness:
 
     @asynccontextmanager
     async def watching(self, ids: Iterable[int], *, pause: float = 0.005) -> AsyncIterator[None]:
-        """Meanwhile read the users through every replica, over and over, `pause` seconds apart."""
+        """During the block, read the users through every replica again and again, `pause` seconds apart."""
         ids = list(ids)
         self._watched = len(ids)
         tasks = [asyncio.create_task(self._watch(replica, ids, pause)) for replica in self.replicas]
@@ -150,7 +152,7 @@ class Witness:
                     raise RuntimeError("a reader ended") from outcome  # noqa: TRY004 (not about a type)
 
     async def warm(self, ids: Iterable[int]) -> None:
-        """Read until every replica answers from its nearest tier; users that are not there are read a few times."""
+        """Read until every replica answers from its first tier. Users that do not exist are read a few times."""
         ids = list(ids)
         for replica in self.replicas:
             async with Connection(replica) as connection:
@@ -162,7 +164,7 @@ class Witness:
                         await self._until(replica, connection, user_id, lambda seen: seen.nearest)
 
     async def settled(self, ids: Iterable[int]) -> None:
-        """Wait until every replica answers the users' present states, of those who exist from its nearest tier."""
+        """Wait until every replica answers the users' present states, for existing users from its first tier."""
         for replica in self.replicas:
             async with Connection(replica) as connection:
                 for user_id in ids:
@@ -183,7 +185,7 @@ class Witness:
     async def verdict(self, replicas: Iterable[str] | None = None) -> None:
         """Wait until the last change is older than the bound, and all (or these) replicas have been asked since.
 
-        Fail if anybody has been given what was too old; call it while watching.
+        Fails if a reader got a state that was too old. Call it while watching.
         """
         await asyncio.sleep(max(0, self._last_change + BOUND - time.monotonic()))
         enough = {replica: self.told[replica] + ROUNDS * self._watched for replica in replicas or self.replicas}
@@ -239,7 +241,7 @@ async def witnessing(database_url: str, replicas: list[str]) -> AsyncIterator[Wi
 
 @asynccontextmanager
 async def fleet(serve: Serve, *changes: dict[str, Any]) -> AsyncIterator[list[str]]:
-    """The URLs of replicas in this process, each with the settings changed as given."""
+    """The URLs of replicas in this process, each with its changes to the settings."""
     async with AsyncExitStack() as stack:
         urls = []
         for number, changed in enumerate(changes, start=1):
@@ -249,7 +251,7 @@ async def fleet(serve: Serve, *changes: dict[str, Any]) -> AsyncIterator[list[st
 
 
 async def relay_at_work(replicas: Iterable[str]) -> str:
-    """The replica whose relay follows the log; one of them must take it over in time."""
+    """The replica whose relay follows the log. Fails if no relay takes over in time."""
     async with machine_time() as elapsed:
         while True:
             for replica in replicas:
@@ -262,7 +264,7 @@ async def relay_at_work(replicas: Iterable[str]) -> str:
 
 
 async def eventually(check: Callable[[], Awaitable[bool]], seen: Callable[[], str] | None = None) -> None:
-    """Wait until it holds; what is `seen` instead is told where it never does."""
+    """Wait until the check holds. If it never does, the failure reports `seen`."""
     deadline = time.monotonic() + PATIENCE
     while not await check():
         assert time.monotonic() < deadline, seen() if seen is not None else f"{check} never held"

@@ -8,7 +8,7 @@ from stack.signing_keys import SigningKeys
 
 @pytest.fixture(scope="module")
 async def closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    """A gateway that asks for tokens, before both services."""
+    """A gateway that requires tokens, in front of both services."""
     async with gateway_bench(tmp_path_factory.mktemp("access"), mode="tokens") as bench:
         await bench.publish(bench.ports, "counter-api")
         yield bench
@@ -16,7 +16,7 @@ async def closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Benc
 
 @pytest.fixture
 def bench(closed: Bench) -> Bench:
-    """That gateway, with nothing received yet."""
+    """The same gateway, whose upstreams have received nothing yet."""
     closed.received.clear()
     return closed
 

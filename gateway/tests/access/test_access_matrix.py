@@ -1,4 +1,4 @@
-"""Every route of both services and of the gateway, asked for with every kind of token: who gets through."""
+"""Sends requests to every route of the services and of the gateway, with every kind of token."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ SERVICES = {
     "counter-api": counter_api.main.create_app(counter_api.settings.Settings.model_validate({"store": "memory"})),
 }
 
-# What an operation needs, for every one in the OpenAPI documents.
+# The scope of each operation in the OpenAPI documents.
 NEEDS = {
     "GET /v1/users": "users:read",
     "GET /v1/users/{user_id}": "users:read",
@@ -50,7 +50,7 @@ NEEDS = {
     "GET /counter": "counters:write",  # counts the visit
 }
 
-# What the documents do not list, or list with parameters that make a difference.
+# Paths that the documents do not list, or list without the parameters that change the scope.
 NEEDS_TOO = {
     "HEAD /v1/users/1": "users:read",
     "OPTIONS /v1/users/1": "users:read",
@@ -70,10 +70,10 @@ NEEDS_TOO = {
     "HEAD /v1/counters/a/badge.svg?label=x&hit=false": "counters:write",
 }
 
-# For everybody, token or not.
+# Public, with or without a token.
 PUBLIC = ["GET /docs", "GET /docs/assets/swagger-ui.css", "GET /openapi/user-api.json", "GET /openapi/counter-api.json"]
 
-# 404, but only for whoever may ask at all.
+# 404, but only with a valid token.
 NOTHING_THERE = [
     *("GET /", "GET /v2/users", "GET /metrics", "GET /livez", "GET /readyz", "GET /openapi.json", "GET /V1/users"),
     *("POST /v1", "GET /docs/", "GET /counter/"),
@@ -81,7 +81,7 @@ NOTHING_THERE = [
 
 
 def _foreign_keys(keys: SigningKeys) -> SigningKeys:
-    """Another key under the same name."""
+    """A different key with the same name."""
     stranger = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256", "kid": str(keys.keys[0].kid)})
     return SigningKeys([stranger])
 

@@ -1,4 +1,4 @@
-"""Access control against those who want around it: tokens that are not what they seem, and paths likewise."""
+"""Attempts to get around access control: forged tokens, and unusual spellings of paths."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ def _unsigned(keys: SigningKeys, algorithm: str) -> str:
 
 
 def _with_public_key_as_secret(keys: SigningKeys, secret: Callable[[ECKey], bytes]) -> str:
-    """HS256 where the verifier may confuse its public key with a shared secret."""
+    """HS256, for a verifier that may take its public key for a shared secret."""
     [key] = keys.keys[:1]
     signed = f"{_encoded({'alg': 'HS256', 'kid': key.kid})}.{_encoded(claims())}"
     mac = hmac.HMAC(secret(key), hashes.SHA256())
@@ -54,7 +54,7 @@ def _tampered(keys: SigningKeys) -> str:
 
 
 def _with_own_key_inside(keys: SigningKeys) -> str:
-    """Signed by a stranger who sends the key along (RFC 7515, 4.1.3)."""
+    """Signed with an unknown key, which the token itself contains (RFC 7515, 4.1.3)."""
     stranger = ECKey.generate_key("P-256", {"kid": str(keys.keys[0].kid)})
     from joserfc import jws  # noqa: PLC0415 (for this one)
 
@@ -144,7 +144,7 @@ async def test_the_log_says_who_and_why_but_not_the_token(bench: Bench, keys: Si
         await bench.client.get(f"{USERS}?email=x", headers={"Authorization": authorization})
     log = bench.layout.log("gateway")
     async with asyncio.timeout(30):
-        while '"subject":"ada"' not in (text := log.read_text()) or "Jwt_is_not_in_the_form" not in text:  # noqa: ASYNC110 (Envoy's log)
+        while '"subject":"ada"' not in (text := log.read_text()) or "Jwt_is_not_in_the_form" not in text:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
     assert "Bearer" not in text
     assert "no-token-at-all" not in text
@@ -154,7 +154,7 @@ async def test_the_log_says_who_and_why_but_not_the_token(bench: Bench, keys: Si
 
 
 async def _raw(bench: Bench, target: str, token: str | None) -> int:
-    """The status of GET with the target as it is, which httpx would put in order."""
+    """The status of GET with exactly this target. httpx would normalise it."""
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     reader, writer = await asyncio.open_connection("127.0.0.1", bench.gateway.port)
     try:
@@ -232,7 +232,7 @@ async def test_no_spelling_leads_from_the_documentation_to_the_services(bench: B
 
 @pytest.mark.parametrize("target", ["/docs/assets/%252e%252e/v1/users", "/docs/assets/.../v1/users"])
 async def test_what_only_looks_like_a_way_up_stays_below_the_assets(bench: Bench, target: str) -> None:
-    """user-api gets the path as the gateway has judged it, and looks it up in its folder of assets."""
+    """user-api gets the same path that the gateway has checked, and looks it up in its folder of assets."""
     assert await _raw(bench, target, None) == 200
     assert list(bench.received) == [f"GET {target}"]
 

@@ -1,4 +1,4 @@
-"""Keys for access tokens that are fetched, with the files of the production overlay: late, changed, and not at all."""
+"""Keys for access tokens from a URL, with the production overlay's files: late, changed, and never available."""
 
 import asyncio
 import shutil
@@ -22,7 +22,7 @@ PATIENCE = 60
 
 
 def _repository(folder: Path, port: int) -> Path:
-    """A checkout whose gateway fetches its keys from that port, as production fetches them from elsewhere."""
+    """A checkout whose gateway fetches its keys from this port."""
     shutil.copytree(ROOT / "gateway", folder / "gateway")
     access: dict[str, Any] = yaml.safe_load((ACCESS / "filter.yaml").read_text())
     [provider] = access["resources"][0]["typed_config"]["providers"].values()
@@ -49,7 +49,7 @@ async def _status(bench: Bench, keys: SigningKeys) -> int:
 
 async def _until(bench: Bench, keys: SigningKeys, status: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while await _status(bench, keys) != status:  # noqa: ASYNC110 (Envoy's)
+        while await _status(bench, keys) != status:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.1)
 
 
@@ -79,5 +79,5 @@ async def test_without_keys_nobody_gets_in_until_they_come(tmp_path: Path) -> No
         assert (await bench.client.get("/docs")).status_code == 200
         async with answering(lambda _: Answer(200, keys.public()), port=port):
             await _until(bench, keys, 200)
-        # And keys that are known stay known while the server is away.
+        # While the server is away, keys that were fetched stay in use.
         assert await _status(bench, keys) == 200

@@ -1,4 +1,4 @@
-"""Who a request is from, as the services are told: the token's `sub`, and nothing that a client says."""
+"""The services get the token's `sub` as the caller, and nothing that a client sends."""
 
 from collections.abc import AsyncIterator
 
