@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 from tests.support.serving import serving
 
 from evenkeel.cache.entry import TierUnavailable
+from evenkeel.cache.invalidating import Invalidating
 from evenkeel.cache.redis_tier import RedisTier
-from evenkeel.cache.telling import Telling
 from evenkeel.redis.combining import Combiner
 from evenkeel.service import logs
 from evenkeel.service.application import create_application
@@ -115,7 +115,7 @@ class Failing:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    telling = Telling(cast("RedisTier", Failing()))
+    invalidating = Invalidating(cast("RedisTier", Failing()))
     met = asyncio.Barrier(2)
 
     async def send(items: Sequence[int]) -> Sequence[int]:
@@ -142,7 +142,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
     @app.get("/invalidate")
     async def invalidate() -> None:
-        await telling.tell(["1"])
+        await invalidating.invalidate(["1"])
 
     @app.get("/meet")
     async def meet() -> None:
