@@ -25,7 +25,6 @@ from stack.layout import free_port
 STACK = str(Path(sys.executable).with_name("stack"))
 VERIFY = str(Path(sys.executable).with_name("verify"))
 REPLICAS = 3
-WITH_SIDECARS_TOO = {"test_smoke", "test_replicas"}
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,8 @@ class Stack:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A stack takes seconds to start. So pytest runs all tests without sidecars first, then those with them."""
     if "sidecars" in metafunc.fixturenames:
-        module = metafunc.module.__name__.rpartition(".")[2]
         ways: list[Any] = ["plain"]
-        if module in WITH_SIDECARS_TOO and not metafunc.config.option.gateway:
+        if metafunc.definition.get_closest_marker("with_sidecars_too") and not metafunc.config.option.gateway:
             ways.append(pytest.param("sidecars", marks=pytest.mark.slow))
         metafunc.parametrize("sidecars", ways, indirect=True, scope="session")
 

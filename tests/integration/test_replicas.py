@@ -14,7 +14,7 @@ from tests.support.users import create
 if TYPE_CHECKING:
     from tests.integration.conftest import Stack
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.with_sidecars_too]
 
 
 @pytest.fixture

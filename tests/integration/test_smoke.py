@@ -9,7 +9,7 @@ from tests.support.load import Connection
 from tests.support.problems import problem
 from tests.support.users import create
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.with_sidecars_too]
 
 INCREMENTS = 20_000
 CLIENTS = 64

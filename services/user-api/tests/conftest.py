@@ -33,12 +33,8 @@ def make_settings(database_url: str, cache_url: str, cache_key: str) -> Callable
     return make
 
 
-CONTRACT = {"test_users.py", "test_cache.py", "test_hot_reads.py"}
-"""Where it could make a difference who answers a read: these run with and without the layer ahead of FastAPI."""
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "hot_reads" in metafunc.fixturenames and metafunc.definition.path.name in CONTRACT:
+    if "hot_reads" in metafunc.fixturenames and metafunc.definition.get_closest_marker("hot_and_ordinary"):
         metafunc.parametrize("hot_reads", [True, False], ids=["hot", "ordinary"])
 
 

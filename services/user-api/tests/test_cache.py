@@ -23,7 +23,7 @@ from evenkeel.cache.redis_tier import LEASE
 from stack.layout import free_port
 from user_api.storage import UserStorage
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary]
 
 OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 

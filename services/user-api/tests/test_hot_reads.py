@@ -22,7 +22,7 @@ from user_api.representation import prepare
 from user_api.service import UserService
 from user_api.settings import Settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary]
 
 TAG = UUID(int=1)
 """Of all users here."""

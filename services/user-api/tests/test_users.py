@@ -9,7 +9,7 @@ import pytest
 from tests.support.problems import OF_EVERY_OPERATION, problem
 from tests.support.users import ADA, create, create_and_settle, etag
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary]
 
 MAX_ID = 2**63 - 1
 
