@@ -81,7 +81,7 @@ async def fill(tier: RedisTier, key: str) -> Lease:
     assert leases is not None
     lease = leases[key]
     assert isinstance(lease, Lease)
-    assert await tier.fill({key: (lease, ENTRY, LIFETIME)}) == {key}
+    assert await tier.store({key: (lease, ENTRY, LIFETIME)}) == {key}
     return lease
 
 
@@ -111,7 +111,7 @@ async def test_a_lease_is_given_at_the_epoch_that_is(tier: RedisTier, primary: S
     assert (await fill(tier, "3")).names.epoch == primary.names.epoch != lease.names.epoch
     assert await primary.redis.exists(lease.names.lease("3")) == 0  # nothing was taken where it would be swept
     # A fill that comes after its epoch leaves nothing, so that a sweep which has passed has swept everything.
-    assert await tier.fill({"2": (late, ENTRY, LIFETIME)}) == set()
+    assert await tier.store({"2": (late, ENTRY, LIFETIME)}) == set()
     assert await primary.redis.exists(late.names.entry("2"), late.names.lease("2"), primary.names.entry("2")) == 0
 
 
@@ -122,12 +122,12 @@ async def test_a_range_is_forgotten_with_the_fills_under_way(tier: RedisTier, pr
     assert leases is not None
     late = cast("Lease", leases["16"])
     await primary.begin(primary.names.epoch_without([(10, 20)]))
-    assert await tier.fill({"16": (late, ENTRY, LIFETIME)}) == set()
+    assert await tier.store({"16": (late, ENTRY, LIFETIME)}) == set()
     lookup = await tier.read(["9", "15", "16", "x"])
     assert (lookup.trusted, set(lookup.hits)) == (True, {"9", "x"})
     await fill(tier, "15")
     assert set((await tier.read(["15"])).hits) == {"15"}
-    assert await tier.fill({"16": (late, ENTRY, LIFETIME)}) == set()
+    assert await tier.store({"16": (late, ENTRY, LIFETIME)}) == set()
     await tier.invalidate(["9", "15"])
     assert set((await tier.read(["9", "15", "16", "x"])).hits) == {"x"}
 
@@ -139,7 +139,7 @@ async def test_fills_of_two_epochs_at_once(tier: RedisTier, primary: Server) -> 
     assert before is not None
     assert after is not None
     leases = {"1": before["1"], "2": after["2"], "3": after["3"]}
-    assert await tier.fill({key: (cast("Lease", lease), ENTRY, LIFETIME) for key, lease in leases.items()}) == {
+    assert await tier.store({key: (cast("Lease", lease), ENTRY, LIFETIME) for key, lease in leases.items()}) == {
         "2",
         "3",
     }

@@ -1,4 +1,4 @@
-"""Coherent read-through: rows of a table, in process memory and Redis, never wrong for long.
+"""Coherent read-through of a table's rows, by process memory and Redis. Changes show within a second or two.
 
 async with open_cache("book", load=load_books, changes=ChangeLog(...), …) as books:
     answer = await books.get("42")

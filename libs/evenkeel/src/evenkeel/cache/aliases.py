@@ -1,7 +1,7 @@
-"""Which key a row has that is known by another unique column, an e-mail address for example.
+"""From another unique column of a row, such as an e-mail address, to the row's key.
 
-An alias is only a hint: whoever follows it looks whether the row still has that value, and asks the database if it has
-not. So aliases need no invalidation. Redis holds a keyed hash of the value, never the value.
+An alias is only a hint. The caller checks that the row still has the value, and asks the database if it has not. So
+aliases need no invalidation. Redis holds a keyed hash of the value, never the value.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ _PURPOSE = b"evenkeel cache alias"
 
 
 class Aliases:
-    """Of one cache; without tiers there are none."""
+    """The aliases of one cache. Without tiers there are none."""
 
     def __init__(
         self, *, redis: RedisTier | None, keyring: KeyRing | None, ttl: float, memory_entries: int, memory_ttl: float
     ) -> None:
-        """`ttl` in seconds, for both tiers; `memory_entries` may be 0. Other keys than the first make no aliases."""
+        """`ttl` in seconds, for both tiers; `memory_entries` may be 0. The first key of the ring makes the hashes."""
         self._redis = redis
         self._secret = keyring.derive(_PURPOSE) if keyring is not None else b""
         self._ttl = ttl
         self._memory: TTLCache[str, str] = TTLCache(memory_entries, min(ttl, memory_ttl), timer=time.monotonic)
 
     async def find(self, value: str) -> str | None:
-        """The key that the row with this value had a while ago, if any tier knows it."""
+        """The key that the row with this value had a while ago, if a tier has it."""
         if (key := self._memory.get(value)) is not None or self._redis is None:
             return key
         try:
@@ -42,7 +42,7 @@ class Aliases:
         return key
 
     async def note(self, value: str, key: str) -> None:
-        """The database has just said so."""
+        """Keep an alias that was just read from the database."""
         self._remember(value, key)
         if self._redis is not None:
             await self._redis.note_alias(self._hash(value), key, self._ttl)

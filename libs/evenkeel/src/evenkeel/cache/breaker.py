@@ -1,4 +1,4 @@
-"""A circuit breaker around a Redis: while it does not answer it is not asked, so that no reader waits for it."""
+"""A circuit breaker around a Redis server. While the server does not answer, no reader asks it or waits for it."""
 
 import asyncio
 import logging
@@ -14,22 +14,22 @@ from evenkeel.tasks.ending import end
 log = logging.getLogger(__name__)
 
 FAILURES = 3
-"""Failures in a row that open the breaker; a single time-out does, too, because each one costs its callers time."""
+"""Failures in a row that open the breaker. A single time-out opens it, too, because each one costs its callers time."""
 
 PAUSE = 0.5
 """Seconds between two probes of a server that does not answer."""
 
 
 class CircuitBreaker:
-    """Around the calls to one server; turns their failures into TierUnavailable.
+    """Around the calls to one server. Turns their failures into TierUnavailable.
 
-    Open, it probes the server in a task of its own until that answers. No caller is ever the probe.
+    While it is open, a task of its own probes the server until that answers. No caller has to be the probe.
     """
 
     def __init__(
         self, probe: Callable[[], Awaitable[object]], *, failures: int = FAILURES, pause: float = PAUSE
     ) -> None:
-        """`probe` raises unless the server answers, and has a time limit; `pause` in seconds."""
+        """`probe` raises unless the server answers within a time limit of its own. `pause` in seconds."""
         self._probe = probe
         self._limit = failures
         self._pause = pause

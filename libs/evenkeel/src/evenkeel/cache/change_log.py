@@ -1,8 +1,8 @@
-"""The change log of a table in PostgreSQL: what has been committed, by whomever, since a point that the caller names.
+"""The change log of a table in PostgreSQL: all changes that were committed since a state that the caller gives.
 
-Triggers log every change in the transaction that makes it, with that transaction's id. The order of ids is not the
-order of commits, so the point is a snapshot (`pg_snapshot`): which transactions had ended when it was taken. What the
-triggers do not see, such as a table that is rewritten, or triggers that are off, shows in the catalog.
+Triggers log each change in its own transaction, with the transaction's id. The order of ids is not the order of
+commits, so a state contains a snapshot (`pg_snapshot`): which transactions had ended when it was taken. Some changes
+fire no triggers, such as a rewrite of the table, or changes while triggers are off. The catalog shows that.
 """
 
 import asyncio
@@ -22,64 +22,64 @@ from evenkeel.tasks.failures import first_line
 log = logging.getLogger(__name__)
 
 MOST_TRANSACTIONS = 20_000
-"""Transaction ids that one look goes through, so that it ends in time however long nobody has looked."""
+"""Transaction ids that one look goes through at most, so that it ends in time even if the last look is long ago."""
 
 LOOK_LIMIT = 0.6
 """Seconds that a look may take by default. Trust lives for 1.5 s, and a relay's claim for 1 s."""
 
 TIMEOUTS = 2
-"""Looks in a row that may take too long while PostgreSQL does answer."""
+"""Looks in a row that may take too long while PostgreSQL answers other queries."""
 
 PRUNE_BATCH = 10_000
-"""Rows that one statement of prune() deletes, so that none runs into a statement timeout."""
+"""Rows that one statement of prune() deletes, so that it ends before a statement timeout."""
 
 ANALYZE_INTERVAL = 5.0
-"""Seconds between two such calls, where one has not helped."""
+"""Seconds between two calls of `<log>_analyze`, if the first did not help."""
 
 _TRIVIAL = text("SELECT 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is new, and the state to ask for what comes after it."""
+    """The new changes, and the state from which the next look begins."""
 
     state: str
-    """Everything committed before it is in `changes` or `ranges`, or was before the state that was asked for."""
+    """All changes committed between the given state and this one are in `changes` or `ranges`."""
 
     identity: str
-    """Of the database's history: see `ChangeLog.identity`."""
+    """The identity of the database's history; see `ChangeLog.identity`."""
 
     changes: dict[str, int | None] | None
-    """The highest version logged of each key; None: the row was deleted, if perhaps made again, or its versions cannot
-    be compared. The whole is None when it cannot be told what has changed: anything may have."""
+    """The highest logged version of each key. A version is None if the row was deleted (and perhaps made again), or if
+    its versions cannot be compared. The whole is None if the log cannot say what has changed: anything may have."""
 
     ranges: Sequence[tuple[int, int]] = ()
-    """Beside `changes`: from the lowest to the highest key, both included, that a statement has changed which changed
-    too many to name them. Any key in between may have changed in any way."""
+    """Beside `changes`: the lowest and the highest key (both included) of each statement that changed too many rows to
+    log each. Any key in between may have changed in any way."""
 
     more: bool = False
-    """There was too much for one look: what has been committed after `state` is still to be asked for."""
+    """There was too much for one look. Changes after `state` are committed, and not in this look."""
 
     reason: str | None = None
     """Why `changes` is None."""
 
     distrust: str | None = None
-    """Why nothing that comes from the table may be trusted at all: changes are not logged now, or not all of them.
-    `changes` is None then, and will be once more when this has ended, if `state` is where the next look begins."""
+    """Why no row of the table may be cached: changes are not logged now, or not all of them. `changes` is None then. It
+    is None once more in the first look after this has ended, if that look begins at `state`."""
 
 
 class ChangeLog:
-    """Reads and prunes the log that `install` made. Any number of readers at once; nothing is kept in a session.
+    """Reads and prunes the log that `install` made. Any number of processes may do so. No session state is needed.
 
-    Whatever the engine raises is passed on: SQLAlchemy's errors, OSError, TimeoutError.
+    Errors of the engine are passed on: SQLAlchemy's errors, OSError, TimeoutError.
     """
 
     def __init__(self, engine: AsyncEngine, *, table: str, log: str, time_limit: float = LOOK_LIMIT) -> None:
-        """The names given to `install`; ValueError if they are none. `time_limit` in seconds, for a look."""
+        """The names given to `install`; ValueError if they are not valid. `time_limit` in seconds, for a look."""
         names = {"table": qualified(table)} | {what: qualified(log, f"_{what}") for what in FUNCTIONS}
         self._table = table
         self._identity = text(f"SELECT {origin_of(log)}")
-        # What the name stands for is looked up outside of the function, which has a search path of its own.
+        # The table's name is resolved outside the function, which has a search path of its own.
         self._look = text(
             "SELECT * FROM {look}(pg_catalog.to_regclass('{table}'), CAST(:origin AS text), CAST(:snapshot AS text),"
             " CAST(:table AS text), CAST(:most AS bigint), CAST(:step AS bigint))".format_map(names)
@@ -89,31 +89,33 @@ class ChangeLog:
         )
         self._analyze = text("SELECT {analyze}()".format_map(names))
         self._analyzed = float("-inf")
-        # Each statement is its own transaction: one round trip, and any connection of a pool of connections will do.
+        # Each statement is a transaction of its own, which takes one round trip, on any connection of a pooler.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._time_limit = time_limit
         self._timeouts = 0
         self._given_up: set[asyncio.Task[Any]] = set()
 
     async def identity(self) -> str:
-        """16 hexadecimal digits that stand for this history of this log: another database, another cluster, one that
-        was restored or promoted, or has crashed, each have others.
+        """16 hexadecimal digits that stand for this history of this log.
+
+        Another database and another cluster have other digits. A restore, a promotion or a crash changes them.
         """
         return identity_of((await self._answer(self._identity, {}))[0])
 
     async def look(self, since: str | None, *, limit: int = MOST_CHANGES) -> Look:
-        """What was committed since the state `since`, by one statement, whose work is proportional to what is new.
+        """What was committed since the state `since`. It takes one statement, whose work grows with the new changes.
 
         A statement that changed more than MOST_CHANGES rows is one of the `ranges`, if the key is an integer.
 
-        `changes` is None where that cannot be told: without a state; after a TRUNCATE, such a statement where keys are
-        no integers, or more than `limit` changes together; if the table was rewritten, renamed or altered, or its
-        triggers were; if the log has been pruned; and if the state is of another history than the database's, as after
-        the promotion of a standby, after pg_restore, or after a crash, in which PostgreSQL may lose commits that others
-        have seen, and give their transaction ids away again.
+        `changes` is None if the log cannot say what changed:
+        * there is no state, or the log was pruned beyond it;
+        * TRUNCATE, more than `limit` changes, or such a large statement where keys are no integers;
+        * the table was rewritten, renamed or altered, or its triggers were;
+        * the state is of another history. That is so after the promotion of a standby, after pg_restore, and after a
+          crash: PostgreSQL may lose commits that others have seen, and use their transaction ids again.
 
-        TimeoutError after `time_limit`. Where this happens twice in a row although PostgreSQL answers, the next look
-        does not read the log: anything may have changed.
+        TimeoutError after `time_limit`. After two of them in a row, while PostgreSQL answers other queries, the next
+        look does not read the log: anything may have changed.
         """
         hopeless = self._timeouts >= TIMEOUTS
         known = ChangeState.parse(since) if since is not None else None
@@ -151,18 +153,18 @@ class ChangeLog:
             doubt = state.differs_from(known) or found.doubt
         if doubt is not None:
             return Look(str(state), identity, None, reason=doubt)
-        # Versions are compared with those of cached entries, where 0 stands for a row that does not exist: a row that
-        # somebody has inserted with such a version is not comparable.
+        # Versions are compared with those of cached entries, where 0 means that there is no row. So a row that was
+        # inserted with such a version is not comparable.
         comparable = (version if version is not None and version > 0 else None for version in found.versions or ())
         changes = dict(zip(found.keys or (), comparable, strict=True))
         ranges = list(zip(found.lows or (), found.highs or (), strict=True))
         return Look(str(state), identity, changes, ranges, more=found.more)
 
     async def prune(self, *, retention: float) -> int:
-        """Forget what was committed more than `retention` seconds ago; how many rows were deleted.
+        """Delete what was committed more than `retention` seconds ago, and return the number of deleted rows.
 
-        `look` knows of it: an older state is answered by None from then on. It takes several calls, in the course of
-        that time, by whomever: each remembers, in the database, what there is for a later one to forget.
+        For an older state, `look` then answers None. Deleting takes several calls over that time, by any process: each
+        call stores a mark in the database, up to which a later one may delete.
         """
         total: int = 0
         while True:
@@ -174,7 +176,7 @@ class ChangeLog:
                 return total
 
     async def _remove_mark(self) -> None:
-        """In the background: it takes a lock, and longer than a look may. The next looks tell whether it has helped."""
+        """In the background: it takes a lock, and longer than a look may. The next looks show whether it helped."""
         try:
             async with self._engine.connect() as connection:
                 await connection.execute(self._analyze)
@@ -190,9 +192,9 @@ class ChangeLog:
             self._timeouts += 1
 
     async def _answer(self, statement: TextClause, parameters: Mapping[str, object]) -> Row[Any]:
-        """The row that the statement finds; TimeoutError after `time_limit`, not waiting for the driver to clean up.
+        """The row that the statement finds. TimeoutError after `time_limit`; that does not wait for the driver.
 
-        A connection that is still being opened then is left to it, for the next statement to find.
+        If the connection is still being opened then, that goes on, and the next statement finds it in the pool.
         """
         asked = asyncio.Event()
         given_up = asyncio.Event()
@@ -230,4 +232,4 @@ class ChangeLog:
     def _forget(self, work: asyncio.Task[Any]) -> None:
         self._given_up.discard(work)
         if not work.cancelled():
-            work.exception()  # nobody may be there to take it
+            work.exception()  # retrieved here, since the caller may have gone away

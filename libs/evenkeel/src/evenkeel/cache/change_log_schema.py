@@ -1,4 +1,4 @@
-"""What a change log is made of in PostgreSQL: the statements that make it, bring it up to date, and remove it."""
+"""The SQL statements that make a change log in PostgreSQL, bring it up to date, and remove it."""
 
 import hashlib
 import re
@@ -8,11 +8,11 @@ from importlib.resources import files
 from typing import Literal
 
 MOST_CHANGES = 50_000
-"""Changes of one statement beyond which it is logged as a range of keys, or as "anything" if they are no integers; and
-of one look beyond which it is answered as "anything". Part of the schema: to change it takes a migration."""
+"""A statement with more changes is logged as a range of keys, or as "anything" if keys are no integers. A look with
+more changes answers "anything". The number is part of the schema, so changing it takes a migration."""
 
 HAD_CHILD = "it had a child, and has not been analyzed since"
-"""What speaks against trust where `<log>_analyze` is all that is needed. Part of the schema, too."""
+"""The reason for distrust that `<log>_analyze` alone can remove. It is part of the schema, too."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_IDENTIFIER = 63
@@ -32,16 +32,16 @@ def install(
     log: str,
     log_key: str | None = None,
 ) -> list[str]:
-    """The statements that give an ordinary table a change log, to be executed in one transaction (READ COMMITTED).
+    """The statements that give an ordinary table a change log. Run them in one transaction (READ COMMITTED).
 
-    `key` and `version` (an integer type) are columns of the table, `updated_at` one of type timestamptz and `tag` one
-    of type uuid, if any: from now on the database alone sets these three, at every UPDATE; tags are random. `log` is
+    `key` and `version` (an integer type) are columns of the table. So are `updated_at` (timestamptz) and `tag` (uuid),
+    if given. From then on the database alone sets version, time and tag, at every UPDATE; tags are random. `log` is
     the table to be made, with the columns xid, `log_key` (default: as `key`), version and place. Names may have a
-    schema; ValueError if one is no plain identifier.
+    schema. ValueError if a name is no plain identifier.
 
-    Row changes are covered whoever makes them, TRUNCATE and a subscription's worker included. Writers of the table
-    need no rights on the log. Who looks needs SELECT on the log and `<log>_horizon`; who prunes needs DELETE on the
-    one, INSERT and UPDATE on the other as well.
+    The log covers all changes of rows, by TRUNCATE and by a subscription's worker, too. Writers of the table need no
+    rights on the log. A role that looks needs SELECT on the log and on `<log>_horizon`. A role that prunes also needs
+    DELETE on the log, and INSERT and UPDATE on the horizon.
     """
     names = _names(table, log)
     names |= {"key": _quoted(key), "key_name": key, "version": _quoted(version), "log_key": _quoted(log_key or key)}
@@ -51,16 +51,16 @@ def install(
 
 
 def renew(*, table: str, key: str, log: str, log_key: str | None = None) -> list[str]:
-    """The statements that make the functions for looking and pruning anew, as this release has them."""
+    """The statements that replace the functions for looking and pruning by those of this release."""
     names = _names(table, log) | {"key": _quoted(key), "log_key": _quoted(log_key or key)}
-    # In functions the log bears its schema, which PostgreSQL's format() fills in.
+    # In functions the log's name has its schema, which PostgreSQL's format() inserts.
     inside = names | {"origin": _file("origin").format_map({"log_literal": "%2$L"})}
     names |= {f"{function}_function": _file(function).format_map(inside) for function in FUNCTIONS}
     return _statements("functions", names)
 
 
 def remove(*, table: str, log: str) -> list[str]:
-    """The statements that undo `install`, to be executed in one transaction."""
+    """The statements that undo `install`. Run them in one transaction."""
     return _statements("remove", _names(table, log))
 
 
@@ -97,7 +97,7 @@ def _statements(name: _File, names: Mapping[str, str]) -> list[str]:
 
 @cache
 def _file(name: _File) -> str:
-    """The file without its comments, which the database need not read ten times a second."""
+    """The file without its comment lines, which the database need not parse ten times a second."""
     lines = files("evenkeel.cache").joinpath("sql", f"{name}.sql").read_text().splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith("--"))
 

@@ -1,4 +1,4 @@
-"""How far a change log has been read, as a string: whose history, which transactions, and what the table was then."""
+"""How far a change log has been read: which history, which transactions, and what the table was then."""
 
 import re
 from dataclasses import dataclass
@@ -24,21 +24,21 @@ class ChangeState:
     """As text `<origin> <snapshot> <table>`."""
 
     origin: str
-    """Whose history the transaction ids belong to: cluster, database, timeline, log, statistics reset."""
+    """The history that the transaction ids belong to: cluster, database, timeline, log, statistics reset."""
 
     snapshot: str
-    """Which transactions had ended; a `pg_snapshot`."""
+    """Which transactions had ended, as a `pg_snapshot`."""
 
     table: str | None
-    """Five parts, of which each is another one after what _PARTS tells. None while the table was not to be trusted:
-    it equals nothing that comes after it, then."""
+    """Five parts, each of which changes after what _PARTS names. None if the table was not to be trusted. That never
+    equals a later state."""
 
     def __str__(self) -> str:
         return f"{self.origin} {self.snapshot} {self.table or '-'}"
 
     @classmethod
     def parse(cls, state: str) -> Self | None:
-        """None for what PostgreSQL could not read, wherever it comes from."""
+        """None for text that PostgreSQL could not read."""
         match = _STATE.fullmatch(state)
         if match is None:
             return None
@@ -49,7 +49,7 @@ class ChangeState:
         return cls(match["origin"], match["snapshot"], None if match["table"] == "-" else match["table"])
 
     def differs_from(self, earlier: Self) -> str | None:
-        """Why what the log says does not lead from there to here, or None."""
+        """Why the log does not lead from the earlier state to this one; None if it does."""
         if self.origin != earlier.origin:
             return "the database has another history"
         if earlier.table is None or self.table is None:

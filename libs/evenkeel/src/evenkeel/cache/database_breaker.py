@@ -1,8 +1,9 @@
-"""Nobody waits long for a database that does not answer: not for its servers, its network, or a lock on its table.
+"""A circuit breaker around the database. No caller waits long for one that does not answer.
 
-Work that has taken half a second starts a probe. Where the probe is answered, the work is slow and goes on. Where it is
-not, the breaker opens: what is cached is served at once, other work waits for the database to come back, and gives up
-two and a half seconds after it came. The probe is repeated in the background until it is answered.
+The cause may be its server, its network, or a lock on its table. Work that has taken half a second starts a probe. If
+the probe is answered, the work is only slow, and goes on. If not, the breaker opens. While it is open, cached entries
+are served at once. Other work waits for the database, and gives up two and a half seconds after it came. The probe is
+repeated in the background until it is answered.
 """
 
 import asyncio
@@ -26,37 +27,36 @@ SILENT = 0.5
 """Seconds that a probe may take before the database counts as not answering."""
 
 TURNS = 10
-"""Turns of the event loop in which a probe is waited for at least: a process that is busy itself is late to read."""
+"""Turns of the event loop that a probe gets at least, because a busy process reads the reply late."""
 
 PATIENCE = 2.5
-"""Seconds after which a caller gives up, if the database does not answer. With what comes before and after, the answer
-is sent within three."""
+"""Seconds after which a caller gives up, if the database does not answer. The whole request then ends within three."""
 
 GRACE = 1.0
-"""Seconds that the breaker is open before work under way is given up, however long it has taken: where all is slow, to
-give up only adds to the load."""
+"""Seconds that the breaker must be open before work under way is given up, however long that has taken. If everything
+is slow, giving up only adds to the load."""
 
 PROBE_INTERVAL = 1.0
-"""Seconds after which there is another probe: a frozen server answers an old one first, a lossy network a new one."""
+"""Seconds after which another probe begins. A frozen server answers the old one first, a lossy network the new one."""
 
 MOST_PROBES = 2
-"""Probes that are under way at once; a further one replaces the oldest."""
+"""Probes under way at once. A further one replaces the oldest."""
 
 PAUSE = 0.2
 """Seconds between a probe that has failed and the next one."""
 
 REPEATS = 5
-"""Times that work whose connection ended is done again, while the probe is answered."""
+"""Times that work is repeated after its connection ended, if the probe is answered."""
 
 CLOSING = 3.0
-"""Seconds that work given up has, at the end, to put its connections away."""
+"""Seconds that work which was given up has to close its connections, when the breaker is closed."""
 
 
 class DatabaseBreaker:
-    """Around all work on one database. Work runs in tasks: to give up does not wait for the driver's cleaning up."""
+    """Around all work on one database. Work runs in tasks, so giving up does not wait for the driver to clean up."""
 
     def __init__(self, probe: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
-        """`probe` returns when the database does its work, and raises when not. Without one the breaker never opens."""
+        """`probe` returns if the database works, and raises if not. Without a probe the breaker never opens."""
         self._probe = probe
         self._prober: asyncio.Task[None] | None = None
         self._open = False
@@ -72,10 +72,10 @@ class DatabaseBreaker:
     async def run(
         self, work: Callable[[], Coroutine[Any, Any, T]], *, repeatable: bool, deadline: float | None = None
     ) -> T:
-        """Do the work once the database answers; `deadline` is a time of `time.monotonic`, PATIENCE from now if None.
+        """Do the work once the database answers. `deadline`: a time of `time.monotonic`, by default PATIENCE from now.
 
-        Work that has lost its connection is done again if it is `repeatable`, or had not begun. Raises what the work
-        raises, and NotAnswering after the deadline unless the database answers.
+        Work that has lost its connection is repeated if it is `repeatable`, or had not begun. Raises what the work
+        raises, and NotAnswering if the database does not answer before the deadline.
         """
         if deadline is None:
             deadline = time.monotonic() + PATIENCE
@@ -86,7 +86,7 @@ class DatabaseBreaker:
                 await self._follow(task, deadline)
                 result = task.result()
             except Busy as error:
-                if self._open:  # what holds the places waits for the database
+                if self._open:  # the work that takes all places waits for the database
                     raise _not_answering(begun=False) from error
                 raise
             except Disconnected as error:
@@ -110,7 +110,7 @@ class DatabaseBreaker:
             await asyncio.wait({task, self._next_turn()}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     def suspect(self) -> None:
-        """Something has waited for too long: see whether the database answers."""
+        """Probe the database, because something has waited for too long."""
         if self._probe is not None and self._prober is None:
             # In no request's context: its log lines concern all of them.
             nowhere = Context()
@@ -118,14 +118,14 @@ class DatabaseBreaker:
             self._prober.add_done_callback(self._probed, context=nowhere)
 
     async def close(self) -> None:
-        """End the probe, and what has been given up, if it ends soon."""
+        """End the probe, and wait for a while for work that was given up."""
         if self._prober is not None:
             await end(self._prober)
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=CLOSING)
 
     async def _follow(self, task: "asyncio.Task[Any]", deadline: float) -> None:
-        """Return when the task is done; NotAnswering when it is to be given up."""
+        """Return when the task is done. NotAnswering when it must be given up."""
         await asyncio.wait({task}, timeout=SLOW)
         while not task.done():
             if self._open:
@@ -145,7 +145,7 @@ class DatabaseBreaker:
             await asyncio.wait({self._next_turn()}, timeout=left)
 
     async def _judged(self, deadline: float) -> bool:
-        """Whether a probe has been answered before the deadline, from which on work may be done again."""
+        """Whether a probe is answered before the deadline. Then the work may be repeated."""
         self.suspect()
         while self._prober is not None:
             left = deadline - time.monotonic()
@@ -167,7 +167,7 @@ class DatabaseBreaker:
                 if any(one.exception() is None for one in done):
                     return
                 probes = [one for one in probes if one not in done]
-                # Where other work has been answered meanwhile, the database is slow, or one connection is bad.
+                # If other work has been answered meanwhile, the database is only slow, or one connection is bad.
                 if self._answered < began:
                     reasons = [repr(one.exception()) for one in done] or [f"no answer within {SILENT:g} s"]
                     self._set(is_open=True, reason=reasons[0])
@@ -181,7 +181,7 @@ class DatabaseBreaker:
     def _probed(self, prober: "asyncio.Task[None]") -> None:
         self._prober = None
         if not prober.cancelled():
-            prober.result()  # what it raises, if ever, goes to the event loop's handler
+            prober.result()  # an error would go to the event loop's handler
             self._set(is_open=False, reason="")
 
     def _set(self, *, is_open: bool, reason: str) -> None:
@@ -197,7 +197,7 @@ class DatabaseBreaker:
             self._turn.set_result(None)
 
     def _next_turn(self) -> "asyncio.Future[None]":
-        """Done when the breaker opens or closes next."""
+        """A future that is done when the breaker opens or closes next."""
         if self._turn is None or self._turn.done():
             self._turn = asyncio.get_running_loop().create_future()
         return self._turn
@@ -216,7 +216,7 @@ class DatabaseBreaker:
 
 
 async def _any_done(tasks: list["asyncio.Task[None]"], seconds: float) -> set["asyncio.Task[None]"]:
-    """Those that have ended within so many seconds, in which the event loop has really turned."""
+    """Those that have ended within so many seconds. The event loop turns several times in this time."""
     for _ in range(TURNS):
         done, _ = await asyncio.wait(tasks, timeout=seconds / TURNS, return_when=asyncio.FIRST_COMPLETED)
         if done:

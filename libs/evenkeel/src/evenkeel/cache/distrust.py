@@ -1,4 +1,4 @@
-"""Why nothing in the cache may be trusted now, where the database itself is the reason."""
+"""The reason for which nothing in the cache may answer, if it lies in the database."""
 
 import logging
 
@@ -8,14 +8,14 @@ log = logging.getLogger(__name__)
 
 
 class Distrust:
-    """Kept by whoever follows the change log; logged and counted once for each change of reason."""
+    """Set by the task that follows the change log. Each new reason is logged and counted once."""
 
     def __init__(self, metrics: CacheMetrics) -> None:
         self.reason: str | None = None
         self._metrics = metrics
 
     def set(self, reason: str | None) -> None:
-        """Nothing may be trusted for this reason; None: everything may that is up to date."""
+        """Nothing may be trusted for this reason; None: there is no such reason any more."""
         if reason == self.reason:
             return
         self.reason = reason

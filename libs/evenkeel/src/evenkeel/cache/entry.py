@@ -1,4 +1,4 @@
-"""What every tier holds for a key."""
+"""What each tier holds of a key."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ NO_TAG = bytes(TAG_SIZE)
 
 @dataclass(slots=True)
 class Entry:
-    """One version of a row, as the bytes that answers are built from; no bytes: there is no such row.
+    """One version of a row, as the bytes that answers are built from. No bytes: there is no such row.
 
-    `tag` names this state of the row, and of no other row that had or will have its key; 16 bytes.
+    `tag` (16 bytes) names this state of the row. Another row with the same key, before or after, has other tags.
     """
 
     version: int
@@ -31,7 +31,7 @@ ABSENT = Entry(0, b"")
 
 @dataclass(slots=True)
 class Hit:
-    """An entry found in a tier, and for how many seconds it is still fresh there (below zero: stale)."""
+    """An entry found in a tier, and the seconds that it is still fresh there (below zero: stale)."""
 
     entry: Entry
     ttl: float

@@ -1,4 +1,7 @@
-"""Loading what no tier has, and leaving it in the tiers: by the leases of Redis and the reservations of memory."""
+"""Fills: loading rows that no tier has, and storing them in the tiers.
+
+Leases in Redis and reservations in memory keep a row out that has changed since it was loaded.
+"""
 
 import asyncio
 import contextlib
@@ -22,8 +25,9 @@ from evenkeel.cache.redis_tier import LEASE, Lease, Lifetime, RedisTier
 log = logging.getLogger(__name__)
 
 Load = Callable[[list[str]], Awaitable[Mapping[str, Entry]]]
-"""Reads rows from the database, one query for all keys; a missing row is missing from the result. What keeps the
-database from answering is raised as a LoadError; any other error is a fault, for which nothing stale stands in."""
+"""Reads rows from the database, with one query for all keys. A missing row is missing from the result.
+
+Raises a LoadError if the database does not answer. Any other error is a fault, for which no stale entry stands in."""
 
 Source = Literal["memory", "redis", "database"]
 
@@ -31,19 +35,19 @@ NEGATIVE_TTL = 5.0
 """Seconds that a missing row is remembered at most."""
 
 JITTER = 0.1
-"""Entries live up to this share less than the TTL, so that those filled together do not all expire together."""
+"""Entries live up to this share less than the TTL. So entries that were stored together expire at different times."""
 
 PATIENCE = LEASE + 1
-"""Seconds that a reader waits for another one's fill before it asks the database itself. A lease whose holder has died
-ends sooner, and one of those who wait gets it."""
+"""Seconds that a reader waits for the fill of another process before it queries the database itself. If the holder of
+the lease dies, the lease ends sooner, and one of the waiting readers gets the next one."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
-"""Seconds between two looks whether the other fill has landed."""
+"""Seconds between two checks whether the other fill has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a fill has found, where, and the tiers that keep it now."""
+    """What a fill found for one key, where, and the tiers that keep it now."""
 
     entry: Entry
     source: Source
@@ -52,14 +56,14 @@ class Filled:
 
 @dataclass(slots=True)
 class _Turn:
-    """What one pass through the gate has brought."""
+    """The result of one pass through the gate."""
 
     hits: dict[str, Hit] = field(default_factory=dict)
-    """What other fills have landed meanwhile."""
+    """Entries that other fills have stored meanwhile."""
     rows: dict[str, Entry] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
-    """Keys that others fill at the moment."""
+    """Keys that other processes are filling."""
 
 
 class Filler:
@@ -77,7 +81,7 @@ class Filler:
         metrics: CacheMetrics,
         database: DatabaseBreaker | None = None,
     ) -> None:
-        """Entries are fresh for `ttl` seconds and kept for `stale_ttl`, if that is more."""
+        """Entries are fresh for `ttl` seconds. They are kept for `stale_ttl` seconds, if that is longer."""
         self._load = load
         self._gate = gate
         self._memory = memory
@@ -89,7 +93,7 @@ class Filler:
         metrics.gate_waiting.set_function(lambda: gate.waiting)
 
     async def query(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
-        """The rows as the database has them now, ABSENT where it has none; see DatabaseBreaker.run for `deadline`."""
+        """The rows as the database has them now; ABSENT for a missing row. For `deadline`, see DatabaseBreaker.run."""
 
         async def work() -> dict[str, Entry]:
             async with self._gate.passed():
@@ -98,11 +102,11 @@ class Filler:
         return await self.database.run(work, repeatable=True, deadline=deadline)
 
     def reserve(self, keys: Sequence[str]) -> AbstractContextManager[Mapping[str, Reservation]]:
-        """Places in memory, if there is such a tier, for what the block will find."""
+        """Reservations in memory, if there is such a tier, for the rows that the block finds."""
         return self._memory.reserve(keys) if self._memory is not None else nullcontext({})
 
     def remember(self, key: str, entry: Entry, ttl: float, reservations: Mapping[str, Reservation]) -> bool:
-        """Put the entry into memory; whether it is there now."""
+        """Put the entry into memory. True if memory keeps it."""
         return self._memory is not None and self._memory.put(key, entry, ttl, reservations[key]) is not None
 
     async def fill(
@@ -113,10 +117,10 @@ class Filler:
         unreadable: frozenset[str] = frozenset(),
         deadline: float | None = None,
     ) -> dict[str, Filled]:
-        """Every key, from Redis where another fill lands first; `past_redis` because it cannot be trusted now.
+        """Every key. It comes from Redis if another process fills it first.
 
-        `unreadable` are keys whose entries in Redis cannot be opened. Raises what `load` raises, and what
-        DatabaseBreaker.run does, also for `deadline`.
+        `past_redis` leaves Redis out, because it cannot be trusted now. `unreadable` are keys whose entries in Redis
+        cannot be opened. Raises what `load` and DatabaseBreaker.run raise; `deadline` is that method's.
         """
         if deadline is None:
             deadline = time.monotonic() + PATIENCE_WITH_DATABASE
@@ -142,7 +146,7 @@ class Filler:
             return found
 
     async def refresh(self, keys: Sequence[str]) -> dict[str, Filled]:
-        """Fill those of the keys that nobody else is filling."""
+        """Fill those of the keys that no other process is filling."""
         assert self._redis is not None  # noqa: S101 (only what is in Redis can be stale)
         with self.reserve(keys) as reservations:
             turn = await self._take_turn(self._redis, keys, frozenset(), leased_only=True)
@@ -157,9 +161,9 @@ class Filler:
         leased_only: bool = False,
         deadline: float | None = None,
     ) -> _Turn:
-        """Through the gate, then the leases, then the rows: a lease taken earlier would end in the gate's queue.
+        """Pass the gate, take the leases, load the rows. A lease taken earlier could end while it waits at the gate.
 
-        Where Redis gives no leases the rows are loaded without, unless it is `leased_only`.
+        If Redis gives no leases, the rows are loaded without, unless `leased_only` is set.
         """
 
         async def work() -> _Turn:
@@ -181,7 +185,7 @@ class Filler:
     async def _lease(
         self, redis: RedisTier, keys: Sequence[str], unreadable: frozenset[str]
     ) -> tuple[_Turn, list[str]]:
-        """What others have landed, the leases, and the keys to load."""
+        """A turn with entries that others have stored, and with leases; and the keys to load."""
         turn, wanted, asked, unusable = _Turn(), list[str](), list(keys), set(unreadable)
         try:
             while asked:
@@ -199,7 +203,7 @@ class Filler:
                         unusable.add(key)
                         asked.append(key)
                     elif key in unusable:
-                        # What the other fill lands may be of no use here again: nobody waits for that.
+                        # The other fill may store an entry that is of no use here again, so do not wait for it.
                         wanted.append(key)
                     else:
                         turn.held.append(key)
@@ -209,11 +213,11 @@ class Filler:
         return turn, wanted
 
     async def _wait_for_others(self, redis: RedisTier, keys: Sequence[str], give_up: float, deadline: float) -> bool:
-        """Hold no place in the gate until one of the fills has ended; False when they have taken too long."""
+        """Wait, outside the gate, until one of the fills has ended. False if they have taken too long."""
         pause = FIRST_PAUSE
         slow = time.monotonic() + SLOW
         while (now := time.monotonic()) < give_up:
-            if now > slow:  # for the others it may be the database that takes so long
+            if now > slow:  # perhaps the others wait for the database
                 self.database.suspect()
                 slow = now + SLOW
             if self.database.is_open and time.monotonic() >= deadline:
@@ -232,7 +236,7 @@ class Filler:
         return {key: rows.get(key, ABSENT) for key in keys}
 
     def _remembered(self, rows: Mapping[str, Entry], reservations: Mapping[str, Reservation]) -> dict[str, Filled]:
-        """Rows that go into memory only."""
+        """Put the rows into memory alone."""
         found = {}
         for key, entry in rows.items():
             kept = self.remember(key, entry, self._lifetime(entry).fresh, reservations)
@@ -242,12 +246,12 @@ class Filler:
     async def _stored(
         self, redis: RedisTier, turn: _Turn, reservations: Mapping[str, Reservation]
     ) -> dict[str, Filled]:
-        """What a turn has loaded, in Redis under its leases, and in memory."""
+        """Store the loaded rows in Redis under their leases, and in memory."""
         lifetimes = {key: self._lifetime(entry) for key, entry in turn.rows.items()}
         stored: set[str] = set()
         if turn.leases:
             with contextlib.suppress(TierUnavailable):
-                stored = await redis.fill(
+                stored = await redis.store(
                     {key: (lease, turn.rows[key], lifetimes[key]) for key, lease in turn.leases.items()}
                 )
         found = {}

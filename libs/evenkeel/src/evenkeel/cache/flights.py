@@ -1,4 +1,4 @@
-"""Single-flight: those who ask for a key while it is being loaded share the load."""
+"""Single-flight: readers of a key that is being loaded share the load."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from evenkeel.tasks.ending import end
 T = TypeVar("T")
 
 JOINABLE = 1.0
-"""Seconds after which a load is not joined any more, in case nobody has said that its key has changed."""
+"""Seconds after which no reader joins a load any more. The key may have changed since it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class _Flight(Generic[T]):
 
 
 class Flights(Generic[T]):
-    """Loads run in tasks of their own: a caller that goes away takes nothing from those who share its load."""
+    """Loads run in tasks of their own, so they go on for other readers when one reader goes away."""
 
     def __init__(self) -> None:
         self._under_way: dict[str, _Flight[T]] = {}
@@ -30,9 +30,9 @@ class Flights(Generic[T]):
     def join(
         self, keys: Sequence[str], start: Callable[[list[str]], Coroutine[Any, Any, Mapping[str, T]]]
     ) -> dict[str, tuple["asyncio.Task[Mapping[str, T]]", bool]]:
-        """For each key a load, to be awaited with a shield around it, and whether it is somebody else's.
+        """For each key a load, and whether an earlier reader began it. Await the load inside `asyncio.shield`.
 
-        `start` loads what nobody loads yet.
+        `start` loads the keys that are not being loaded yet.
         """
         now = time.monotonic()
         flights: dict[str, tuple[asyncio.Task[Mapping[str, T]], bool]] = {}
@@ -56,20 +56,20 @@ class Flights(Generic[T]):
         return key in self._under_way
 
     def forget(self, key: str | None) -> None:
-        """Nobody joins the load of this key (None: of any) any more: what it has read may be old."""
+        """Let no reader join the load of this key (None: of any key) any more. Its row may be outdated."""
         if key is None:
             self._under_way.clear()
         else:
             self._under_way.pop(key, None)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Give up the loads under way."""
         await end(*self._tasks)
 
     def _landed(self, keys: Iterable[str], flight: _Flight[T]) -> None:
         self._tasks.discard(flight.task)
         if not flight.task.cancelled():
-            flight.task.exception()  # looked at here, in case that all who waited have gone away
+            flight.task.exception()  # retrieved here, since all its readers may have gone away
         for key in keys:
             if self._under_way.get(key) is flight:
                 del self._under_way[key]

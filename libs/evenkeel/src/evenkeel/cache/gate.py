@@ -1,4 +1,4 @@
-"""A bounded way to the database: so many at a time, so many waiting, and a clear refusal beyond."""
+"""The bounded entrance to the database: so many loads at a time, so many waiting, and a clear refusal beyond that."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from evenkeel.cache.errors import Busy
 
 
 class Gate:
-    """Without its tiers a cache would let every reader through at once, and the database would fall over."""
+    """Protects the database when the tiers do not answer and all readers come to it at once."""
 
     def __init__(self, *, width: int, queue: int) -> None:
         """At most `width` inside, and `queue` waiting."""
@@ -18,7 +18,7 @@ class Gate:
 
     @asynccontextmanager
     async def passed(self) -> AsyncIterator[None]:
-        """Wait for a place; Busy at once when too many do so already."""
+        """Wait for a place. Raises Busy at once if too many already wait."""
         if self.waiting >= self._queue:
             raise Busy("Too many reads wait for the database.")
         self.waiting += 1

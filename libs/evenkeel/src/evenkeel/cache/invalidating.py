@@ -34,7 +34,7 @@ class Invalidating:
         return True
 
     async def close(self) -> None:
-        """Return when all of them have ended."""
+        """Return when all invalidations have ended."""
         if self._under_way:
             await asyncio.wait(self._under_way)
 

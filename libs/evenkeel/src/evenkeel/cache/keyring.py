@@ -20,13 +20,13 @@ _HEAD_BYTES = _ID_BYTES + _NONCE_BYTES
 
 
 class CannotOpen(Exception):
-    """The box was sealed under a key that is not on the ring, was changed, or belongs elsewhere."""
+    """The box was sealed under a key that is not on the ring, was changed, or belongs to another name."""
 
 
 class KeyRing:
     """Boxes are key id (4 bytes) + nonce (12) + ciphertext and tag.
 
-    Nonces are random: NIST allows 2^32 boxes per key, so rotate before that many fills.
+    Nonces are random. NIST allows 2^32 boxes per key, so rotate the key before that many entries are stored.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -49,7 +49,7 @@ class KeyRing:
         return hmac.digest(self._first_key, purpose, hashlib.sha256)
 
     def seal(self, plaintext: bytes, associated: bytes) -> bytes:
-        """Encrypt; only `open` with the same associated data will give the plaintext back."""
+        """Encrypt. `open` needs the same associated data to decrypt."""
         nonce = os.urandom(_NONCE_BYTES)
         return self._first + nonce + self._ciphers[self._first].encrypt(nonce, plaintext, associated)
 

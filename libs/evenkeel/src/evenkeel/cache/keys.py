@@ -1,11 +1,11 @@
-"""What a cache's keys are called in Redis, and which of the names this process uses now.
+"""The names of a cache's keys in Redis, and those that this process uses now.
 
-Every name holds the identity of the database in PostgreSQL, so caches of two databases never meet. Names of entries
-and leases also hold the epoch: to forget everything is to begin another one.
+Every name contains the identity of the PostgreSQL database, so caches of two databases never meet. Names of entries and
+leases also contain the epoch. A new epoch forgets everything.
 
-An epoch is `<base>`, or `<base>;<ranges>` where ranges of keys have been forgotten since the base began. Keys in one of
-them have names with its token beside the base; all others have the base alone, and stay what they were. The scripts
-only compare whole epochs.
+An epoch is `<base>`, or `<base>;<ranges>` if ranges of keys have been forgotten since the base began. The names of keys
+in a range contain the base and the range's token. All other names contain the base alone, and do not change. The
+scripts only compare whole epochs.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _BOUND_TO_EPOCH = re.compile(
 
 
 def new_epoch() -> str:
-    """Random: an epoch that a crash or a failover of Redis took back never comes again."""
+    """A random one. If Redis loses an epoch in a crash or a failover, the same epoch never comes again."""
     return secrets.token_hex(BASE_LENGTH // 2)
 
 
@@ -57,7 +57,7 @@ class Names:
     )
 
     def __init__(self, namespace: str, identity: str, epoch: str = "") -> None:
-        """An empty `epoch` is one that is not known yet: no entry has such a name."""
+        """`epoch` is empty while it is not known yet. No entry has such a name."""
         self.namespace = check_namespace(namespace)
         self.identity = identity
         self.epoch = epoch
@@ -83,11 +83,11 @@ class Names:
         return Names(self.namespace, self.identity, epoch)
 
     def epoch_without(self, ranges: Iterable[tuple[int, int]]) -> str:
-        """One that has forgotten the keys in these ranges (low, high), and of the others few or none."""
+        """An epoch that forgets the keys in these ranges (low, high), and few or none of the others."""
         return f"{self.base};{self.ranges.adding(ranges)}" if self.base else new_epoch()
 
     def renames(self, other: "Names") -> Callable[[str], bool]:
-        """Tells whether a key's entry has another name here than in `other`, which is of the same database."""
+        """A function that says whether a key's entry has another name here than in `other`, of the same database."""
         if self.base != other.base:
             return lambda _: True
         here, there = self.ranges.token, other.ranges.token
@@ -107,7 +107,7 @@ class Names:
         return (self._lease + key).encode()
 
     def signal(self, key: str, version: int | None = None) -> bytes:
-        """What is touched to say that the key has this version now, or any other (None)."""
+        """The name that a script touches when the key has this version now; None: any version, or none."""
         return self.signals + f"{key}:{'' if version is None else version}".encode()
 
     def signalled(self, name: bytes) -> tuple[str, int | None]:
@@ -116,8 +116,9 @@ class Names:
         return key, int(version) if version else None
 
     def is_over(self, name: bytes) -> bool:
-        """Whether this is an entry, a lease or an alias that has another name by now; all other names are needed, or
-        belong to others.
+        """Whether this is an entry, a lease or an alias under a name that is not used any more.
+
+        All other names are still needed, or belong to others.
         """
         if not name.startswith(self._root):
             return False
@@ -130,7 +131,7 @@ class Names:
 
 
 def _parsed(epoch: str) -> tuple[str, KeyRanges]:
-    """Base and ranges. What nobody here has made is a base of its own: nothing is found under it."""
+    """Base and ranges. Text of another form is a base without ranges, under which nothing is found."""
     base, _, ranges = epoch.partition(";")
     try:
         return base, KeyRanges.parse(ranges)
@@ -139,10 +140,10 @@ def _parsed(epoch: str) -> tuple[str, KeyRanges]:
 
 
 class CurrentNames:
-    """The names that this process uses: none until the database's identity is known.
+    """The names that this process uses. There are none until the database's identity is known.
 
-    `on_change` callbacks run with the old and the new names whenever identity or epoch become others: what was read
-    under names that are not in use any more is over.
+    When identity or epoch change, the `on_change` callbacks run with the old and the new names. What was read under
+    the old names must not be used any more.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -152,15 +153,15 @@ class CurrentNames:
         self._changed = asyncio.Event()
 
     def identified(self, identity: str | None) -> None:
-        """The database has this identity, or one that is not known (None)."""
+        """Use the names of the database with this identity; None: its identity is not known."""
         if identity == (self.now and self.now.identity):
             return
         self._become(Names(self.namespace, identity) if identity is not None else None)
 
     def adopt(self, epoch: str, instead_of: Names) -> None:
-        """The primary has said this epoch to somebody who used the names `instead_of`.
+        """Use this epoch, which the primary gave in a reply to a caller that used the names `instead_of`.
 
-        Nothing happens if those are not in use any more: an answer that comes late must not bring an old epoch back.
+        Nothing happens if those names are not in use any more: a late reply must not bring an old epoch back.
         """
         if self.now is instead_of and epoch != instead_of.epoch:
             self._become(instead_of.at(epoch))
@@ -172,7 +173,7 @@ class CurrentNames:
         return self.now
 
     async def until_other_identity(self, identity: str) -> None:
-        """Return when the names are not those of this database any more."""
+        """Return when the names are those of another database."""
         while self.now is not None and self.now.identity == identity:
             await self._changed.wait()
 

@@ -1,4 +1,4 @@
-"""How process memory hears of changes where there is no Redis: it follows PostgreSQL's change log itself."""
+"""Feeds process memory where there is no Redis: each process follows PostgreSQL's change log itself."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ INTERVAL = 0.1
 """Seconds between two looks at the change log."""
 
 TRUST = 1.5
-"""Seconds after a look began within which memory is trusted."""
+"""Seconds after the beginning of a look in which memory is trusted."""
 
 
 class LogTail:
-    """Feeds the memory tier; every process follows the log for itself."""
+    """Invalidates the memory tier by the change log."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class LogTail:
                 await asyncio.sleep(INTERVAL)
 
     async def _look(self) -> bool:
-        """Apply what is new; whether there is more."""
+        """Apply the new changes. True if there are more."""
         began = time.monotonic()
         look = await self._changes.look(self._state)
         self._distrust.set(look.distrust)

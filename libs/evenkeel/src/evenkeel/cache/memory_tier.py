@@ -1,8 +1,7 @@
-"""The tier in the process itself: bounded, least recently used first out, expiring, and only while it is trusted.
+"""The tier in the process itself: a bounded LRU cache whose entries expire, and which answers only while it is trusted.
 
-Trust is a lease in time. Whoever feeds the tier with invalidations renews it as long as it knows that none can have
-been missed; when that stops, for whatever reason, the tier stops answering by itself, without anybody's action, and
-has forgotten everything when trust begins again.
+Trust ends by itself after a time. The task that feeds the tier with invalidations renews it while none can have been
+missed. If it stops, for whatever reason, the tier soon stops answering. When trust begins again, the tier is empty.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class MemoryHit(Generic[R]):
-    """An entry with what was prepared from it; it expires at a time of `time.monotonic`."""
+    """An entry with what was prepared from it. `expires` is a time of `time.monotonic`."""
 
     entry: Entry
     ready: R
@@ -35,9 +34,10 @@ class MemoryHit(Generic[R]):
 
 
 class Reservation:
-    """The place that a fill under way holds for its key. An invalidation takes it away, and the fill with it.
+    """The place that a fill under way holds for its key.
 
-    One that names a version only raises what the fill must bring at least.
+    An invalidation removes it, and the fill is not stored. An invalidation with a version only raises the least
+    version that may be stored.
     """
 
     __slots__ = ("fills", "least")
@@ -51,7 +51,7 @@ class MemoryTier(Generic[R]):
     name = "memory"
 
     def __init__(self, *, max_entries: int, ttl: float, prepare: Callable[[Entry], R], metrics: CacheMetrics) -> None:
-        """`ttl` in seconds, from the moment an entry is put; `prepare` makes what hits hand out, once an entry."""
+        """`ttl` in seconds, from the put. `prepare` runs once for each entry, and hits have its result."""
         self._ttl = ttl
         self._prepare = prepare
         self._metrics = metrics
@@ -70,7 +70,7 @@ class MemoryTier(Generic[R]):
         return time.monotonic() < self._trusted_until
 
     def peek(self, key: str) -> MemoryHit[R] | None:
-        """The entry, if there is one that may be served as fresh; counted as a hit."""
+        """The entry, if it may be served as fresh. Counts a hit."""
         now = time.monotonic()
         if now >= self._trusted_until:
             return None
@@ -84,12 +84,12 @@ class MemoryTier(Generic[R]):
         return hit
 
     def last_known(self, key: str) -> MemoryHit[R] | None:
-        """The entry, trusted or not, for when nothing better is to be had."""
+        """The entry, trusted or not, for when there is nothing better."""
         return self._entries.get(key)
 
     @contextmanager
     def reserve(self, keys: Iterable[str]) -> Iterator[dict[str, Reservation]]:
-        """Places for fills that begin now; take them before anything is read, and `put` before the block ends."""
+        """Reservations for fills. Take them before anything is read, and `put` before the block ends."""
         held = {key: self._reservations.setdefault(key, Reservation()) for key in keys}
         for reservation in held.values():
             reservation.fills += 1
@@ -102,7 +102,7 @@ class MemoryTier(Generic[R]):
                     del self._reservations[key]
 
     def put(self, key: str, entry: Entry, ttl: float, reservation: Reservation) -> MemoryHit[R] | None:
-        """Keep the entry for `ttl` seconds at most, unless it was invalidated since the reservation."""
+        """Keep the entry for `ttl` seconds at most, unless its key was invalidated after the reservation."""
         now = time.monotonic()
         if now >= self._trusted_until or ttl <= 0:
             return None
@@ -115,7 +115,7 @@ class MemoryTier(Generic[R]):
         return hit
 
     def drop(self, key: str, version: int | None = None) -> None:
-        """Forget the key, and refuse the fills under way for it, unless they have seen this version."""
+        """Forget the key, and refuse its fills under way, unless they have this version or a later one."""
         if version is None:
             self._entries.pop(key, None)
             self._reservations.pop(key, None)
@@ -128,7 +128,7 @@ class MemoryTier(Generic[R]):
             reservation.least = max(reservation.least, version)
 
     def drop_where(self, changed: Callable[[str], bool]) -> None:
-        """Forget the keys that `changed` says so of, and refuse the fills under way for them."""
+        """Forget the keys for which `changed` is true, and refuse their fills under way."""
         keys = [key for key in self._entries if changed(key)]
         for key in keys:
             self._entries.pop(key, None)
@@ -143,7 +143,7 @@ class MemoryTier(Generic[R]):
         self._metrics.flush(self.name, reason)
 
     def trust(self, until: float) -> None:
-        """No invalidation sent before now has been missed, nor can one be overlooked before `until` (monotonic)."""
+        """Until then (a time of `time.monotonic`) no invalidation can be missed, and none has been missed so far."""
         now = time.monotonic()
         if now >= self._trusted_until and until > now:
             self.clear("trust renewed")

@@ -1,4 +1,4 @@
-"""What a cache tells about itself, for Prometheus."""
+"""The metrics of a cache, for Prometheus."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class Metrics:
-    """The families, made once for a registry and shared by all caches of a process."""
+    """The metric families, made once for a registry and shared by all caches of a process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -46,7 +46,7 @@ class Metrics:
 
 
 class CacheMetrics:
-    """The families with one cache's name filled in."""
+    """The series of one cache."""
 
     def __init__(self, metrics: Metrics, cache: str) -> None:
         self._all = metrics
@@ -91,7 +91,7 @@ class CacheMetrics:
         self._all.unreadable.labels(self._cache, reason).inc()
 
     def untrusted(self, reason: str | None) -> None:
-        """Nothing may be trusted for this reason, or (None) for none."""
+        """Nothing may be trusted for this reason; None: there is no such reason."""
         self._all.untrusted.remove_by_labels({"cache": self._cache})
         if reason is not None:
             self._all.untrusted.labels(self._cache, reason).set(1)

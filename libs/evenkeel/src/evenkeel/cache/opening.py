@@ -1,4 +1,4 @@
-"""The public way to a coherent read-through: everything it consists of, opened, fed, and closed again."""
+"""Opens a coherent read-through with all its parts, runs its background tasks, and closes it."""
 
 import asyncio
 import contextlib
@@ -33,15 +33,15 @@ from evenkeel.tasks.background import running
 R = TypeVar("R")
 
 FIRST_TRUST = 1.0
-"""Seconds to wait at most, when a cache is opened, until a tier may be trusted; reads work without it as well."""
+"""Seconds to wait at most, when a cache is opened, until a tier may be trusted. Reads work without trust, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory(Generic[R]):
-    """The tier in the process: bounds, and what hits hand out beside their entries."""
+    """The tier in the process: its bounds, and what hits have beside their entries."""
 
     prepare: Callable[[Entry], R]
-    """Makes, once an entry, what its hits hand out as `ready`."""
+    """Runs once for each entry. Hits have its result as `ready`."""
     max_entries: int = 10_000
     ttl: float = 60.0
     """Seconds."""
@@ -49,7 +49,7 @@ class Memory(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class SharedRedis:
-    """The tier that all replicas share. What else is in that database of `primary` is never touched."""
+    """The tier that all replicas share. Other keys in the same Redis database are never touched."""
 
     primary: Redis
     keyring: KeyRing
@@ -73,13 +73,13 @@ async def open_cache(
     log_retention: float = 600.0,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[ReadThrough[R]]:
-    """Coherent reads of the rows that `load` reads and whose changes `changes` tells; tiers as given, or none.
+    """Coherent reads of rows. `load` reads the rows, and `changes` is the log of their changes.
 
-    `namespace` begins all names in Redis. Entries are fresh for `ttl` seconds, and served while one reader refreshes
-    them until `stale_ttl`. The change log is kept for `log_retention` seconds at least. Without a `gate`, 8 loads run
-    at a time and 1000 wait. `database` knows whether the database answers; what else asks it should go through the same
-    one. `shape` is any text that changes with what `load` gives an entry: entries of another shape are loaded anew.
-    Opening fails for no server that does not answer: reads go to the database until it does.
+    `namespace` begins all names in Redis. Entries are fresh for `ttl` seconds. Until `stale_ttl` they are served while
+    one reader refreshes them. The change log is kept for `log_retention` seconds at least. Without a `gate`, 8 loads
+    run at a time and 1000 wait. `database` is the breaker of the database; the caller's other work should use it, too.
+    `shape` is any text that changes with the payloads that `load` makes: entries of another shape are loaded anew.
+    If a server does not answer, opening still succeeds, and reads go to the database until it answers.
     """
     own = CacheMetrics(metrics or Metrics(CollectorRegistry()), namespace)
     current = CurrentNames(namespace)

@@ -1,7 +1,7 @@
-"""How the change log is kept short, whatever caches there are: every process tells it to forget what is old enough.
+"""Keeps the change log short. Every process deletes what is old enough, whatever tiers it has.
 
-Nothing is remembered here. What there is to forget, and how far that has got, is written down beside the log, so that
-it does not matter which process does it, or how often they come and go.
+This module remembers nothing. What there is to delete, and how far that has got, is stored beside the log. So it does
+not matter which process deletes it, or how often processes come and go.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from evenkeel.tasks.failures import Failures
 log = logging.getLogger(__name__)
 
 INTERVAL = 60.0
-"""Seconds between two prunings by one process, on average: those of several do not meet."""
+"""Seconds between two prunings by one process, on average. They vary, so that processes do not prune together."""
 
 
 class Pruner:
     def __init__(self, changes: ChangeLog, *, retention: float) -> None:
-        """`retention` in seconds: how far back a reader of the log may go without having to assume anything."""
+        """`retention` in seconds: how far back a reader of the log still finds each change."""
         self._changes = changes
         self._retention = retention
 

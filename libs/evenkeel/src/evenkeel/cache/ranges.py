@@ -1,6 +1,6 @@
-"""Ranges of keys that were forgotten at once, each with a token that stands in its keys' names from then on.
+"""Ranges of keys that were forgotten together. Each has a token, which is part of its keys' names from then on.
 
-Keys in no range, and keys that are no integers, have no token: their names stay what they were.
+Keys outside all ranges, and keys that are no integers, have no token. Their names do not change.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 MOST_RANGES = 8
-"""Ranges that are told apart; what says them is read with every key."""
+"""Ranges at most. The text that lists them is read with every key."""
 
 TOKEN_LENGTH = 8
 
@@ -70,7 +70,7 @@ class KeyRanges:
         return parsed
 
     def token(self, key: str) -> str | None:
-        """That of the range which the key is in."""
+        """The token of the key's range; None if the key is in none."""
         if _INTEGER.fullmatch(key) is None:
             return None
         number = int(key)
@@ -80,8 +80,8 @@ class KeyRanges:
     def adding(self, added: Iterable[tuple[int, int]]) -> "KeyRanges":
         """These and the `added` ones (low, high), whose keys get a token that no key has had.
 
-        Where there are too many, two neighbours become one, with what is between them, under that token as well: those
-        that span the fewest keys together, so that little is forgotten, and nothing often.
+        If there are too many ranges, two neighbours become one, under that token as well, and the keys between them
+        are forgotten, too. These are the neighbours that together span the fewest keys.
         """
         token = secrets.token_hex(TOKEN_LENGTH // 2)
         ranges = list(self._ranges)

@@ -1,4 +1,4 @@
-"""The tier that all replicas share: Redis, read from one server and filled and invalidated on another or the same."""
+"""The tier that all replicas share, in Redis. It is written on the primary, and may be read from a sidecar."""
 
 import contextlib
 import secrets
@@ -22,24 +22,24 @@ from evenkeel.redis.combining import Combiner
 from evenkeel.redis.scripts import load
 
 LEASE = 3.0
-"""Seconds that a fill may take. A reader that dies with a lease keeps the others waiting no longer than this."""
+"""Seconds that a fill may take. If a reader dies with a lease, the others wait no longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to fill one key, once, at the epoch that it was given at."""
+    """The right to fill one key once, in the epoch in which the lease was given."""
 
     token: str
     names: Names
 
 
 Refusal = Literal["held", "unusable"]
-"""Why there is no lease: another fill has it, or there is an entry, but one that this process cannot use."""
+"""Why there is no lease: another fill has it, or there is an entry that this process cannot use."""
 
 
 @dataclass(slots=True)
 class Lookup:
-    """What a read of the tier found. Without trust the hits may be older than the protocol allows."""
+    """What a read of the tier found. Without trust, the hits may be too old to be served."""
 
     hits: dict[str, Hit]
     trusted: bool
@@ -49,8 +49,8 @@ class Lookup:
 class RedisTier:
     """Any method may raise TierUnavailable.
 
-    Requests made at the same time travel together: one MGET, or call of a script, is under way, the next one takes what
-    has queued up meanwhile.
+    Requests made at the same time travel together. One MGET, or one call of a script, is under way at a time; the next
+    one takes the requests that have queued meanwhile.
     """
 
     name = "redis"
@@ -69,12 +69,13 @@ class RedisTier:
         if reader is not None:
             self._sidecar = sidecar = _Server(reader)
             metrics.observe_breaker("sidecar", lambda: float(sidecar.breaker.is_open))
-        self._lease, self._fill, self._invalidate = (script(primary, name) for name in ("lease", "fill", "invalidate"))
+        self._lease, self._store = script(primary, "lease"), script(primary, "store")
+        self._invalidate = script(primary, "invalidate")
         self._leases: Combiner[list[_Request], tuple[Names, list[bytes | int]] | None] = Combiner(self._send_leases)
-        self._fills: Combiner[list[_Fill], list[int]] = Combiner(self._send_fills)
+        self._offers: Combiner[list[_Offer], list[int]] = Combiner(self._send_offers)
 
     async def read(self, keys: Sequence[str], *, from_primary: bool = False) -> Lookup:
-        """What the nearest server that can be trusted holds, in one round trip if that is the nearest one."""
+        """What the nearest trusted server holds. It takes one round trip if the nearest server is trusted."""
         untrusted: Lookup | None = None
         if self._sidecar is not None and not from_primary:
             try:
@@ -95,9 +96,9 @@ class RedisTier:
     async def lease(
         self, keys: Sequence[str], unusable: AbstractSet[str]
     ) -> Mapping[str, Hit | Lease | Refusal] | None:
-        """For each key a fresh entry, the lease to fill it, or why there is neither; None: no trust.
+        """For each key a fresh entry, the lease to fill it, or why there is neither. None: no trust.
 
-        An entry that could not be opened is `unusable`, and is filled again.
+        `unusable` are keys whose entries could not be opened; they get leases.
         """
         requests = [_Request(key, secrets.token_hex(8), key in unusable) for key in keys]
         answer = await self._leases.submit(requests, weight=len(requests))
@@ -114,7 +115,7 @@ class RedisTier:
         return granted
 
     async def held(self, keys: Sequence[str]) -> frozenset[str] | None:
-        """Those of the keys whose fills are still under way; None: no trust."""
+        """Those of the keys whose fills are still under way. None: no trust."""
         names = self._names
         alive, leases = await self._primary.read(names.alive, [names.lease(key) for key in keys])
         if alive is None:
@@ -124,10 +125,10 @@ class RedisTier:
             return frozenset()
         return frozenset(key for key, lease in zip(keys, leases, strict=True) if lease is not None)
 
-    async def fill(self, entries: Mapping[str, tuple[Lease, Entry, "Lifetime"]]) -> set[str]:
-        """Store the entries whose leases still hold; the keys of those."""
-        fills = [
-            _Fill(
+    async def store(self, entries: Mapping[str, tuple[Lease, Entry, "Lifetime"]]) -> set[str]:
+        """Store the entries whose leases still hold, and return their keys."""
+        offers = [
+            _Offer(
                 key,
                 lease,
                 self._sealing.seal(lease.names.entry(key), entry, lifetime.fresh),
@@ -136,18 +137,18 @@ class RedisTier:
             )
             for key, (lease, entry, lifetime) in entries.items()
         ]
-        replies = await self._fills.submit(fills, weight=len(fills))
-        stored = {fill.key for fill, reply in zip(fills, replies, strict=True) if reply == 1}
+        replies = await self._offers.submit(offers, weight=len(offers))
+        stored = {offer.key for offer, reply in zip(offers, replies, strict=True) if reply == 1}
         for key in entries:
             self._metrics.offered(self.name, stored=key in stored)
         return stored
 
     async def give_back(self, leases: Mapping[str, Lease]) -> None:
-        """Let somebody else fill: this fill has failed."""
-        await self._fills.submit([_Fill(key, lease, b"", 0, 0) for key, lease in leases.items()])
+        """Let other readers fill the keys, because this fill has failed."""
+        await self._offers.submit([_Offer(key, lease, b"", 0, 0) for key, lease in leases.items()])
 
     async def invalidate(self, keys: Sequence[str]) -> None:
-        """Forget the keys; whoever reads them after this returns finds nothing older, and no fill under way lands."""
+        """Forget the keys. Later reads find nothing older, and no fill under way is stored."""
         for _ in range(2):
             names = self._names
             keys_of = [name for key in keys for name in (names.entry(key), names.lease(key), names.signal(key))]
@@ -159,14 +160,14 @@ class RedisTier:
         raise TierUnavailable("one epoch follows another")
 
     async def alias(self, digest: str) -> str | None:
-        """The key that was noted for this digest: a hint, trusted or not."""
+        """The key that was noted for this digest. It is a hint, so trust does not matter."""
         names = self._names
         server = self._primary if self._sidecar is None or self._sidecar.breaker.is_open else self._sidecar
         _, [value] = await server.read(names.alive, [names.alias(digest)])
         return value.decode(errors="replace") if value is not None else None
 
     async def note_alias(self, digest: str, key: str, ttl: float) -> None:
-        """Until the epoch ends, for `ttl` seconds at most; nothing is lost if Redis does not answer."""
+        """Keep it until the epoch ends, for `ttl` seconds at most. If Redis does not answer, the hint is lost."""
         with contextlib.suppress(TierUnavailable):
             names = self._names
             if names.epoch:
@@ -178,7 +179,7 @@ class RedisTier:
         for server in filter(None, (self._primary, self._sidecar)):
             await server.close()
         await self._leases.close()
-        await self._fills.close()
+        await self._offers.close()
 
     @property
     def _names(self) -> Names:
@@ -191,7 +192,7 @@ class RedisTier:
         names = self._names
         entries = [names.entry(key) for key in keys]
         alive, values = await server.read(names.alive, entries)
-        # Only the primary is believed about the epoch: a sidecar that lags would bring back one that is over.
+        # Only the primary may change the epoch. A sidecar that lags would bring back one that is over.
         if alive is not None and alive != names.alive_value and server is self._primary and adopting:
             self._current.adopt(alive.decode(), names)
             return await self._read(server, keys, adopting=False)
@@ -226,19 +227,19 @@ class RedisTier:
             self._current.adopt(epoch.decode(), names)
         return [None] * len(batches)
 
-    async def _send_fills(self, batches: list[list["_Fill"]]) -> list[list[int]]:
-        fills = list(chain.from_iterable(batches))
-        replies: dict[_Fill, int] = {}
-        for names in {fill.lease.names: None for fill in fills}:  # more than one only while an epoch begins
-            own = [fill for fill in fills if fill.lease.names is names]
+    async def _send_offers(self, batches: list[list["_Offer"]]) -> list[list[int]]:
+        offers = list(chain.from_iterable(batches))
+        replies: dict[_Offer, int] = {}
+        for names in {offer.lease.names: None for offer in offers}:  # more than one only while an epoch begins
+            own = [offer for offer in offers if offer.lease.names is names]
             keys = [names.state]
             arguments: list[str | bytes | int] = [names.epoch]
-            for fill in own:
-                keys += [names.entry(fill.key), names.lease(fill.key)]
-                arguments += [fill.lease.token, fill.value, fill.lifetime, fill.version]
+            for offer in own:
+                keys += [names.entry(offer.key), names.lease(offer.key)]
+                arguments += [offer.lease.token, offer.value, offer.lifetime, offer.version]
             async with self._primary.breaker.call():
-                replies |= zip(own, await self._fill(keys, arguments), strict=True)
-        return [[replies[fill] for fill in batch] for batch in batches]
+                replies |= zip(own, await self._store(keys, arguments), strict=True)
+        return [[replies[offer] for offer in batch] for batch in batches]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +252,8 @@ class _Request:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fill:
-    """What fill.lua is told of one key; `lifetime` in milliseconds."""
+class _Offer:
+    """What store.lua takes for one key; `lifetime` in milliseconds."""
 
     key: str
     lease: Lease
@@ -274,13 +275,13 @@ class _Server:
 
     def __init__(self, client: Redis) -> None:
         self.breaker = CircuitBreaker(self._ping)
-        # With a connection of its own: one MGET is under way at a time, and to borrow one from the pool for each, which
-        # looks whether it is still usable, takes as long as the MGET itself.
+        # With a connection of its own, because one MGET is under way at a time. To borrow one from the pool for each,
+        # which checks whether it is still usable, takes as long as the MGET itself.
         self._client = client.client()
         self._mget: Combiner[_Names, _Values] = Combiner(self._send, linger=True)
 
     def read(self, alive: bytes, names: list[bytes]) -> Awaitable["_Values"]:
-        """The epoch at which the server says that it is to be trusted, and what it holds, both at one moment."""
+        """The value of `alive` and the entries, both at one moment."""
         return self._mget.submit((alive, names))
 
     async def close(self) -> None:
@@ -300,7 +301,7 @@ class _Server:
         answers: list[_Values] = []
         start = 1
         for alive, names in requests:
-            # Those that ask for another database's names, while it becomes another one, get no trust.
+            # Requests for another database's names, while the database changes, get no trust.
             answers.append((values[0] if alive == asked else None, values[start : start + len(names)]))
             start += len(names)
         return answers
@@ -314,7 +315,7 @@ _Values = tuple[bytes | None, list[bytes | None]]
 
 
 ScriptName = Literal[
-    "lease", "fill", "invalidate", "claim", "release", "relay", "new_epoch", "distrust", "swept", "forget"
+    "lease", "store", "invalidate", "claim", "release", "relay", "new_epoch", "distrust", "swept", "forget"
 ]
 
 

@@ -1,8 +1,8 @@
-"""The relay: carries what PostgreSQL's change log says into Redis, so that nothing committed stays unseen.
+"""The relay: applies PostgreSQL's change log to Redis, so that every commit invalidates what it changed.
 
-Every replica runs one; the one that holds the claim works, the others stand by. It remembers nothing: how far the log
-has been relayed is a state kept in Redis, moved by the same script that deletes what has changed. Whatever loses the
-deletes, a crash or a failover to a replica that lacks them, loses the move as well, and they are made again.
+Every replica runs one. The one that holds the claim works, and the others stand by. The relay remembers nothing. How
+far the log has been relayed is a state in Redis. The script that deletes the changed entries also moves that state. If
+a crash or a failover of Redis loses the deletes, it loses the move as well, and the deletes are made again.
 """
 
 import asyncio
@@ -33,61 +33,63 @@ STANDBY_INTERVAL = 0.2
 """Seconds between two tries to take over."""
 
 RETRY_INTERVAL = 0.5
-"""Seconds after a pass has failed: others stand by that may reach what this one cannot, and try more often."""
+"""Seconds after a failed pass. Relays that stand by try more often, and may reach servers that this one cannot."""
 
 IDENTITY_INTERVAL = 1.0
-"""Seconds between two questions which database this is, by those who stand by."""
+"""Seconds after which a relay that stands by asks again which database this is."""
 
 CLAIM = 1.0
-"""Seconds that a claim holds without being renewed. It outlives a look (LOOK_LIMIT), and ends before trust does."""
+"""Seconds that a claim holds unless it is renewed. That is longer than a look (LOOK_LIMIT), and shorter than trust."""
 
 LEAST_CLAIM = 0.05
-"""Seconds that it holds at least after a script has renewed it."""
+"""Seconds that a claim holds at least after a script has renewed it."""
 
 ALIVE = 1.5
 """Seconds after a look at the change log within which the cache is trusted."""
 
 CHUNKS_END = 1.2
-"""Seconds after a pass began until which its changes are applied: what is left then costs the epoch, not trust."""
+"""Seconds after the beginning of a pass in which it applies changes. If some are left then, a new epoch begins, so that
+trust need not end."""
 
 CHUNK = 500
-"""Keys that one script deletes; Redis answers nobody else meanwhile."""
+"""Keys that one script deletes. Redis answers no other client meanwhile."""
 
 _UNFINISHED = " #"
-# Stands between the state that a pass began with and the pass, while more of its chunks are to follow.
+# In the state, between the state that a pass began with and the pass's id, while more chunks are to follow.
 
 _INEXACT = 2**53
-# Lua's numbers are doubles: versions from here on are not compared, their entries are always deleted.
+# Lua's numbers are doubles. Versions from here on are not compared, and their entries are always deleted.
 
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """What claim.lua replies, and when it was asked."""
+    """The reply of claim.lua, and when the script was called."""
 
     asked: float
     mine: bool
     names: Names
-    """At the epoch that Redis has."""
+    """In the epoch that Redis has."""
     state: bytes
-    """As it is, for comparisons, in case that it cannot be read."""
+    """Unparsed, so that it can be compared even if it cannot be parsed."""
     swept: str
     distrust: str
     server_time: int
     lifetime: int
 
     def trusted_after(self, look: Look) -> int:
-        """Until when, in the server's own time and counted from before the look: what was committed later is not known
-        yet. 0: not even all that was committed before it is.
+        """Until when the cache may be trusted after this look, in the server's time; 0: not at all.
+
+        It counts from before the look, which cannot have found later commits. 0 if there are more changes to read.
         """
         return 0 if look.more else self.server_time + int(ALIVE * 1000)
 
     def rest(self, lifetime: float) -> int:
-        """Milliseconds from now on until the claim has held for `lifetime` seconds, but LEAST_CLAIM."""
+        """Milliseconds until the claim has held for `lifetime` seconds, and at least LEAST_CLAIM."""
         return int(max(LEAST_CLAIM, self.asked + lifetime - time.monotonic()) * 1000)
 
 
 class Relay:
-    """Two at work at once do no harm: the state is moved by compare-and-set, and deletes may be repeated."""
+    """Two that work at once do no harm. The state moves by compare-and-set, and deletes may be repeated."""
 
     def __init__(
         self, *, changes: ChangeLog, primary: Redis, current: CurrentNames, metrics: CacheMetrics, distrust: Distrust
@@ -105,7 +107,7 @@ class Relay:
         self._left: Names | None = None
         self._identified = float("-inf")
         self.passed = asyncio.Event()
-        """Set once the log has been followed, by whichever relay."""
+        """Set once a relay, here or in another process, has followed the log."""
 
     async def run(self) -> None:
         """Until cancelled, follow the log, or stand by to do so."""
@@ -128,22 +130,25 @@ class Relay:
     async def release(self) -> None:
         """Let another replica take over at once, when this one stops."""
         if (names := self._current.now) is not None:
-            # The claim ends by itself, too; a connection that is closed under it raises more than redis-py's own.
+            # The claim also ends by itself. A connection that was closed raises more than redis-py's own errors.
             with contextlib.suppress(Exception):
                 await self._release([names.owner], [self._id])
 
     async def _after(self, error: Exception) -> float:
         """Seconds until the next pass."""
         if isinstance(error, TimeoutError):
-            # A look that takes too long takes too long for others as well: the next one, which may assume that anything
-            # has changed, follows before trust ends. If it is this replica's way to the database, the claim ends first.
+            # A look that takes too long here does so in other replicas as well. The next look may assume that anything
+            # has changed, and must end before trust does. If only this replica is slow, its claim ends first.
             return 0
         self._metrics.relay_active.set(0)
         await self.release()
         return RETRY_INTERVAL
 
     async def _pass(self) -> float:
-        """One look at the log, applied, if the claim is ours; the seconds from its beginning until the next one."""
+        """One look at the log, and its changes applied, if this relay has the claim.
+
+        Returns the seconds from the beginning of this pass to the next one.
+        """
         claimed = await self._claimed(self._current.now or await self._identify())
         self._metrics.relay_lag.set(ALIVE - max(0, claimed.lifetime) / 1000)
         self._metrics.relay_active.set(claimed.mine)
@@ -157,7 +162,7 @@ class Relay:
         if look.distrust is not None:
             await self._remove_trust([claimed.names.alive, claimed.names.state], [look.distrust])
         elif look.changes is None or not claimed.state or claimed.distrust:
-            # What was read just before it was known that nothing may be trusted is in Redis, too.
+            # Redis also holds entries that were read just before distrust was noticed.
             reason = look.reason or claimed.distrust or "there is no state"
             await self._forget_everything(claimed, claimed.state, look, reason)
         else:
@@ -194,7 +199,7 @@ class Relay:
         self._distrust.set(claimed.distrust or None)
         if claimed.lifetime > 0:
             self.passed.set()
-        # Without trust the relay at work may have gone over to another database, and so may this process's reads.
+        # Without trust, the relay at work may have moved to another database, and so may this process's reads.
         if claimed.lifetime <= 0 or time.monotonic() >= self._identified + IDENTITY_INTERVAL:
             await self._identify()
 
@@ -206,8 +211,9 @@ class Relay:
         return await self._become(identity)
 
     async def _become(self, identity: str) -> Names:
-        """Use the names of this database. Those of another one are left cold, for what this process has read since
-        the database became this one may have been stored under them.
+        """Use the names of this database.
+
+        If the names were another database's, that cache ends: this process may have stored rows of this one in it.
         """
         names = self._current.now
         if names is not None and names.identity != identity:
@@ -232,10 +238,10 @@ class Relay:
         await self._begin_epoch(claimed, known, look, new_epoch(), names.everything)
 
     async def _forget_ranges(self, claimed: _Claimed, known: str | bytes, look: Look) -> None:
-        """Without a signal: memory learns which keys it keeps from the epoch, of which it asks five times a second."""
+        """Begin an epoch that forgets ranges, without a signal: each process reads the epoch five times a second."""
         names = claimed.names
-        told = ", ".join(f"{low} to {high}" for low, high in look.ranges)
-        log.info("the cache forgets ranges of keys", extra={"cache": names.namespace, "ranges": told})
+        ranges = ", ".join(f"{low} to {high}" for low, high in look.ranges)
+        log.info("the cache forgets ranges of keys", extra={"cache": names.namespace, "ranges": ranges})
         await self._begin_epoch(claimed, known, look, names.epoch_without(look.ranges))
 
     async def _begin_epoch(
@@ -254,13 +260,13 @@ class Relay:
             self._current.adopt(epoch, names)
 
     async def _apply(self, changes: Mapping[str, int | None], claimed: _Claimed, look: Look) -> None:
-        """Delete what has changed, in chunks, each of which moves the state; ranges of keys are forgotten at last.
+        """Delete what has changed, in chunks, and then forget the ranges. Each chunk moves the state.
 
-        Were only the last one to move it, a failover in between to a replica that lacks the others would find the
-        state as the last one expects it.
+        If only the last chunk moved it, a failover in between, to a replica that lacks the other chunks, would leave
+        a state that the last one accepts.
 
-        Chunks that somebody has left unfinished are not begun anew: their relay has died, or it takes longer for a
-        chunk than its claim holds. The next one would lose its claim as well, and so on, and trust would not return.
+        Chunks that another relay has left unfinished are not begun again. That relay has died, or its claim was too
+        short for a chunk. The next relay could lose its claim in the same way, and trust would never return.
         """
         if len(changes) > CHUNK and _UNFINISHED.encode() in claimed.state:
             reason = f"{len(changes)} changes were left unfinished"
@@ -283,8 +289,8 @@ class Relay:
                 versions.append("" if comparable is None else comparable)
             last = not left and not look.ranges
             target, until = (look.state, claimed.trusted_after(look)) if last else (f"{begun}{len(left)}", 0)
-            # One chunk alone needs no longer than the look has left of the claim. While more are to follow, the claim
-            # ends when they could give no trust any more: who takes over earlier takes this one's work away.
+            # A single chunk needs no longer than the rest of the claim. While more are to follow, the claim holds until
+            # they could not renew trust in time: a relay that takes over earlier would undo this one's work.
             claim = claimed.rest(ALIVE if left else CLAIM) if len(changes) > CHUNK else 0
             moved = await self._relay(keys, [self._id, claim, names.epoch, known, target, until, *versions])
             self._metrics.invalidate("relay", len(chunk))
@@ -298,5 +304,5 @@ class Relay:
 
 
 def _base(state: bytes) -> str:
-    """The state that a pass began with, if it was left unfinished. What cannot be read, the look says so."""
+    """The state that a pass began with, if the pass was left unfinished. The look judges whether it can be read."""
     return state.decode(errors="replace").partition(_UNFINISHED)[0]

@@ -1,4 +1,4 @@
-"""Entries as Redis holds them: version, freshness and shape in the clear, the rest encrypted and bound to its key."""
+"""Entries as Redis holds them: version, freshness and shape in the clear, the rest encrypted and bound to its name."""
 
 import hashlib
 import logging
@@ -17,13 +17,13 @@ _HEADER = struct.Struct(">QQ4s")
 
 
 class Sealing:
-    """The name of the Redis key and the header are the box's associated data: moved or edited, it does not open.
+    """The name of the Redis key and the header are the box's associated data. A moved or edited entry does not open.
 
-    An entry of another shape was made by code that gives entries other contents, and does not open either.
+    An entry of another shape was made by code whose entries have other contents. It does not open either.
     """
 
     def __init__(self, keyring: KeyRing, metrics: CacheMetrics, shape: str = "") -> None:
-        """`shape` is any text that tells what the payloads of this code look like."""
+        """`shape` is any text that describes the payloads of this code."""
         self._keyring = keyring
         self._metrics = metrics
         self._shape = hashlib.sha256(shape.encode()).digest()[:4]
@@ -34,7 +34,7 @@ class Sealing:
         return header + self._keyring.seal(entry.tag + entry.payload, name + header)
 
     def open(self, name: bytes, value: bytes, now: float) -> Hit | None:
-        """What `seal` made, at `now` (seconds since 1970); None, counted, if it is not for this code or cannot open."""
+        """The entry, at `now` (seconds since 1970). None, counted, if it has another shape or does not open."""
         try:
             version, fresh_until, shape = _HEADER.unpack_from(value)
             if shape != self._shape:

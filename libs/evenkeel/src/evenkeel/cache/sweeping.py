@@ -12,14 +12,14 @@ from evenkeel.cache.redis_tier import script
 from evenkeel.tasks.ending import end
 
 STEP = 500
-"""Names that one SCAN looks at; Redis answers nobody else meanwhile."""
+"""Names that one SCAN looks at. Redis answers no other client meanwhile."""
 
 PAUSE = 0.005
 """Seconds between two steps."""
 
 
 class Sweep:
-    """One at a time; to begin again after it was given up costs only time."""
+    """At most one runs at a time. A sweep that was given up begins again from the start."""
 
     def __init__(self, primary: Redis) -> None:
         self._primary = primary

@@ -1,10 +1,10 @@
-"""How process memory hears of invalidations made anywhere: one RESP3 connection with client-side caching.
+"""Brings the invalidations of all processes into memory, by one RESP3 connection with client-side caching.
 
 `CLIENT TRACKING … BCAST` (https://redis.io/docs/latest/develop/reference/client-side-caching/) makes Redis push the
-names of the signals that the invalidation scripts touch. A push can be lost only together with the connection, and a
-connection can be dead without anybody knowing. So the memory's trust is a lease: the connection is asked five times a
-second which epoch `alive` holds and how long it still lives, and the answer, which comes after every push that Redis
-sent before it, renews trust until one second after the question was sent, or until `alive` ends if that is sooner.
+names of the signals that the invalidation scripts touch. A push is lost only if the connection is lost, and that may go
+unnoticed. So trust in memory ends by itself. Five times a second this process asks, on the same connection, which epoch
+`alive` holds and how long it lives. The reply comes after all earlier pushes. It renews trust until one second after
+the question was sent, or until `alive` ends if that is sooner.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ PING_INTERVAL = 0.2
 """Seconds between two questions."""
 
 TRUST = 1.0
-"""Seconds after a question was sent within which its answer lets memory be trusted; then the connection is given up."""
+"""Seconds of trust after a question was sent. If there is no answer by then, the connection is given up."""
 
 RECONNECT_PAUSE = 0.2
 """Seconds before a lost connection is made again."""
@@ -48,8 +48,9 @@ class Tracking:
         *,
         primary: bool,
     ) -> None:
-        """`on_change` is called with each key that has changed, and with None when any may have. `reader` is the
-        `primary`, or a sidecar, which is not believed about the epoch.
+        """`on_change` is called with each key that has changed, and with None when any may have.
+
+        `primary`: the reader is the primary. Another server's epoch is not adopted.
         """
         self._pool = reader.connection_pool
         self._current = current
@@ -59,7 +60,7 @@ class Tracking:
         self._on_change = on_change
 
     async def run(self) -> None:
-        """Until cancelled, connect and follow; whatever fails, memory is distrusted until it works again."""
+        """Until cancelled, connect and follow. After a failure memory is distrusted until a connection works again."""
         failures = Failures(log, "invalidations are not heard, memory is bypassed")
         again = False
         while True:
@@ -79,8 +80,8 @@ class Tracking:
             async with pushing(self._pool.make_connection()) as connection:  # type: ignore[no-untyped-call]  # redis-py has not typed it
                 await connection.track("BCAST", "PREFIX", names.signals)
                 if again:
-                    # The pool may still be connected to the server before a failover, which knows less than this one
-                    # has said: what is read there must not be remembered.
+                    # After a failover the pool may still be connected to the old server, which lacks changes that the
+                    # new one has pushed. What is read there must not be kept.
                     await self._pool.disconnect(inuse_connections=True)
                 await first_to_end(
                     self._ask(connection, names, questions),
@@ -91,9 +92,9 @@ class Tracking:
             self._memory.distrust("connection lost")
 
     async def _ask(self, connection: PushConnection, names: Names, questions: deque[float]) -> None:
-        # In this order: if an epoch begins between the two, the lifetime is that of the one before, which is shorter.
-        # In the other one the new lifetime would prolong the old epoch, and not every epoch is pushed. GETRANGE is
-        # answered by bytes also where there is nothing, so that answers tell themselves from pushes.
+        # The order matters. If an epoch begins between the two commands, the lifetime is the old epoch's, which is
+        # shorter. The other way round, the new lifetime would prolong the old epoch, and not every new epoch is pushed.
+        # GETRANGE replies with bytes even if there is no key, so replies differ from pushes.
         question = [("PTTL", names.alive), ("GETRANGE", names.alive, 0, -1)]
         while not questions or time.monotonic() < questions[0] + TRUST:
             questions.append(time.monotonic())

@@ -1,9 +1,8 @@
--- Become, or stay, the relay at work.
+-- Take the claim, or keep it.
 -- KEYS: owner, alive, state. ARGV: the caller's id, how long the claim holds (ms).
--- Reply: {1 if the caller is the owner, the epoch ('' if there is none), the state relayed last ('' if there is none), the
---        epoch whose beginning all old names have been removed after ('' if none), why nothing is trusted ('' if
---        nothing speaks against it), the server's time (ms since 1970), and for how many ms alive still lives (below
---        zero: it does not)}.
+-- Reply: {1 if the caller is the owner; the epoch; the state relayed last; the epoch after whose beginning all old names
+--        were removed; the reason for distrust; the server's time (ms since 1970); for how many ms alive still lives
+--        (below zero: it does not)}. Each of the texts is '' if there is none.
 local owner = redis.call('GET', KEYS[1])
 local mine = 0
 if not owner or owner == ARGV[1] then

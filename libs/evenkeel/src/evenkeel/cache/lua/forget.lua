@@ -1,6 +1,6 @@
--- Forget everything by hand: begin another epoch, and follow the log from where it was followed.
+-- Forget everything by hand: begin another epoch. The position in the log stays.
 -- KEYS: alive, state, the signal that anything may have changed. ARGV: the new epoch.
--- Reply: the epoch before, '' if there was none; then there was nothing to forget.
+-- Reply: the epoch before; '' if there was none, so that there was nothing to forget.
 local before = redis.call('HGET', KEYS[2], 'epoch') or redis.call('GET', KEYS[1])
 if not before then
   return ''

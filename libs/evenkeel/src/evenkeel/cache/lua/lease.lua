@@ -1,9 +1,9 @@
--- Read keys, or take the lease to fill them.
+-- Read entries, or take the leases to fill their keys.
 -- KEYS: alive; then for each key its entry and its lease.
--- ARGV: the epoch that the names have, now (ms since 1970), lifetime of a lease (ms); then for each key a token that no
---       other fill has, and 1 if the caller cannot use the entry that is there.
--- Reply: nil when the cache is not to be trusted; else the epoch and, if it is the caller's, for each key the entry if it
---        is fresh and usable, 1 if the caller has the lease, 0 if another fill has it.
+-- ARGV: the epoch of the names, now (ms since 1970), lifetime of a lease (ms); then for each key a token that no other
+--       fill has, and 1 if the caller cannot use the present entry.
+-- Reply: nil if the cache may not be trusted; else the epoch. If that is the caller's epoch, then for each key the entry
+--        if it is fresh and usable, 1 if the caller has the lease now, 0 if another fill has it.
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
   return false

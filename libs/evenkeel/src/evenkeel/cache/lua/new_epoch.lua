@@ -1,9 +1,9 @@
 -- Begin another epoch: forget everything, or the keys that have other names in it.
 -- KEYS: owner, alive, state; then, if everything is forgotten, the signal that anything may have changed.
--- ARGV: the caller's id, how long its claim holds from now on (ms); the epoch and the state that the caller has seen ('' for none);
---       the new epoch, the state from which the log will be followed, the server's time until which the cache is then to
---       be trusted (ms since 1970; 0 if more changes follow); what the caller knows to speak against trust ('' for none).
--- Reply: 1 if the epoch has begun, 0 if not: another relay or a failover has come between.
+-- ARGV: the caller's id, how long its claim holds from now on (ms); the epoch and the state that the caller has read; the
+--       new epoch, the state that the log is followed from, the server's time until which the cache may then be trusted
+--       (ms since 1970; 0 if more changes follow); the reason for distrust that the caller has read. '' for none.
+-- Reply: 1 if the epoch has begun; 0 if not, because of another relay or a failover meanwhile.
 local held = redis.call('HMGET', KEYS[3], 'epoch', 'state', 'distrust')
 for i = 1, 3 do
   if (held[i] or '') ~= ARGV[({3, 4, 8})[i]] then

@@ -1,11 +1,10 @@
--- Apply what the change log says has changed.
+-- Apply changes from the change log.
 -- KEYS: owner, alive, state; then for each changed key its entry, its lease and its signal (which ends in the version).
--- ARGV: the caller's id, how long its claim holds from now on, if nobody else has it (ms; 0 leaves it as it is); the
---       epoch that the names have; the state that the changes were read from, the state that they lead to, the server's
---       time until which the cache is then to be trusted (ms since 1970; 0 if more changes follow); then for each key
---       the version it has now, '' if it was deleted.
--- Reply: 1 if the state has moved, 0 if not: it was another one, or something speaks against trust that the caller did
---        not know of, which a second relay or a failover explains.
+-- ARGV: the caller's id, how long its claim holds from now on, if no other relay has it (ms; 0 leaves it as it is); the
+--       epoch of the names; the state that the changes were read from, the state that they lead to, the server's time
+--       until which the cache may then be trusted (ms since 1970; 0 if more changes follow); then for each key its
+--       version now, '' if it was deleted.
+-- Reply: 1 if the state has moved. 0 if not: another relay or a failover has changed the state or noted distrust.
 local held = redis.call('HMGET', KEYS[3], 'epoch', 'state', 'distrust')
 if held[1] ~= ARGV[3] then
   return 0
@@ -15,11 +14,11 @@ for i = 1, (#KEYS - 3) / 3 do
   local version = tonumber(ARGV[6 + i])
   local value = redis.call('GET', entry)
   local lent = redis.call('GET', lease)
-  -- An entry that has seen the change may stay: the writer invalidated, and a reader has filled again since.
+  -- An entry with this version may stay: the writer invalidated, and a reader has filled the key again since.
   if value and not (version and #value >= 16 and struct.unpack('>I8', value, 1) >= version) then
     redis.call('DEL', entry)
   end
-  -- A fill under way may have read the row before or after the change: its version will tell.
+  -- A fill under way may have read the row before or after the change. Its version will show which.
   if lent then
     local token, least = string.match(lent, '^(%S+) ?(%d*)$')
     if not version then
@@ -36,14 +35,14 @@ if held[2] ~= ARGV[4] or held[3] then
 end
 redis.call('HSET', KEYS[3], 'state', ARGV[5])
 if ARGV[2] ~= '0' then
-  -- Also a claim that has just run out, as long as nobody else has it: who takes over would begin from this state.
+  -- A claim that has just ended is renewed as well, if no other relay has it: it would continue from this state.
   local owner = redis.call('GET', KEYS[1])
   if not owner or owner == ARGV[1] then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   end
 end
 if ARGV[6] ~= '0' then
-  -- The server may have been frozen since the log was read; trust counts from then, not from now.
+  -- The server may have been frozen since the log was read. So trust counts from then, not from now.
   local time = redis.call('TIME')
   local left = tonumber(ARGV[6]) - time[1] * 1000 - math.floor(time[2] / 1000)
   if left > 0 then

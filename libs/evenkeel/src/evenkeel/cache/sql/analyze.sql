@@ -1,6 +1,6 @@
 -- The function that removes the mark that a child has left on the table, once the child is gone. While the mark is
--- there, another child would leave no trace. ANALYZE removes it; a row of the log tells every reader of it.
--- format() fills in %1$s, the log; %7$s, the table; %8$L, the same as a literal.
+-- there, another child would leave no trace. ANALYZE removes it. A row of the log says so to each reader.
+-- format() inserts %1$s, the log; %7$s, the table; %8$L, the same as a literal.
 CREATE OR REPLACE FUNCTION {analyze}() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$

@@ -1,4 +1,4 @@
--- What is called by those who follow the log, made or made anew. A blank line after a semicolon ends a statement.
+-- The functions for following the log, made or replaced. A blank line after a semicolon ends a statement.
 
 -- The functions name everything with its schema, wherever it is.
 DO $functions$

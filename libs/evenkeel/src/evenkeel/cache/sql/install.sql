@@ -1,29 +1,29 @@
 -- The change log of a table, in one transaction. A blank line after a semicolon ends a statement.
 
--- No writer is under way when the triggers come, and none can begin before they are there.
+-- No writer is under way while the triggers are made, and none can begin before they exist.
 LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
 
--- One row for each statement that changed something, for a row and an index entry per change would cost a bulk load
--- a quarter of its speed. Keys have the table's own type. Versions are NULL where the rows were deleted. A key that is
--- NULL says that anything may have changed; with two versions beside it, that more than {most} keys have, from the one
--- to the other.
+-- One row for each statement that changed something: a row and an index entry for each change would cost a bulk load a
+-- quarter of its speed. Keys have the table's own type. Versions are NULL for deleted rows. A key that is NULL means
+-- that anything may have changed. With two versions beside it, it means that more than {most} keys have changed, and
+-- the two are the lowest and the highest of them.
 CREATE TABLE {log} AS
 SELECT pg_current_xact_id() AS xid, ARRAY[{key}] AS {log_key}, ARRAY[{version}::bigint] AS version
 FROM {table} WITH NO DATA;
 
--- Vacuumed by the number of rows pruned, not by their share: the log is read by its index, ten times a second.
+-- Vacuumed by the number of pruned rows, not by their share, because its index is read ten times a second.
 ALTER TABLE {log}
     ALTER xid SET NOT NULL, ALTER xid SET DEFAULT pg_current_xact_id(), ALTER {log_key} SET NOT NULL,
     ALTER {log_key} SET STORAGE EXTERNAL, ALTER version SET STORAGE EXTERNAL,
     ADD place bigint GENERATED ALWAYS AS IDENTITY,
     SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- By `place` as well, for pruning to go on where it was among a million rows of one transaction.
+-- By `place` as well, so that pruning can continue within the million rows of one transaction.
 CREATE INDEX {index} ON {log} (xid, place);
 
--- One row. What was visible in `pruned` may not be in the log any more; what was visible in `cleared` is not, and while
--- the rows in between are deleted, `at_xid` and `at_place` tell how far. `marks` are snapshots, `marked` when they were
--- taken: those that will be pruned to once they are old enough.
+-- One row. The log may lack what was visible in `pruned`, and lacks what was visible in `cleared`. While the rows in
+-- between are deleted, `at_xid` and `at_place` say how far. `marks` are snapshots, and `marked` when they were taken.
+-- Once they are old enough, the log is pruned up to them.
 CREATE TABLE {horizon} (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     origin text NOT NULL,
@@ -36,8 +36,8 @@ CREATE TABLE {horizon} (
 
 INSERT INTO {horizon} (origin, pruned, cleared) SELECT {origin}, pg_current_snapshot(), pg_current_snapshot();
 
--- The functions of the triggers name the log with its schema, wherever it is. Writers need no right to it: the
--- functions run as its owner, with a search path that nobody else can put anything into.
+-- The functions of the triggers name the log with its schema. Writers need no rights on it: the functions run as its
+-- owner, with a search path into which no other role can put anything.
 DO $install$
 DECLARE
     log text;
@@ -125,7 +125,7 @@ BEGIN
         END $function$ $create$, log);
 END $install$;
 
--- Called for every row, so without a pinned search path, which costs more than all it does; every name is qualified.
+-- It runs for every row, so it sets no search path, which would cost more than its work. Every name is qualified.
 CREATE FUNCTION {bump}() RETURNS trigger LANGUAGE plpgsql AS $function$
 BEGIN
     NEW.{version} = OLD.{version} OPERATOR(pg_catalog.+) 1;
@@ -133,7 +133,7 @@ BEGIN
     RETURN NEW;
 END $function$;
 
--- Not for anybody's own tables.
+-- No role may use it for tables of its own.
 REVOKE ALL ON FUNCTION {by_statement}(), {by_row}(), {bump}() FROM PUBLIC;
 
 CREATE TRIGGER {bump_trigger} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {bump}();
@@ -152,8 +152,8 @@ CREATE TRIGGER {truncate_trigger} AFTER TRUNCATE ON {table} FOR EACH STATEMENT E
 CREATE TRIGGER {row_trigger} AFTER INSERT OR UPDATE OR DELETE ON {table}
 FOR EACH ROW EXECUTE FUNCTION {by_row}();
 
--- With session_replication_role = replica, which a subscription's worker has, the row trigger stands in for those by
--- statement; the two that have no stand-in fire always.
+-- A subscription's worker has session_replication_role = replica. Then the row trigger replaces those by statement. The
+-- two without such a replacement always fire.
 ALTER TABLE {table}
     ENABLE ALWAYS TRIGGER {bump_trigger},
     ENABLE ALWAYS TRIGGER {truncate_trigger},

@@ -1,8 +1,8 @@
--- The function that tells what has been committed since a snapshot, and whether the triggers still tell everything.
--- A function, for its settings: whatever the statistics say or lack, the plan is the one by the log's index, without
--- the time that compiling or parallel workers take; and PostgreSQL need not plan it anew ten times a second.
--- STABLE: all of it sees the one snapshot of the statement that calls it. format() fills in %1$s, the log; %2$L, the
--- same as a literal; %3$s, the horizon; %4$L to %6$L, the functions of the triggers as literals.
+-- The function that finds what was committed since a snapshot, and whether the triggers still log everything.
+-- It is a function because of its settings. Whatever the statistics say, the plan uses the log's index, and no time goes
+-- into compiling or parallel workers. PostgreSQL also need not plan it ten times a second.
+-- STABLE: all of it sees the one snapshot of the calling statement. format() inserts %1$s, the log; %2$L, the same as a
+-- literal; %3$s, the horizon; %4$L to %6$L, the functions of the triggers as literals.
 CREATE OR REPLACE FUNCTION {look}(
     -- What the table's name stands for now; the state to begin from, NULL if there is none; how many changes are told
     -- at most; through how many transaction ids one look goes at most.

@@ -1,9 +1,9 @@
--- Whose history the transaction ids belong to. Where this differs, the same id may stand for another transaction:
--- in another cluster or database, after the promotion of a standby (a new timeline), and after a crash or a recovery
--- from files, which may lose commits that others have already seen (those with synchronous_commit = off) and then
--- gives their ids away again. PostgreSQL discards its statistics exactly when it starts after anything but a clean
--- shutdown, which moves the time of their last reset. pg_restore makes the log anew, as an object with another oid, and
--- fills it with what it held when it was dumped. Fails on a standby, whose ids are not its own.
+-- The history that the transaction ids belong to. In another history the same id may stand for another transaction. So
+-- it is in another cluster or database, and after the promotion of a standby (a new timeline). A crash, or a recovery
+-- from files, may lose commits that others have already seen (with synchronous_commit = off) and use their ids again.
+-- PostgreSQL discards its statistics whenever it starts without a clean shutdown before, which moves the time of their
+-- last reset. pg_restore makes the log again, with another oid, as it was when it was dumped. The query fails on a
+-- standby, whose ids are the primary's.
 concat_ws('-',
     (SELECT system_identifier FROM pg_control_system()),
     (SELECT oid FROM pg_database WHERE datname = current_database()),

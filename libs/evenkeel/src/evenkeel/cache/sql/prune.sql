@@ -1,6 +1,6 @@
--- The function that forgets what nobody can need any more, a batch at a time, each call a transaction of its own.
--- The horizon's row remembers snapshots and when they were taken; what was visible in one that is old enough goes.
--- format() fills in %1$s, the log; %2$L, the same as a literal; %3$s, the horizon.
+-- The function that deletes rows of the log that are old enough, a batch at a time. Each call is a transaction.
+-- The horizon's row holds snapshots and when they were taken. What was visible in an old enough snapshot is deleted.
+-- format() inserts %1$s, the log; %2$L, the same as a literal; %3$s, the horizon.
 CREATE OR REPLACE FUNCTION {prune}(
     -- Seconds that everything is kept; how many rows are deleted at most.
     retention double precision, batch bigint,

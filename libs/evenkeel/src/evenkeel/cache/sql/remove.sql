@@ -14,7 +14,7 @@ DROP TRIGGER {row_trigger} ON {table};
 
 DROP FUNCTION {by_statement}(), {by_row}(), {bump}();
 
--- Logs that were made by releases before this one have no such functions.
+-- Logs that older releases made lack these functions.
 DROP FUNCTION IF EXISTS {look}, {prune}, {analyze};
 
 DROP TABLE {log}, {horizon};

@@ -1,9 +1,9 @@
--- Store entries whose leases are still those of their fills, and give the leases back.
+-- Store the entries whose fills still have their leases, and end the leases.
 -- KEYS: state; then for each key its entry and its lease.
--- ARGV: the epoch that the names have; then for each key the fill's token, the value ('' gives the lease back without
---       storing anything), its lifetime (ms) and the row's version.
--- Reply: for each key 1 if the value was stored, 0 if it was not.
--- Nothing is stored in an epoch that is over, so that no name is left when the old ones have been removed.
+-- ARGV: the epoch of the names; then for each key the fill's token, the value ('' ends the lease and stores nothing), its
+--       lifetime (ms) and the row's version.
+-- Reply: for each key 1 if the value was stored, 0 if not.
+-- Nothing is stored under an old epoch, so that no name is left after the old names were removed.
 local current = redis.call('HGET', KEYS[1], 'epoch') == ARGV[1]
 local replies = {}
 for i = 1, (#KEYS - 1) / 2 do
@@ -12,7 +12,7 @@ for i = 1, (#KEYS - 1) / 2 do
   replies[i] = 0
   local held = redis.call('GET', lease)
   if held then
-    -- The relay adds to a lease the least version that it has seen committed meanwhile.
+    -- The relay adds to a lease the version that was committed meanwhile.
     local holder, least = string.match(held, '^(%S+) ?(%d*)$')
     if holder == token then
       redis.call('DEL', lease)
