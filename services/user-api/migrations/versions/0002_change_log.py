@@ -1,4 +1,4 @@
-"""The change log of users, from which caches learn what has been committed; versions are the database's business now.
+"""The change log of users, from which caches read what was committed. From now on the database sets the versions.
 
 A release that changes what `install` gives needs a migration of its own that removes the log and installs it again.
 """
@@ -12,7 +12,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    # Writers wait behind this one while it waits for those that are under way: rather try again later.
+    # While this waits for writers under way, later writers wait behind it. So it gives up soon, for a later try.
     op.execute("SET LOCAL lock_timeout = '5s'")
     for statement in install(table="users", key="id", updated_at="updated_at", log="user_changes", log_key="user_id"):
         op.execute(statement)

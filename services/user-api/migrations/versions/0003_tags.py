@@ -1,4 +1,4 @@
-"""A random tag for every state of a user, which entity tags are made of; and the change log of this release.
+"""A random tag for each state of a user, for entity tags; and the change log of this release.
 
 The log is removed and installed again: `user_changes_look` and `user_changes_prune` are new, and so is its layout.
 """
@@ -12,7 +12,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    # Writers wait behind this one while it waits for those that are under way: rather try again later.
+    # While this waits for writers under way, later writers wait behind it. So it gives up soon, for a later try.
     op.execute("SET LOCAL lock_timeout = '5s'")
     _install(tag="tag", before="ADD tag uuid NOT NULL DEFAULT gen_random_uuid()")
 

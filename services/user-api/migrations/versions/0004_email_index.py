@@ -14,7 +14,7 @@ revision = "0004"
 down_revision = "0003"
 
 _NAME = "users_email_key"
-# The release before knows a taken address by the name of the index, which this one contains.
+# The previous release recognises a taken address by the name of the index. The new name contains the old one.
 _UNFINISHED = f"{_NAME}_unfinished"
 
 
@@ -27,15 +27,15 @@ def downgrade() -> None:
 
 
 def _replace(expression: str) -> None:
-    """Writers go on while the index is built, and wait for at most 5 s when it takes its name."""
+    """Writers go on while the index is built. They wait for at most 5 s while it gets its name."""
     with op.get_context().autocommit_block():
-        # One that was interrupted leaves an index that is not valid.
+        # An interrupted build leaves an invalid index.
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_UNFINISHED}")
         _refuse_collisions(expression)
         try:
             op.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {_UNFINISHED} ON users ({expression})")
         except IntegrityError:
-            # PostgreSQL's own words contain the address.
+            # PostgreSQL's message contains the address.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_UNFINISHED}")
             _refuse_collisions(expression)
             raise MigrationRefused("two users had the same e-mail address for a moment; migrate again") from None

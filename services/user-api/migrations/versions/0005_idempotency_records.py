@@ -1,7 +1,7 @@
-"""Idempotency records: the first answer under each Idempotency-Key, for a repetition to be given again.
+"""Idempotency records: the first answer under each Idempotency-Key, which repetitions of the request get again.
 
-Answers hold what users sent, so triggers delete those of a user with the user, whoever deletes it. The functions run
-as the table's owner: who deletes users needs no right to the records.
+Answers contain a user's data, so triggers delete them with the user, whichever role deletes that. The functions run as
+the table's owner, so that role needs no rights on the records.
 """
 
 from alembic import op
@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.execute(f"CREATE INDEX {_TABLE}_user_id ON {_TABLE} (user_id) WHERE user_id IS NOT NULL")
     op.execute(_CREATE_FUNCTION)
     op.execute(f"REVOKE ALL ON FUNCTION {_FORGET}() FROM PUBLIC")
-    # Writers wait behind this one while it waits for those that are under way: rather try again later.
+    # While this waits for writers under way, later writers wait behind it. So it gives up soon, for a later try.
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(
         f"CREATE TRIGGER {_FORGET} AFTER DELETE ON users REFERENCING OLD TABLE AS gone"
@@ -51,8 +51,8 @@ def downgrade() -> None:
     op.execute(f"DROP TABLE {_TABLE}")
 
 
-# Records that are locked have expired, and are being deleted already: to wait for whoever does it, and may wait for
-# the user, would be a deadlock.
+# Locked records have expired and are being deleted. The transaction that deletes them may wait for the user, so waiting
+# for it would be a deadlock.
 _CREATE_FUNCTION = f"""
     DO $install$
     BEGIN

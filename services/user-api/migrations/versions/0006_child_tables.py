@@ -1,6 +1,6 @@
 """The change log's functions of this release: a child table that comes and goes between two looks leaves a trace.
 
-Nothing is undone by a downgrade: the release before looks by the same functions.
+A downgrade undoes nothing, because the previous release uses the same functions.
 """
 
 from alembic import op

@@ -19,7 +19,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run one replica")
     commands.add_parser("migrate", help="bring the database schema up to date, then exit")
-    commands.add_parser("forget-cache", help="begin with an empty cache, in Redis and in all replicas, then exit")
+    commands.add_parser("forget-cache", help="empty the cache, in Redis and in all replicas, then exit")
     match parser.parse_args().command:
         case "migrate":
             _migrate()

@@ -1,8 +1,8 @@
-"""The connection pool, and whether PostgreSQL is there and has the tables that this code needs.
+"""The connection pools, and whether PostgreSQL answers and has the tables that this code needs.
 
-Nothing here is kept in a session of PostgreSQL, so that a pooler that lends a session to a client for one transaction
-only, as PgBouncer does in transaction mode, may stand between: no prepared statements, no SET but SET LOCAL, and no
-settings in the startup packet but the application's name, which poolers know.
+A pooler such as PgBouncer in transaction mode may stand before PostgreSQL: it lends a session for one transaction. So
+nothing may be kept in a session. There are no prepared statements, no SET but SET LOCAL, and the startup packet has no
+setting but the application's name, which poolers accept.
 """
 
 import contextlib
@@ -27,23 +27,23 @@ CONNECT_TIMEOUT = 3
 """Seconds until an attempt to connect fails."""
 
 STATEMENT_TIMEOUT = 5
-"""Seconds until PostgreSQL gives up a statement, or a transaction whose replica says nothing more."""
+"""Seconds until PostgreSQL ends a statement, or a transaction in which its replica sends nothing more."""
 
 POOL_TIMEOUT = 2.5
-"""Seconds that a request waits for a free connection: as long as for a database that does not answer."""
+"""Seconds that a request waits for a free connection, the same as for a database that does not answer."""
 
 CLOSE_TIMEOUT = 0.5
-"""Seconds that PostgreSQL has to answer to the end of a connection before that is cut."""
+"""Seconds that PostgreSQL has to end a connection before the connection is cut."""
 
 BACKGROUND_CONNECTIONS = 4
-"""Connections beside those for requests: for the change log, for its pruning, and two for readiness checks. A check
-that waits for another one's connection would not be woken when that one cannot connect."""
+"""Connections beside those for requests: for the change log, for its pruning, and two for readiness checks. With one
+connection, a second check could wait for the first, and would not be woken if that cannot connect."""
 
 PROBE_CONNECTIONS = MOST_PROBES
-"""Connections for asking whether PostgreSQL does its work."""
+"""Connections for the probes of the database breaker."""
 
 PING_TIMEOUT = 2
-"""Seconds within which an idle connection has to answer before it is used; else it is replaced."""
+"""Seconds within which an idle connection must answer before it is used. If it does not, it is replaced."""
 
 
 def connections(settings: Settings) -> int:
@@ -52,7 +52,7 @@ def connections(settings: Settings) -> int:
 
 
 def create_engine(settings: Settings, *, connections: int, checked: bool = True) -> AsyncEngine:
-    """A pool of at most so many connections, `checked` before they are used again; opens nothing yet."""
+    """A pool of at most so many connections; none is open yet. `checked`: each is tested before its next use."""
     address = settings.database
     engine = create_async_engine(
         address.url,
@@ -71,10 +71,10 @@ def create_engine(settings: Settings, *, connections: int, checked: bool = True)
 
 
 def connect_arguments(address: DatabaseAddress, name: str) -> dict[str, Any]:
-    """What every connection is opened with, the migrations' too."""
+    """The arguments with which all connections are opened, those for migrations, too."""
     return {
         "timeout": CONNECT_TIMEOUT,
-        # The drivers' caches, asyncpg's and SQLAlchemy's: without them statements have no names.
+        # The caches of asyncpg and of SQLAlchemy. Without them statements have no names.
         "statement_cache_size": 0,
         "prepared_statement_cache_size": 0,
         "server_settings": {"application_name": f"user-api {name}"[:63]},
@@ -82,9 +82,9 @@ def connect_arguments(address: DatabaseAddress, name: str) -> dict[str, Any]:
 
 
 def probe(engine: AsyncEngine) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Raises unless PostgreSQL reads users: one that answers while the table is locked does not do its work.
+    """A probe that raises unless PostgreSQL reads users. A server whose table is locked answers, but does not work.
 
-    It keeps its connection, since to open one takes long where all is slow. One that does not answer is replaced.
+    Connections are kept, because opening one takes long if everything is slow. One that does not answer is replaced.
     """
 
     async def read_users() -> None:
@@ -99,9 +99,9 @@ def probe(engine: AsyncEngine) -> Callable[[], Coroutine[Any, Any, None]]:
 
 
 class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is not typed
-    """Begins every transaction with its time limits, in the same message, and ends soon.
+    """Sends the time limits of each transaction with its BEGIN, and closes within CLOSE_TIMEOUT.
 
-    What is asked without one, as the change log is, has the limit of `command_timeout`, at which it is cancelled.
+    Statements outside a transaction, such as those on the change log, are cancelled after `command_timeout`.
     """
 
     _LIMITS = (
@@ -121,15 +121,15 @@ class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is
 
 _GONE = (
     *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
-    asyncpg.InternalClientError,  # PostgreSQL has said goodbye, and the end of the connection has yet to arrive
+    asyncpg.InternalClientError,  # PostgreSQL has announced the end of the connection, and that has not arrived yet
 )
 
 _DOWN = ("08", "57P")
-"""How the SQLSTATE of a server begins that ends or has yet to begin, or of a pooler that has no server."""
+"""How the SQLSTATE begins if the server stops or starts, or if a pooler has no server."""
 
 
 def failure(error: Exception, *, begun: bool) -> LoadError | None:
-    """What the error says about the database; None: nothing, it is the caller's. `begun`: it had been asked already."""
+    """The failure of the database behind this error; None if it is the caller's error. `begun`: work had been sent."""
     if isinstance(error, DataError | IntegrityError):
         return None
     if isinstance(error, OSError | TimeoutError):
@@ -143,9 +143,9 @@ def failure(error: Exception, *, begun: bool) -> LoadError | None:
 
 
 def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """A connection that a restart of PostgreSQL or a pooler has closed is replaced before it is used again.
+    """Replace a connection that a restart of PostgreSQL or of a pooler has closed, before it is used again.
 
-    As `pool_pre_ping` does it, in one round trip instead of the four that it takes without named statements.
+    `pool_pre_ping` does the same, but needs four round trips without named statements. This needs one.
     """
     if "used" not in record.info:  # it has just been opened
         record.info["used"] = True
@@ -157,7 +157,7 @@ def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object
 
 
 def observe_pool(engine: AsyncEngine, registry: CollectorRegistry) -> None:
-    """Export how many connections are lent out, and how many the pool may hold."""
+    """Export how many connections are in use, and how many the pool may hold."""
     pool = engine.pool
     assert isinstance(pool, QueuePool)  # noqa: S101 (what create_engine makes)
     in_use = Gauge("database_connections_in_use", "Connections lent to requests", registry=registry)
@@ -166,7 +166,7 @@ def observe_pool(engine: AsyncEngine, registry: CollectorRegistry) -> None:
 
 
 async def check_schema(engine: AsyncEngine) -> None:
-    """Raise, saying why, unless PostgreSQL answers and its schema is one that this code can use."""
+    """Raise, with the reason, unless PostgreSQL answers and has a schema that this code can use."""
     try:
         async with engine.connect() as connection:
             present = await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))

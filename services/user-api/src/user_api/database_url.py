@@ -1,6 +1,6 @@
-"""USER_API_DATABASE_URL: what libpq understands behind its `?`, as far as asyncpg can do it, and nothing else.
+"""USER_API_DATABASE_URL. After its `?` it takes the parameters of libpq that asyncpg supports, and no others.
 
-Messages never hold the URL, in which the password is, nor anything that could be a part of it.
+Messages contain neither the URL, which has the password, nor any text that could be part of it.
 """
 
 import re
@@ -21,7 +21,7 @@ _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _FILES = ("sslrootcert", "sslcert", "sslkey")
 _KNOWN = ("sslmode", "ssl", *_FILES, "connect_timeout", "application_name", "host")
 
-# Those of libpq (PostgreSQL 18, 32.1.2) that may be named: any other text may be a piece of a password.
+# Parameters of libpq (PostgreSQL 18, 32.1.2) that messages may name. Any other text may be part of a password.
 _OTHERS = re.compile(
     "channel_binding|client_encoding|fallback_application_name|gss(?:delegation|encmode|lib)|hostaddr|dbname|keepalives(?:_[a-z]+)?|"
     "krbsrvname|load_balance_hosts|(?:ssl_)?(?:max|min)_protocol_version|options|passfile|password|port|replication|"
@@ -31,14 +31,14 @@ _OTHERS = re.compile(
 
 
 class DatabaseAddress(NamedTuple):
-    """Where the database is, for SQLAlchemy, and what asyncpg's `connect` is given beside it."""
+    """Where the database is, for SQLAlchemy, and further arguments for asyncpg's `connect`."""
 
     url: URL
     arguments: dict[str, Any]
 
 
 def parse_database_url(text: str) -> DatabaseAddress:
-    """Raises ValueError, in one sentence, for what is no URL of PostgreSQL, and for what asyncpg cannot do."""
+    """Parse the URL. ValueError, with one sentence, if it is no URL of PostgreSQL or needs what asyncpg cannot do."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # the latter for a port that is no number
@@ -73,9 +73,9 @@ def _known(query: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _query(text: str, url: URL) -> list[tuple[str, str]]:
-    """What make_url has read, and what it drops: parameters without a value."""
+    """All parameters, those without a value included, which make_url drops."""
     rest = text.partition("://")[2]
-    if url.username is not None:  # it and the password may hold question marks
+    if url.username is not None:  # user name and password may contain question marks
         rest = rest.partition("@")[2]
     return parse_qsl(rest.partition("?")[2], keep_blank_values=True)
 
@@ -87,7 +87,7 @@ def _seconds(text: str) -> int:
 
 
 def _tls(query: Mapping[str, str]) -> dict[str, Any]:
-    """The argument `ssl`; without any parameter asyncpg does as libpq does."""
+    """The argument `ssl`. Without any parameter asyncpg behaves like libpq."""
     if "ssl" in query and "sslmode" in query:
         raise ValueError("has both ssl and sslmode; leave one out")
     mode = query.get("sslmode", query.get("ssl"))
@@ -104,7 +104,7 @@ def _tls(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _context(mode: str, files: Mapping[str, str]) -> ssl.SSLContext:
-    """As libpq has it: with root certificates, `require` looks at the server's certificate, too."""
+    """As in libpq: if there are root certificates, `require` verifies the server's certificate, too."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = mode == "verify-full"
     roots = files.get("sslrootcert")
@@ -123,7 +123,7 @@ def _context(mode: str, files: Mapping[str, str]) -> ssl.SSLContext:
             raise ValueError("sslrootcert is no file of certificates that can be read") from None
     if "sslcert" in files or "sslkey" in files:
         try:
-            # Without a password: asked for one, the process would wait at a terminal.
+            # An empty password, or OpenSSL would ask for one at a terminal and wait.
             context.load_cert_chain(files["sslcert"], files["sslkey"], password="")
         except KeyError:
             raise ValueError("sslcert and sslkey go together") from None

@@ -1,8 +1,8 @@
-"""What was answered under an Idempotency-Key, kept in PostgreSQL and committed together with what it answers.
+"""Answers given under an Idempotency-Key, kept in PostgreSQL and committed together with the change.
 
-A record holds hashes of the key and of the payload, never the key. The payload's is keyed by the Idempotency-Key, so
-that nobody who reads the table can try out payloads. The answer itself is the user's data, and is deleted with the
-user by triggers of the table; refusals, and the answer to the deletion, hold none.
+A record holds hashes of the key and of the payload, never the key. The hash of the payload is keyed by the
+Idempotency-Key, so a reader of the table cannot try out payloads. The answer contains the user's data. A trigger
+deletes it with the user. Refusals, and the answer to the deletion, contain no such data.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from user_api.models import RecordRow
 log = logging.getLogger(__name__)
 
 PRUNE_INTERVAL = 60.0
-"""Seconds between two prunings by one replica, on average: those of several do not meet."""
+"""Seconds between two prunings by one replica, on average. They vary, so that replicas do not prune together."""
 
 PRUNE_BATCH = 1000
 """Records that one transaction deletes."""
@@ -36,18 +36,18 @@ PRUNE_BATCHES = 100
 """Transactions of one pruning at most."""
 
 _ATTEMPTS = 5
-"""To claim a key whose record is deleted at that very moment."""
+"""Attempts to claim a key, since its record may be deleted at the same moment."""
 
 
 class Changed(NamedTuple):
-    """To a change, or its refusal."""
+    """The answer to a change, or its refusal."""
 
     status: int
     body: str
     """JSON; empty if there is none."""
 
     user_id: int | None = None
-    """Whose data it holds."""
+    """The user whose data the body has."""
 
     tag: bytes | None = None
     replayed: bool = False
@@ -55,22 +55,22 @@ class Changed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordKey:
-    """Under which an answer is remembered, and what it answers."""
+    """The hash under which an answer is remembered, and the hash of what it answers."""
 
     id: bytes
     payload: bytes
 
     @classmethod
     def of(cls, key: RequestKey, payload: str) -> Self:
-        """Of a request with this key and payload."""
+        """The record's key for a request with this key and payload."""
         whose = json.dumps([key.caller, key.method, key.path, key.text]).encode()
         return cls(bytes.fromhex(key.digest()), hmac.digest(whose, payload.encode(), hashlib.sha256))
 
 
 async def claim(session: AsyncSession, key: RecordKey, ttl: float) -> Changed | None:
-    """The answer that was given under the key, or None: then this transaction has to `record` one.
+    """The answer that was given under the key. None if there was none; then this transaction must `record` one.
 
-    Waits for another transaction that has claimed the key. IdempotencyMismatch if the payload was another one.
+    Waits for another transaction that has claimed the key. IdempotencyMismatch if the payload was a different one.
     """
     new = insert(RecordRow).values(
         id=key.id, payload=key.payload, expires_at=func.clock_timestamp() + timedelta(seconds=ttl)
@@ -137,8 +137,8 @@ class Pruner:
                 log.debug("idempotency records pruned", extra={"rows": pruned})
 
     async def prune(self) -> int:
-        """How many records were deleted."""
-        # Those that are locked are being deleted already.
+        """Delete expired records, and return how many."""
+        # Locked records are being deleted already.
         expired = (
             select(RecordRow.id)
             .where(RecordRow.expires_at <= func.clock_timestamp())

@@ -1,4 +1,4 @@
-"""The application and what it holds open while it runs."""
+"""The application, and the resources that it holds open while it runs."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -37,19 +37,19 @@ from user_api.settings import Settings
 from user_api.storage import UserStorage
 
 CACHE = "user"
-"""What the cache's names in Redis, and its metrics, have in them."""
+"""The name of the cache in Redis and in metrics."""
 
 CACHE_TIMEOUT = 0.5
-"""Seconds until a cache that does not answer is passed over: PostgreSQL answers sooner than that."""
+"""Seconds after which a cache that does not answer is passed by. PostgreSQL usually answers sooner."""
 
 CACHE_SLOT = "{user}"
-"""The hash tag of all of the cache's names: in a cluster it lives on one node."""
+"""The hash tag of all of the cache's names. In a Redis Cluster, one node has them all."""
 
 FOR_WRITES = 2
-"""Connections of the pool that reads leave free."""
+"""Connections of the pool that reads leave free for writes."""
 
 MAX_WAITING_READS = 1000
-"""Reads that wait for PostgreSQL at most; further ones are answered 503 at once."""
+"""Reads that may wait for PostgreSQL at once. Further ones are answered 503."""
 
 
 class State(TypedDict):
@@ -60,9 +60,9 @@ class State(TypedDict):
 
 
 def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> FastAPI:
-    """The service. Nothing connects until its lifespan begins; without settings they come from the environment.
+    """The service. Nothing connects until its lifespan begins. Without `settings` they come from the environment.
 
-    Without `hot_reads` every request goes through FastAPI's routing, which changes nothing but the speed.
+    Without `hot_reads` every request goes through FastAPI's routing. That changes the speed alone.
     """
     settings = settings or load(Settings)
     registry = CollectorRegistry()
@@ -73,8 +73,8 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
         async with contextlib.AsyncExitStack() as stack:
             engine = create_engine(settings, connections=settings.database_pool_size)
             stack.push_async_callback(engine.dispose)
-            # Of their own: a replica whose requests wait for connections is busy, which is not the same as not ready,
-            # and the change log must be followed then all the more.
+            # Readiness and the change log have connections of their own. If requests wait for connections, the replica
+            # is busy, which is not the same as not ready, and it must still follow the change log.
             background = create_engine(settings, connections=BACKGROUND_CONNECTIONS)
             stack.push_async_callback(background.dispose)
             observe_pool(engine, registry)
@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
             database = DatabaseBreaker(probe(probing))
             stack.push_async_callback(database.close)
             storage = UserStorage(engine, idempotency_ttl=settings.idempotency_ttl)
-            # With a connection for requests: a replica whose requests need them all can prune later.
+            # Pruning uses the connections for requests. If requests need them all, pruning can wait.
             await stack.enter_async_context(running(Pruner(engine).run()))
             shared = _shared_redis(settings, stack)
             if shared is not None and shared.reader is not None:
@@ -124,7 +124,7 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
 
 
 async def forget(settings: Settings) -> bool:
-    """Begin with an empty cache, in Redis and in the memory of all replicas; whether there was anything to forget."""
+    """Empty the cache, in Redis and in the memory of all replicas. False if there was nothing to forget."""
     async with contextlib.AsyncExitStack() as stack:
         engine = create_engine(settings, connections=1)
         stack.push_async_callback(engine.dispose)
@@ -168,6 +168,6 @@ def _shared_redis(settings: Settings, stack: contextlib.AsyncExitStack) -> Share
 
 
 def _secret(value: SecretStr | None) -> str:
-    """The settings have made sure that it is there."""
+    """The setting's value, which Settings requires where this is called."""
     assert value is not None  # noqa: S101 (Settings refuses a redis tier without its URL and keys)
     return value.get_secret_value()

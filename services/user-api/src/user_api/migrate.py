@@ -1,4 +1,4 @@
-"""Bring the schema to where this code needs it. Run by a job before the replicas start, never by the replicas."""
+"""Bring the schema up to date. A job runs it before the replicas start; replicas never do."""
 
 import asyncio
 import logging
@@ -23,12 +23,12 @@ PATIENCE = 60.0
 """Seconds to wait for PostgreSQL."""
 
 TURN_INTERVAL = 0.2
-"""Seconds between two looks whether another job has finished."""
+"""Seconds between two checks whether another job has finished."""
 
-# Any number will do, as long as every migration job takes the same one.
+# Any number, as long as all migration jobs use the same one.
 _ADVISORY_LOCK = 0x65_76_65_6E_6B_65_65_6C
 
-# The database or the role may have some for those who do their work faster than a migration does.
+# The database or the role may have time limits that are too short for a migration.
 _NO_LIMITS = text(
     "SELECT set_config(name, '0', true) FROM unnest(ARRAY['statement_timeout', 'lock_timeout',"
     " 'idle_in_transaction_session_timeout', 'transaction_timeout']) AS name"
@@ -37,13 +37,14 @@ _NO_LIMITS = text(
 
 
 class MigrationRefused(Exception):
-    """What is in the table does not allow the migration; the sentence says what to do."""
+    """The data does not permit the migration. The message says what to do."""
 
 
 async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) -> None:
-    """Run all migrations that the database lacks; any number of callers at once, one does it and the others wait.
+    """Run all migrations that the database lacks. If several jobs do so at once, one runs them and the others wait.
 
-    Raises what connecting raised when PostgreSQL does not answer for `patience` seconds, and MigrationRefused.
+    If PostgreSQL does not answer for `patience` seconds, raises the error of the last attempt to connect. Also raises
+    MigrationRefused.
     """
     address = settings.database
     engine = create_async_engine(
@@ -61,16 +62,16 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
 
 
 async def _migrated(engine: AsyncEngine) -> bool:
-    """Run the migrations, unless somebody else does."""
-    # The lock has a transaction of its own, so that a migration may commit in between; and it belongs to that
-    # transaction, not to a session, which a pooler may lend to others before the lock is given back. Who waits for it
-    # holds no connection meanwhile, or many who wait would leave none in a pooler to work with.
+    """Run the migrations. False if another job is doing so."""
+    # The lock has a transaction of its own, so that a migration may commit in between. It belongs to the transaction,
+    # not to the session, which a pooler may lend to another client before the lock ends. Jobs that wait hold no
+    # connection meanwhile, or many of them would leave none in a pooler for the work.
     async with engine.begin() as lock:
         await lock.execute(_NO_LIMITS)
         if not await lock.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK}):
             return False
-        # PostgreSQL keeps the snapshot of the last query until another statement comes, and an index that is built
-        # concurrently would wait for it for ever. SET takes none.
+        # PostgreSQL keeps the snapshot of the last query until the next statement, and an index that is built
+        # concurrently would wait for it for ever. SET has no snapshot.
         await lock.execute(text("SET LOCAL lock_timeout = 0"))
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade)
@@ -78,7 +79,7 @@ async def _migrated(engine: AsyncEngine) -> bool:
 
 
 def alembic_config() -> Config:
-    """Where the migrations are: inside the package in a wheel, beside src/ in a checkout."""
+    """The configuration with the folder of migrations: inside the package in a wheel, beside src/ in a checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "migrations"
     folder = installed if installed.is_dir() else package.parents[1] / "migrations"

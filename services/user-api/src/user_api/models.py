@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy sees it; migrations/ is what makes them."""
+"""The tables for SQLAlchemy. The migrations make them."""
 
 from datetime import datetime
 from uuid import UUID

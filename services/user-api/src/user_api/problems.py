@@ -17,7 +17,7 @@ class UserNotFound(NotFound):
 
 class NobodyHasEmail(UserNotFound):
     def __init__(self) -> None:
-        # As below, without the address.
+        # Without the address, which must not get into logs of answers.
         NotFound.__init__(self, "No user has this e-mail address.")
 
 
@@ -25,7 +25,7 @@ class EmailTaken(Problem):
     slug, title, status = "email-taken", "The e-mail address belongs to another user", 409
 
     def __init__(self) -> None:
-        # The address itself stays out of the answer, and so out of whatever logs answers.
+        # Without the address, for the same reason.
         super().__init__("Another user has this e-mail address; letter case does not make it a different one.")
 
 
@@ -46,7 +46,7 @@ class StateMismatch(PreconditionFailed):
 
 
 class ReplayedRefusal(Problem):
-    """What was refused under an Idempotency-Key is refused again, in the same words."""
+    """A request that was refused under an Idempotency-Key is refused again, with the same document."""
 
     slug, title, status = "replayed", "A refusal that was given before", 409
 
@@ -59,16 +59,16 @@ class ReplayedRefusal(Problem):
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL, which all replicas ask, does not do its work: another one would answer the same, seconds later."""
+    """PostgreSQL, which all replicas share, does not work. Another replica would answer the same, seconds later."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
-        # Envoy repeats no request whose answer has this field (docs: "x-envoy-ratelimited"), and takes it away.
+        # Envoy does not repeat a request whose answer has this field (docs: "x-envoy-ratelimited"), and removes it.
         self.headers["X-Envoy-RateLimited"] = "true"
 
 
 def unavailable(error: LoadError, *, write: bool = False) -> Unavailable:
-    """The problem to answer with; for a `write` its detail says whether it may have taken effect."""
+    """The problem to answer with. For a `write`, its detail says whether the change may have taken effect."""
     detail = str(error)
     if write and error.begun:
         detail += " Whether the change took effect is not known: read again before you repeat it."

@@ -42,7 +42,7 @@ async def create_user(users: Service, new: NewUser, key: Key) -> Response:
     summary="List users in the order of their ids, read up to 100 by id, or one by e-mail address",
     description="`Cache-Control` and `Min-Version` are about a read by `email`. So are preconditions: lists have no "
     "entity tags, so `If-Match` is 412 there unless it is `*`, and `If-None-Match` has no effect.",
-    # A page last: what is a batch is a page as well, to those who take the first that fits.
+    # The page comes last, because a batch also fits the page's schema, and generated clients take the first that fits.
     response_model=UserBatch | UserAnswer | UserPage,
     responses=responses(UserNotFound, VersionMismatch, StateMismatch, InvalidInput, Unavailable)
     | {
@@ -111,14 +111,14 @@ def _answered(answer: Answer[Any], preconditions: Preconditions) -> Response:
 
 
 def _changed(user: Changed, headers: Mapping[str, str] | None = None) -> Response:
-    """The user as the change has left it."""
-    assert user.tag is not None  # noqa: S101 (only what was deleted, or refused, has none)
+    """The user as the change left it."""
+    assert user.tag is not None  # noqa: S101 (only deletions and refusals have none)
     fields = {"ETag": etag(user.tag.hex()), **(headers or {}), **(REPLAYED if user.replayed else {})}
     return _json(user.body, status=user.status, headers=fields)
 
 
 def _record_key(key: RequestKey | None, path: str, payload: str) -> RecordKey | None:
-    """`path` is the resource's own, however its id was written."""
+    """`path` is the resource's canonical path, whatever the caller wrote."""
     return None if key is None else RecordKey.of(replace(key, path=path), payload)
 
 

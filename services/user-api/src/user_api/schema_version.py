@@ -1,7 +1,7 @@
-"""Which schema this code needs. The service knows the revisions by name, so that it need not load Alembic for them."""
+"""The schema that this code needs. The revisions are listed here, so that the service need not load Alembic."""
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
-"""Those in migrations/versions, the oldest first; a test compares them."""
+"""The files in migrations/versions, the oldest first. A test compares the two."""
 
 
 class SchemaNotCurrent(Exception):
@@ -9,10 +9,10 @@ class SchemaNotCurrent(Exception):
 
 
 def require(found: str | None) -> None:
-    """Raise SchemaNotCurrent when the database is at an older revision than this code.
+    """Raise SchemaNotCurrent if the database is at an older revision than this code.
 
-    A revision this code does not know is a newer one: migrations are made so that the release before them still
-    runs, or a rolling update could not work.
+    A revision that is not listed is a newer one. The previous release works on the schema of the next one, so that
+    rolling updates work.
     """
     if found is None:
         raise SchemaNotCurrent("the schema has not been created; run `user-api migrate`")
@@ -21,5 +21,5 @@ def require(found: str | None) -> None:
 
 
 def is_newer(found: str | None) -> bool:
-    """Whether a later release has migrated the database, as after a rollback. This one has nothing to do there."""
+    """Whether a later release has migrated the database, as after a rollback. Then there is nothing to migrate."""
     return found is not None and found not in REVISIONS

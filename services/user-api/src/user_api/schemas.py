@@ -1,4 +1,4 @@
-"""What goes over the wire."""
+"""Bodies of requests and answers, as JSON and in the OpenAPI document."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ MAX_PAGE = 1000
 UserId = Annotated[int, Field(ge=1, le=MAX_ID, examples=[1]), BeforeValidator(plain_decimal)]
 Version = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_decimal)]
 
-# The pattern of <input type=email> (WHATWG HTML, 4.10.5.1.5): what people's addresses look like, intranets included.
+# The pattern of <input type=email> (WHATWG HTML, 4.10.5.1.5), which includes addresses in intranets.
 _EMAIL = (
     r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
     r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
@@ -59,7 +59,7 @@ class UserPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # A factory keeps the default, which nothing reads, out of the OpenAPI document.
+    # The factory keeps the default, which is never used, out of the OpenAPI document.
     email: Email = Field(default_factory=str)
     name: Name = Field(default_factory=str)
 
@@ -83,14 +83,14 @@ class UserBatch(BaseModel):
 
 
 def _one_list(value: Any) -> Any:
-    """The ids of all `ids=`, in the order given, each once. One error for all of them: callers may send thousands."""
+    """The ids of all `ids=` in the given order, each once. One error stands for all, since there may be thousands."""
     if not isinstance(value, list):
         return value
     parts = ",".join(value).split(",")
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError("ids are whole numbers, separated by commas")
     numbers = dict.fromkeys(part.lstrip("0") for part in parts)
-    # By their length first: int() refuses thousands of digits.
+    # The length comes first, because int() refuses thousands of digits.
     if not all(number and len(number) <= _MAX_DIGITS and int(number) <= MAX_ID for number in numbers):
         raise ValueError(f"an id is a number from 1 to {MAX_ID}")
     if len(numbers) > MAX_BATCH:

@@ -17,31 +17,31 @@ from user_api.schemas import NewUser, User, UserPatch
 from user_api.storage import Tagged, UserStorage
 
 _KEY = re.compile("[1-9][0-9]{0,17}")
-"""What may be followed of a hint in Redis, which anybody may have written."""
+"""The keys that are accepted from a hint in Redis, which other clients could have written."""
 
 SHAPE = json.dumps(User.model_json_schema(), sort_keys=True)
-"""Of what the cache holds of a user: a release that changes it does not serve what the one before has left."""
+"""The shape of cached users. A release that changes it does not serve entries of the previous release."""
 
 
 class UserService:
     def __init__(self, storage: UserStorage, cache: ReadThrough[Any], database: DatabaseBreaker) -> None:
-        """`database` is the breaker that the cache's loads go through, too."""
+        """`database` is the breaker that the cache's loads go through as well."""
         self._storage = storage
         self._cache = cache
         self._database = database
         self.peek = cache.peek
-        """What this process may answer at once, by the id in decimal."""
+        """The user in process memory, by the id in decimal; None if memory may not answer."""
 
     async def create(self, new: NewUser, key: RecordKey | None = None) -> Changed:
         try:
             created = await self._database.run(lambda: self._storage.create(new, key), repeatable=key is not None)
         except LoadError as error:
             raise unavailable(error, write=True) from error
-        await self._cache.invalidate([str(created.user_id)])  # that there is no such user may have been remembered
+        await self._cache.invalidate([str(created.user_id)])  # the cache may hold the fact that there is no such user
         return created
 
     async def get(self, user_id: int, *, min_version: int, from_database: bool) -> Answer[Any]:
-        """What the cache or the database says; UserNotFound, VersionMismatch."""
+        """The user by id, from the cache or the database. Raises UserNotFound, VersionMismatch."""
         answer = await self._get(str(user_id), min_version=min_version, from_database=from_database)
         if not answer.entry.exists:
             raise UserNotFound(user_id)
@@ -50,7 +50,7 @@ class UserService:
         return answer
 
     async def get_by_email(self, email: str, *, min_version: int, from_database: bool) -> Answer[Any]:
-        """As `get`, of the user who has this address in any letter case; NobodyHasEmail, VersionMismatch."""
+        """The user who has this address, in any letter case. Raises NobodyHasEmail, VersionMismatch."""
         email = email.lower()
         answer = None
         if not from_database and (key := await self._cache.aliases.find(email)) is not None and _KEY.fullmatch(key):
@@ -62,7 +62,7 @@ class UserService:
         return answer
 
     async def _find(self, email: str, *, min_version: int, from_database: bool) -> Answer[Any]:
-        """Ask PostgreSQL who has the address, and the cache for that user: it is filled for those who come later."""
+        """Find the user's id in PostgreSQL, and read the user through the cache, which fills it for later readers."""
         try:
             found = await self._database.run(lambda: self._storage.read_by_email(email), repeatable=True)
         except LoadError as error:
@@ -72,7 +72,7 @@ class UserService:
         key, row = str(found.user.id), _entry(found)
         await self._cache.aliases.note(email, key)
         answer = await self._get(key, min_version=min_version, from_database=from_database)
-        # The cache may have this user from a moment before the address was theirs.
+        # The cache may have the user as they were just before they got this address.
         return answer if _has(answer.entry, email) else Answer(row, "database", answer.statuses)
 
     async def _get(self, key: str, *, min_version: int, from_database: bool = False) -> Answer[Any]:
@@ -89,7 +89,7 @@ class UserService:
         return {int(key): entry for key, entry in found.items()}
 
     async def page(self, *, after: int, limit: int) -> tuple[list[User], bool]:
-        """The users of a page, and whether there are more behind it."""
+        """The users of a page, and whether there are more after it."""
         try:
             users = await self._database.run(lambda: self._storage.page(after=after, limit=limit + 1), repeatable=True)
         except LoadError as error:
@@ -110,7 +110,7 @@ class UserService:
     async def _change(
         self, user_id: int, change: Callable[[], Coroutine[Any, Any, Changed]], *, repeatable: bool
     ) -> Changed:
-        """Change the user, and have it forgotten unless it is certain that nothing has changed."""
+        """Change the user, and invalidate it unless certainly nothing has changed."""
         async with self._forgotten(user_id):
             return await self._database.run(change, repeatable=repeatable)
 
@@ -124,7 +124,7 @@ class UserService:
             if error.begun:  # a commit whose answer was lost may have taken effect
                 await self._cache.invalidate([str(user_id)])
             raise unavailable(error, write=True) from error
-        except BaseException:  # as above
+        except BaseException:  # the outcome is unknown as well
             await self._cache.invalidate([str(user_id)])
             raise
         await self._cache.invalidate([str(user_id)])
@@ -145,7 +145,7 @@ def _entry(tagged: Tagged) -> Entry:
 
 
 def _has(entry: Entry, email: str) -> bool:
-    """Whether there is such a user, with this address, as the index compares: in ASCII, any letter case."""
+    """Whether the user exists and has this address, compared as the index does: ASCII, in any letter case."""
     if not entry.exists:
         return False
     has: str = json.loads(entry.payload)["email"]

@@ -18,7 +18,7 @@ TierName = Literal["memory", "redis"]
 
 
 class MigrationSettings(ServiceSettings):
-    """What `user-api migrate` needs. No secret has a default: one that is missing must not become somebody else's."""
+    """What `user-api migrate` needs. Secrets have no defaults, so that no two deployments share one by accident."""
 
     model_config = SettingsConfigDict(env_prefix="USER_API_")
 
@@ -32,7 +32,7 @@ class MigrationSettings(ServiceSettings):
 
     @property
     def database(self) -> DatabaseAddress:
-        """Where it is, and how to connect to it."""
+        """The parsed `database_url`."""
         return parse_database_url(self.database_url.get_secret_value())
 
 
@@ -41,22 +41,31 @@ class Settings(MigrationSettings):
 
     database_pool_size: int = Field(10, ge=1, le=1000, description="connections this replica may hold")
     cache_tiers: Annotated[tuple[TierName, ...], NoDecode] = Field(
-        ("memory", "redis"), description="tiers in the order they are asked; empty: always PostgreSQL"
+        ("memory", "redis"), description="tiers in the order of reading; empty: always PostgreSQL"
     )
     cache_url: SecretStr | None = Field(
         None,
-        description="Redis that is written to: redis://…, rediss://… or unix://…, redis+sentinel://host:port,…/service "
-        "or redis+cluster://host:port,…",
+        description="the Redis that is written: redis://…, rediss://… or unix://…, "
+        "redis+sentinel://host:port,…/service or redis+cluster://host:port,…",
     )
-    cache_sentinel_username: str | None = Field(None, description="of the Sentinels, if they have users of their own")
-    cache_sentinel_password: SecretStr | None = Field(None, description="of the Sentinels; without it they get none")
+    cache_sentinel_username: str | None = Field(
+        None, description="user name for the Sentinels, if they have users of their own"
+    )
+    cache_sentinel_password: SecretStr | None = Field(
+        None, description="password for the Sentinels; without it they get none"
+    )
     cache_read_url: SecretStr | None = Field(
-        None, description="one server that is read from: redis://…, rediss://… or unix://…; the same one by default"
+        None,
+        description="the Redis server that is read: redis://…, rediss://… or unix://…; by default the one that is "
+        "written",
     )
     cache_keys: SecretStr | None = Field(None, description="base64 keys of 32 bytes; the first encrypts, all decrypt")
     cache_ttl: float = Field(600, ge=0.1, le=31_536_000, description="seconds that an entry is fresh")
     cache_stale_ttl: float = Field(
-        3600, ge=0, le=31_536_000, description="seconds until which it is served while one reader refreshes it"
+        3600,
+        ge=0,
+        le=31_536_000,
+        description="seconds that it is kept; a stale one is served while a reader refreshes it",
     )
     memory_max_entries: int = Field(10_000, ge=1, description="entries in process memory")
     idempotency_ttl: int = Field(DAY, ge=1, le=365 * DAY, description="seconds for which an Idempotency-Key is kept")
@@ -99,7 +108,7 @@ class Settings(MigrationSettings):
 
     @property
     def cache_sentinels(self) -> Credentials:
-        """What the Sentinels are asked with."""
+        """User name and password for the Sentinels."""
         return sentinel_credentials(
             self.cache_url.get_secret_value() if self.cache_url else "redis:",
             self.cache_sentinel_username,

@@ -1,6 +1,6 @@
-"""Users in PostgreSQL. Every method is one transaction, committed when it returns; rows never leave this module.
+"""Users in PostgreSQL. Each method is one transaction, committed when it returns. Rows never leave this module.
 
-What keeps PostgreSQL from answering is raised as the cache's errors, because it is the cache that stands in for it.
+Failures of PostgreSQL are raised as the cache's errors, because cached entries stand in for it.
 """
 
 import json
@@ -31,7 +31,7 @@ _REFUSED = 400
 
 
 class Tagged(NamedTuple):
-    """A user, and the tag of the state that it is in."""
+    """A user, and the tag of its state."""
 
     user: User
     tag: bytes
@@ -39,13 +39,13 @@ class Tagged(NamedTuple):
 
 class UserStorage:
     def __init__(self, engine: AsyncEngine, *, idempotency_ttl: float) -> None:
-        """`idempotency_ttl` in seconds: for how long an answer under an Idempotency-Key is remembered."""
+        """`idempotency_ttl`: seconds for which an answer under an Idempotency-Key is kept."""
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._idempotency_ttl = idempotency_ttl
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:
-        """A transaction whose connection is back in the pool when the block ends, however it ends. Raises LoadError."""
+        """A transaction. Its connection is back in the pool when the block ends, however it ends. Raises LoadError."""
         begun = False
         try:
             async with self._sessions.begin() as session:
@@ -61,7 +61,7 @@ class UserStorage:
             raise its from error
 
     async def create(self, new: NewUser, key: RecordKey | None) -> Changed:
-        """Insert; EmailTaken when the address is in use."""
+        """Insert a user. EmailTaken if the address is in use."""
 
         async def insert_user(session: AsyncSession) -> Changed:
             with _email_of_another():
@@ -72,13 +72,13 @@ class UserStorage:
         return await self._change(insert_user, key)
 
     async def read(self, ids: Sequence[int]) -> list[Tagged]:
-        """Those of the users that exist, in no particular order."""
+        """The users that exist, in no particular order."""
         async with self._transaction() as session:
             rows = await session.scalars(select(UserRow).where(UserRow.id.in_(ids)))
             return [_tagged(row) for row in rows]
 
     async def read_by_email(self, email: str) -> Tagged | None:
-        """The user who has this address, in lower case, now."""
+        """The user who has this address now. `email` is in lower case."""
         async with self._transaction() as session:
             row = await session.scalar(select(UserRow).where(func.lower(UserRow.email.collate("C")) == email))
             return None if row is None else _tagged(row)
@@ -110,7 +110,7 @@ class UserStorage:
         return await self._change(update_user, key)
 
     async def delete(self, user_id: int, preconditions: Preconditions, key: RecordKey | None) -> Changed:
-        """Delete the user if the preconditions hold; UserNotFound, StateMismatch otherwise."""
+        """Delete the user if the preconditions hold. Raises UserNotFound, StateMismatch."""
 
         async def delete_user(session: AsyncSession) -> Changed:
             await self._lock(session, user_id, preconditions)
@@ -120,9 +120,9 @@ class UserStorage:
         return await self._change(delete_user, key)
 
     async def _change(self, change: Callable[[AsyncSession], Awaitable[Changed]], key: RecordKey | None) -> Changed:
-        """Change something in one transaction; under a key once, and whatever it led to is remembered with it.
+        """Make the change in one transaction. Under a key it is made once, and recorded with its answer or refusal.
 
-        IdempotencyMismatch, and ReplayedRefusal for what was refused before.
+        Raises IdempotencyMismatch, and ReplayedRefusal for a request that was refused before.
         """
         if key is None:
             async with self._transaction() as session:
@@ -173,7 +173,7 @@ def _answer(status: int, row: UserRow) -> Changed:
 
 
 def _tagged(row: UserRow) -> Tagged:
-    # Straight from the table, whose constraints hold: checking every value again would cost more than the query.
+    # Unchecked: the table's constraints hold, and checking each value again would cost more than the query.
     user = User.model_construct(
         id=row.id,
         email=row.email,
