@@ -65,7 +65,7 @@ class Settings(MigrationSettings):
         3600,
         ge=0,
         le=31_536_000,
-        description="seconds that it is kept; a stale one is served while a reader refreshes it",
+        description="seconds that it is kept; if stale, it is served while refreshed",
     )
     memory_max_entries: int = Field(10_000, ge=1, description="entries in process memory")
     idempotency_ttl: int = Field(DAY, ge=1, le=365 * DAY, description="seconds for which an Idempotency-Key is kept")
