@@ -1,14 +1,18 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.support import pgbouncer
+from tests.support.proxy import Proxy, proxied
+from tests.support.redis_pair import RedisPair, redis_pair
 from tests.support.servers import Servers
 from tests.support.serving import Serve, serving
 from tests.support.users_database import empty_users_database
 
+from stack.layout import free_port
 from user_api.main import create_app
 from user_api.settings import Settings
 
@@ -59,3 +63,18 @@ def serve(make_settings: Callable[..., Settings], *, hot_reads: bool) -> Serve:
 async def client(serve: Serve) -> AsyncIterator[httpx.AsyncClient]:
     async with serve() as client:
         yield client
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[RedisPair]:
+    """Two Redis servers of the test's own, a primary and its replica."""
+    async with redis_pair(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def address(pair: RedisPair) -> AsyncIterator[Proxy]:
+    """Where clients find the primary, whichever it is."""
+    async with proxied(pair.primary.url, free_port()) as proxy:
+        await proxy.open()
+        yield proxy

@@ -16,11 +16,6 @@ from user_api.settings import Settings
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
 async def test_writer_killed_between_commit_and_invalidation(
     serve: Serve, make_settings: Callable[..., Settings], database_url: str, tmp_path: Path
 ) -> None:

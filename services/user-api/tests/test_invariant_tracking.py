@@ -22,11 +22,6 @@ TRACKING = b"\r\nTRACKING\r\n"
 
 
 @pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
-@pytest.fixture
 async def ways(cache_url: str) -> AsyncIterator[list[Proxy]]:
     async with AsyncExitStack() as stack:
         proxies = [await stack.enter_async_context(proxied(cache_url, free_port())) for _ in range(4)]

@@ -17,11 +17,6 @@ WRITERS = 8
 ROUNDS = 12
 
 
-@pytest.fixture
-def hot_reads() -> bool:
-    return True
-
-
 class Client:
     """Somebody who talks to all replicas, and keeps an account of what was acknowledged."""
 

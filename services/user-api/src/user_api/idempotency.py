@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from evenkeel.cache.errors import LoadError
 from evenkeel.http.idempotency import IdempotencyMismatch, RequestKey
+from evenkeel.tasks.failures import Failures
 from user_api.models import RecordRow
 
 log = logging.getLogger(__name__)
@@ -123,17 +124,15 @@ class Pruner:
 
     async def run(self) -> None:
         """Until cancelled."""
-        failing = False
+        failures = Failures(log, "idempotency records cannot be pruned")
         while True:
             await asyncio.sleep(PRUNE_INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
             try:
                 pruned = await self.prune()
             except Exception as error:  # noqa: BLE001 (whatever it is, the next time may succeed)
-                if not failing:
-                    log.warning("idempotency records cannot be pruned", extra={"reason": repr(error)})
-                failing = True
+                failures.add(error)
             else:
-                failing = False
+                failures.end()
                 log.debug("idempotency records pruned", extra={"rows": pruned})
 
     async def prune(self) -> int:
