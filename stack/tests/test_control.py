@@ -1,4 +1,4 @@
-"""The control socket, with a handler in the place of the supervisor."""
+"""The control socket, with a handler in place of the supervisor."""
 
 import asyncio
 import socket

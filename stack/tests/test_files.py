@@ -1,4 +1,4 @@
-"""Whoever reads a file while others write it sees one of their texts, whole."""
+"""A reader of a file that is being written sees one complete text."""
 
 import os
 import stat
@@ -31,7 +31,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_the_mode_is_the_one_that_is_asked_for(tmp_path: Path, mode: int) -> None:
-    """Public keys are read by Envoy's own user in the container, however careful the umask is."""
+    """Envoy's user in the container must be able to read public keys, whatever the umask is."""
     path = tmp_path / "keys.json"
     before = os.umask(0o077)
     try:

@@ -1,4 +1,4 @@
-"""Replicas whose gateway cannot be told of them."""
+"""Replicas whose list for the gateway cannot be written."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class SomeGateway:
-    """Takes what it is told, while there is space on its disk."""
+    """Takes the list while there is space on its disk."""
 
     def __init__(self) -> None:
         self.full = False

@@ -1,4 +1,4 @@
-"""A stack with its servers and gateway but without replicas: coming up, crashing, coming back, going down."""
+"""A stack with its servers and gateway but without replicas: it starts, crashes, recovers and stops."""
 
 import json
 import os

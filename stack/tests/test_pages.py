@@ -1,4 +1,4 @@
-"""Which web pages may ask, as far as headers tell: gateway/browsers.lua and caller.lua with their settings."""
+"""Which web pages may send requests, by their headers: gateway/browsers.lua and caller.lua with their settings."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -41,7 +41,7 @@ def bench(set_up: Bench) -> Bench:
 
 @pytest.fixture(scope="module")
 async def closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    """As `set_up`, but asking for tokens."""
+    """Like `set_up`, but requests need tokens."""
     async with gateway_bench(tmp_path_factory.mktemp("closed"), mode="tokens", pages=PAGES) as bench:
         await bench.publish(bench.ports, "counter-api")
         yield bench

@@ -1,4 +1,4 @@
-"""What the probes take for an answer, against real servers and against some that misbehave."""
+"""The probes, with real servers and with some that misbehave."""
 
 import asyncio
 import contextlib
@@ -34,13 +34,13 @@ def _address(url: str) -> tuple[int, str]:
 
 
 class Canned:
-    """Gives every connection the same answer, and accepts every password of Redis."""
+    """Gives the same answer on every connection, and accepts every password of Redis."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
         self._begun = 0
         self.sent: list[bytes] = []
-        """By each connection that has ended."""
+        """What each connection sent, once it has ended."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._begun += 1

@@ -82,7 +82,7 @@ async def test_who_ends_at_once_is_reported_with_the_last_lines(make: Callable[.
 
 
 async def test_who_ends_before_anybody_looks_is_reported(tmp_path: Path) -> None:
-    """Several times: the process may be gone already when its record is made."""
+    """Several times, because the process may have ended before its record is made."""
 
     async def ready() -> bool:
         return False

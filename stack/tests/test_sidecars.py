@@ -1,4 +1,4 @@
-"""Cache sidecars: one alone, and those of a stack as its replicas come, go and die."""
+"""Cache sidecars: one alone, and those of a stack while its replicas start, stop and die."""
 
 import asyncio
 import json
@@ -27,13 +27,13 @@ from stack.valkey import CACHE, Valkey
 
 STACK = Path(sys.executable).with_name("stack")
 
-# Every character that a URL, a configuration file or a command line could take for something else.
+# All characters that have a meaning in a URL, a configuration file or a command line.
 PASSWORD = "p \"'#\\@:/?%ü"
 
 
 @pytest.fixture
 async def primary(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Process]:  # noqa: ARG001 (the loop)
-    """A cache with a second user, who has the odd password."""
+    """A cache with a second user, whose password has such characters."""
     server = Valkey("primary", tmp_path / "primary", free_port(), "secret", CACHE)
     await server.create()
     process = Process(server.program(), log_file=tmp_path / "primary.log", state=State(tmp_path / "state.json"))

@@ -1,4 +1,4 @@
-"""state.json: what is ours is recognised, and nothing else is ended."""
+"""state.json: the stack's processes are recognised, and no others are ended."""
 
 import json
 import os

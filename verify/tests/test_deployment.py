@@ -10,7 +10,7 @@ from verify.target import Target
 pytestmark = pytest.mark.anyio
 
 ENOUGH = 300
-"""Picks at random after which nothing is left to chance."""
+"""So many random picks that each of a few things is picked."""
 
 
 async def test_replicas_taken_in_are_asked_until_they_are_left_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Faults against processes of the test's own."""
+"""Faults of processes that the test starts."""
 
 import asyncio
 import subprocess
@@ -34,7 +34,7 @@ def _states(process: psutil.Process) -> set[str]:
 
 
 async def _until_stopped(process: psutil.Process) -> None:
-    """A stopped process stands still when it is its turn to run, which the signal does not wait for."""
+    """Wait until the process is stopped: the signal acts only when the process would run next."""
     async with asyncio.timeout(60):
         while _states(process) != {psutil.STATUS_STOPPED}:  # noqa: ASYNC110 (another process's doing)
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Which phases are possible, and which can be asked for."""
+"""Which phases are possible, and which can be chosen."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ PHASES = Phases(
 
 @pytest.fixture
 def local(tmp_path: Path) -> Local:
-    """A stack without a process of its own."""
+    """A stack that has started no process."""
     return Local(tmp_path / "control.sock", "user-api")
 
 

@@ -1,4 +1,4 @@
-"""What every verifier's phases have in common."""
+"""The common part of all verifiers' phases."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Reads by e-mail are judged by who has had the address, and until when."""
+"""Reads by e-mail are judged by the holders of the address and the times of their holding."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -35,7 +35,7 @@ class Clock:
 
 @dataclass
 class Stack:
-    """What a scenario needs of one."""
+    """The part of a deployment that a scenario uses."""
 
     dsn: str
     target: Target
@@ -57,7 +57,7 @@ def _book(clock: Clock) -> AddressBook:
     ("holder", "asked", "staleness"),
     [
         (2, 25.0, 0.0),
-        (2, 19.0, 0.0),  # it was on its way when somebody asked
+        (2, 19.0, 0.0),  # the change was under way when the question was sent
         (1, 19.0, 0.0),
         (1, 23.5, 3.5),
         (NOBODY, 25.0, 15.0),

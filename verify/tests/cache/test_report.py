@@ -1,4 +1,4 @@
-"""What a phase has counted, as people and programs get it."""
+"""The counts of a phase, as people and programs get them."""
 
 from verify.cache.report import REPORT
 from verify.cache.tally import CacheTally

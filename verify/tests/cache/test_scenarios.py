@@ -1,4 +1,4 @@
-"""What scenarios stand on: users set aside, replicas of the verification's own, and judgements of their own."""
+"""The parts of scenarios: users set aside, additional replicas, and their own judgements."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ from verify.deployment import Local
 pytestmark = pytest.mark.anyio
 
 ENOUGH = 300
-"""Picks at random after which nothing is left to chance."""
+"""So many random picks that each of a few things is picked."""
 
 
 def _rows(count: int) -> Rows:
@@ -94,7 +94,7 @@ async def test_a_frozen_primary_is_replaced_by_its_replica() -> None:
 
 
 async def _role(port: int, password: str) -> str:
-    """Once it no longer believes to be a primary: a Sentinel tells it."""
+    """The server's role, once a Sentinel has made it a replica."""
     async with asyncio.timeout(60):
         while (role := (await redis_info(port, password, "replication")).get("role")) != "slave":  # noqa: ASYNC110 (as below)
             await asyncio.sleep(0.1)

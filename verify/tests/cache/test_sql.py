@@ -1,4 +1,4 @@
-"""The verification's own SQL, which must outlive the PostgreSQL that it breaks."""
+"""The verification's own SQL, which must survive faults of PostgreSQL."""
 
 import asyncio
 import re

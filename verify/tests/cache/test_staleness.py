@@ -1,4 +1,4 @@
-"""The arithmetic, on histories whose answers are known."""
+"""The arithmetic, with histories whose results are known."""
 
 import math
 
@@ -20,7 +20,7 @@ def history() -> RowHistory:
     ("position", "asked", "staleness"),
     [
         ((2, 2), 99, 0),  # the newest
-        ((2, 1), 49, 0),  # the newest when it was asked for
+        ((2, 1), 49, 0),  # the newest when the question was sent
         ((2, 1), 50, 0),
         ((2, 1), 51.5, 1.5),
         ((1, 2), 30, 0),
@@ -49,8 +49,8 @@ def test_a_version_between_two_known_ones_lacks_the_later() -> None:
 def test_an_unacknowledged_commit_counts_from_when_it_was_seen() -> None:
     history = RowHistory()
     history.committed((1, 1), 10)
-    history.committed((1, 2), 15)  # in an answer to somebody
-    history.committed((1, 2), 30)  # its writer was answered at last
+    history.committed((1, 2), 15)  # in the answer to a read
+    history.committed((1, 2), 30)  # later its writer got an answer
     assert history.staleness((1, 1), 31) == 16
 
 

@@ -21,7 +21,7 @@ VERIFY = Path(sys.executable).with_name("verify")
 
 User = dict[str, Any]
 State = tuple[float, User | None]
-"""Since when the user was like that, or not there."""
+"""Since when the user has been in that state; None: not there."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Question:
     everything: dict[int, list[State]] = field(repr=False)
 
     def before(self, seconds: float) -> User | None:
-        """What was true that long ago."""
+        """The state that many seconds ago."""
         then = time.monotonic() - seconds
         return [user for since, user in self.states if since <= then or user is self.states[0][1]][-1]
 
@@ -47,7 +47,7 @@ class Question:
 
 
 Answer = Callable[[Question], tuple[User | None, str]]
-"""What a replica says, with its Cache-Status."""
+"""A replica's answer, and its Cache-Status."""
 
 
 def honest(question: Question) -> tuple[User | None, str]:
@@ -85,11 +85,11 @@ def confused(question: Question) -> tuple[User | None, str]:
 
 
 READ_ELSEWHERE = {a_moment_late, three_seconds_late}
-"""Their answers bear another replica's name than those to writes, whose own readers are therefore none of theirs."""
+"""Reads and writes have different X-Served-By here, so no read counts as one of the writer's own."""
 
 
 class Replica:
-    """Keeps users in a dict, and answers reads as it is told."""
+    """Keeps users in a dict, and answers reads by the given function."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -132,7 +132,7 @@ class Replica:
 
 
 async def _verify(answer: Answer, *, seconds: int) -> tuple[int, dict[str, Any]]:
-    """The exit status, and what the command says of its one phase."""
+    """The exit status, and the command's result for its one phase."""
     async with fake_http.answering(Replica(answer).respond) as url:
         verification = await asyncio.create_subprocess_exec(
             *(VERIFY, "cache", "--target", url, "--seconds", str(seconds)),

@@ -25,7 +25,7 @@ def one(value: int) -> Answer:
 
 
 class Scripted:
-    """Gives one answer after the other, and keeps what it was asked."""
+    """Gives one answer after the other, and keeps the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers = iter(answers)

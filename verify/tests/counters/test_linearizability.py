@@ -1,4 +1,4 @@
-"""The check of counters' histories: each contradiction by hand, and everything small against trying all orders."""
+"""The check of counters' histories: each contradiction by example, and all small histories against a brute force."""
 
 import dataclasses
 from typing import NamedTuple
@@ -87,7 +87,7 @@ def test_one_unknown_outcome_fills_one_gap() -> None:
 
 
 def test_unknown_outcomes_are_matched_with_the_gaps_that_they_fit() -> None:
-    # Only the one that began at 0 fits the gap below 2; the later one has to fill the gap below 4.
+    # Only the increment that began at 0 fits the gap below 2. The later one must fill the gap below 4.
     assert verdict(Counted(2, 1, 0, 1), Counted(4, 1, 6, 9), unknown=(0, 5)) == Verdict(applied=2)
     assert verdict(Counted(2, 1, 0, 1), Counted(4, 1, 6, 9), unknown=(5, 5)) == Verdict(doubled=1, applied=1)
 
@@ -126,7 +126,7 @@ def test_a_read_of_a_part_of_an_increment() -> None:
 
 
 class Step(NamedTuple):
-    """An operation for `orders_exist`: adds `by`, and leaves the counter at `value`."""
+    """An operation for `orders_exist`: it adds `by`, and leaves the counter at `value`."""
 
     by: int
     value: int | None
@@ -135,7 +135,7 @@ class Step(NamedTuple):
 
 
 def orders_exist(steps: frozenset[tuple[int, Step]], now: int = 0) -> bool:
-    """Whether the operations can be done one by one from this value on, in some order; by trying all."""
+    """Whether the operations can happen one by one from this value on, in some order. This tries all orders."""
     due = [step.ended for _, step in steps if step.ended is not None]
     if not due:
         return True
@@ -158,7 +158,7 @@ def steps_of(history: History) -> frozenset[tuple[int, Step]]:
 
 @st.composite
 def almost_right(draw: st.DrawFn) -> History:
-    """A right history of a few operations around their moments 10, 20, …, or one with a few values or times changed."""
+    """A right history of a few operations at the times 10, 20, …, or one with a few values or times changed."""
     history = History("a")
     value = 0
     for moment in range(10, 10 * draw(st.integers(2, 7)), 10):

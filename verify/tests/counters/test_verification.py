@@ -20,11 +20,11 @@ AFTER = 60
 
 
 class Service:
-    """Counts right. What it does wrong is for others to say."""
+    """Counts right. Its subclasses each do something wrong."""
 
     hasty = False
     operations = 1500
-    """Enough for it to go wrong."""
+    """So many that the error happens."""
 
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
@@ -74,7 +74,7 @@ class Service:
         return bool(condition) and self.wrongs <= 3
 
     def is_exact(self, name: str) -> bool:
-        """Whether the counter has counted for a while, and nothing about it will remain unknown."""
+        """Whether the counter has counted for a while, and no outcome will remain unknown."""
         return "cut" not in name and self.values.get(name, 0) > AFTER
 
 
@@ -87,7 +87,7 @@ class Loses(Service):
 
 
 class LosesItsLastState(Service):
-    """As after a crash without a log."""
+    """Loses values, as a crash without a log does."""
 
     def count(self, name: str, by: int) -> int:
         if self.once(self.is_exact(name)):
@@ -120,7 +120,7 @@ class ReplaysThePresentValue(Service):
 
 
 class Reorders(Service):
-    """Leaves one value out, and gives it away when later ones have long been answered."""
+    """Leaves one value out, and answers it long after later ones."""
 
     left: tuple[str, float] | None = None
     value = 0
@@ -213,7 +213,7 @@ async def _run(*arguments: str) -> tuple[int, str, str]:
 
 
 async def _verify(service: Service, *, phase: str = "none") -> dict[str, Any]:
-    """What the command says of its one phase."""
+    """The command's result for its one phase."""
     async with answering(service.respond, hasty=service.hasty) as url:
         status, output, errors = await _run(
             *("--target", url, "--faults", phase, "--operations", str(service.operations), "--clients", "8", "--json")
