@@ -36,7 +36,7 @@ test: $(BIN)/.ready ## the tests, except slow ones (BACKEND=containers or embedd
 test-all: $(BIN)/.ready ## all tests
 	@$(PYTEST) $(ARGS)
 
-lint: $(BIN)/.ready ## ruff, mypy, who imports whom, licences, and known vulnerabilities
+lint: $(BIN)/.ready ## ruff, mypy, the rules of imports, licences, and known vulnerabilities
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@# one run for each distribution, because their tests have modules of the same names

@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts in pyproject.toml are kept, and each of them notices a wrong import."""
+"""The contracts in pyproject.toml about imports are kept, and each of them finds a wrong import."""
 
 import os
 import shutil
