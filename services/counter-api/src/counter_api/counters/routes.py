@@ -55,11 +55,7 @@ router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depe
     ),
 )
 async def increment_counter(
-    counters: Service,
-    name: Name,
-    key: Key,
-    body: OptionalIncrement,
-    preconditions: If,
+    counters: Service, name: Name, body: OptionalIncrement, preconditions: If, key: Key
 ) -> Response:
     applied = await counters.increment(name, body, preconditions, key)
     return response_of(name, applied.value, _replayed(applied))
@@ -109,7 +105,7 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
         **responses(NotACounter, PreconditionFailed, *OF_A_BODY, IdempotencyMismatch, Unavailable),
     },
 )
-async def set_counter(counters: Service, name: Name, body: PutRequest, key: Key, preconditions: If) -> Response:
+async def set_counter(counters: Service, name: Name, body: PutRequest, preconditions: If, key: Key) -> Response:
     applied = await counters.put(name, body.value, preconditions, key)
     headers = {"ETag": etag(applied.value), **_replayed(applied)}
     return response_of(name, applied.value, headers, status_code=201 if applied.created else 200)
@@ -121,7 +117,7 @@ async def set_counter(counters: Service, name: Name, body: PutRequest, key: Key,
     status_code=204,
     responses=responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, IdempotencyMismatch, Unavailable),
 )
-async def delete_counter(counters: Service, name: Name, key: Key, preconditions: If) -> Response:
+async def delete_counter(counters: Service, name: Name, preconditions: If, key: Key) -> Response:
     applied = await counters.delete(name, preconditions, key)
     return Response(status_code=204, headers=_replayed(applied))
 

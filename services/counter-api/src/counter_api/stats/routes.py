@@ -24,7 +24,7 @@ async def tally_of(request: Request) -> Tally:
     return tally
 
 
-router = APIRouter(tags=["tutorial"], dependencies=[Depends(strict_query), Depends(untagged)])
+router = APIRouter(tags=["counters", "tutorial"], dependencies=[Depends(strict_query), Depends(untagged)])
 
 
 @router.get(
