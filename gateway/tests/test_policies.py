@@ -158,6 +158,7 @@ async def test_no_limit_cuts_an_answer_that_goes_on(hasty_bench: Bench, path: st
     assert (response.status_code, response.content) == (200, b"x" * 10)
 
 
+@pytest.mark.slow
 async def test_no_limit_cuts_an_import_that_goes_on(hasty_bench: Bench) -> None:
     for headers in ({}, KEY):
         response = await hasty_bench.client.post("/v1/counters:import", content=_slowly(), headers=headers)

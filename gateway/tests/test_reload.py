@@ -78,6 +78,7 @@ async def test_requests_under_way_end_well_and_their_connections_after_them(benc
     assert await _title(bench.client) == "Nothing lives here"
 
 
+@pytest.mark.slow
 async def test_a_load_does_not_notice(bench: Bench, checkout: Path) -> None:
     statuses: list[int] = []
     done = asyncio.Event()

@@ -12,6 +12,8 @@ from tests.support.problems import problem
 
 from stack.layout import free_port
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -92,7 +94,6 @@ def test_reload_and_status(closed: Stack) -> None:
     assert closed.status().keys() == {"gateway", "processes"}
 
 
-@pytest.mark.slow
 def test_access_control_is_switched_off_while_it_runs(closed: Stack) -> None:
     assert "Access control is off" in closed.run("up", "--access", "open")
     assert httpx.get(f"{closed.gateway}/stats").status_code == 200

@@ -138,6 +138,7 @@ async def test_tokens_of_the_stack(bench: Bench, keys: SigningKeys) -> None:
     assert (await bench.client.delete(USERS, headers=headers)).status_code == 403
 
 
+@pytest.mark.slow
 async def test_the_log_says_who_and_why_but_not_the_token(bench: Bench, keys: SigningKeys) -> None:
     token = tokens.mint(keys, ["users:read"], subject="ada")
     for authorization in (f"Bearer {token}", "Bearer no-token-at-all"):

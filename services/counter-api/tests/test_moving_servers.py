@@ -76,6 +76,7 @@ def ndjson(counters: dict[str, int]) -> bytes:
     return b"".join(b'{"name":"%b","value":%d}\n' % (name.encode(), value) for name, value in counters.items())
 
 
+@pytest.mark.slow
 async def test_unique_members(serve: Serve, emptied: Cluster) -> None:
     key = base64.b64encode(b"u" * 32).decode()
     async with serve(redis_url=emptied.url, uniques_key=key) as client:

@@ -41,6 +41,7 @@ async def test_what_is_acknowledged_is_on_the_replica(serve: Serve, pair: Counte
         assert sorted(answer.json()["value"] for answer in answers) == [*range(21, 121)]
 
 
+@pytest.mark.slow
 async def test_without_the_replica_the_outcome_is_unknown_and_a_retry_settles_it(
     serve: Serve, pair: CountersPair
 ) -> None:

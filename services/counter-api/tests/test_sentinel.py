@@ -64,7 +64,7 @@ async def more(told: list[int], by: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [pytest.param("kill", marks=pytest.mark.slow), "freeze"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("freeze", marks=pytest.mark.slow)])
 async def test_failover(serve: Serve, pair: CountersPair, sentinel: Sentinel, how: str) -> None:
     options = {"redis_url": sentinel.url(PASSWORD), "sentinel_password": sentinel.password, "replica_acks": 1}
     async with serve(**options) as one, serve(**options, replica_name="replica-b") as two:

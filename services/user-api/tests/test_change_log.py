@@ -130,6 +130,7 @@ async def test_tags_can_be_taken_away_again(before: Any, settings: MigrationSett
         await before.execute("SELECT tag FROM users")
 
 
+@pytest.mark.slow
 async def test_the_migration_gives_up_rather_than_hold_writers_back(before: Any, settings: MigrationSettings) -> None:
     async with before.transaction():
         await before.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'A')")

@@ -114,6 +114,7 @@ def test_what_asyncpg_is_given(tmp_path: Path) -> None:
     assert connect_arguments(parse_database_url(URL), "replica")["timeout"] == CONNECT_TIMEOUT
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_tls(database_url: str, serve: Serve, tmp_path: Path) -> None:
     (ours := tmp_path / "ours").mkdir()

@@ -69,6 +69,7 @@ async def test_letter_case_makes_no_other_address(url: str, serve: Serve) -> Non
             assert problem(await client.patch("/v1/users/2", json={"email": spelling})) == (409, "email-taken")
 
 
+@pytest.mark.slow
 async def test_users_who_would_collide_are_named_and_nothing_has_changed(url: str, turkish: Any) -> None:
     for email in ("b@example.com", "info@example.com", "INFO@example.com"):
         await turkish.execute(INSERT, email)

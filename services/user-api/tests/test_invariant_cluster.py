@@ -27,6 +27,7 @@ async def slots(node: CountersServer) -> set[int]:
         return {key_slot(name) for name in names}
 
 
+@pytest.mark.slow
 async def test_the_slot_moves_to_another_node_and_back(serve: Serve, database_url: str, cluster: Cluster) -> None:
     own = {"cache_url": cluster.url}
     source = owner(cluster)

@@ -36,6 +36,7 @@ async def test_writer_killed_between_commit_and_invalidation(
         await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_relay_killed_then_frozen_then_two_at_once(
     make_settings: Callable[..., Settings], database_url: str, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ async def test_two_databases_on_one_redis(
         assert sum(before[identity] == epoch for identity, epoch in after.items()) == 1
 
 
+@pytest.mark.slow
 async def test_another_database_behind_the_same_address(
     serve: Serve, database_url: str, other_database_url: str, cache_url: str
 ) -> None:

@@ -176,7 +176,7 @@ async def test_server_is_killed_as_an_epoch_begins(serve: Serve, database_url: s
             await witness.settled(ids)
 
 
-@pytest.mark.parametrize("tiers", ["memory,redis", "redis"])
+@pytest.mark.parametrize("tiers", ["memory,redis", pytest.param("redis", marks=pytest.mark.slow)])
 async def test_sidecar_lags_behind_the_new_epoch(serve: Serve, database_url: str, pair: RedisPair, tiers: str) -> None:
     """It says the old epoch, while the primary says the new one; then it is made anew, or catches up."""
     beside = {"cache_url": pair.primary.url, "cache_read_url": pair.replica.socket_url, "cache_tiers": tiers}

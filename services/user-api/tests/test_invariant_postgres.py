@@ -100,6 +100,7 @@ async def test_frozen_and_thawed(serve: Serve, server: tuple[Child, str]) -> Non
         await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_out_of_reach_of_one_replica(serve: Serve, database_url: str) -> None:
     """Others go on changing users. The replica that had the relay must not keep it."""
     async with AsyncExitStack() as stack:

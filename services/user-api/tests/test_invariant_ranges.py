@@ -97,6 +97,7 @@ async def test_what_was_changed_is_new(serve: Serve, database_url: str, pair: Re
         await witness.settled([*outside, *few])
 
 
+@pytest.mark.slow
 async def test_promoted_replica_lacks_the_range(
     serve: Serve, database_url: str, pair: RedisPair, address: Proxy
 ) -> None:

@@ -73,6 +73,7 @@ async def test_frozen_while_the_relay_speaks(serve: Serve, database_url: str, se
             await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_frozen_for_less_than_trust_lasts(serve: Serve, database_url: str, server: RedisServer) -> None:
     """What was under way then lands when it thaws, and `alive` still lives."""
     own = {"cache_url": server.url}
@@ -146,6 +147,7 @@ async def test_state_lost_together_with_the_word_of_changes(serve: Serve, databa
                 await redis.flushdb()
 
 
+@pytest.mark.slow
 async def test_eviction_under_memory_pressure(serve: Serve, database_url: str, cache_url: str) -> None:
     """Entries, leases, `alive` and the relay's claim are all evicted while users are read and changed."""
     async with (

@@ -85,6 +85,7 @@ async def test_an_old_primary_that_sentinel_has_given_up_is_left(
         await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_the_sentinels_credentials_are_their_own(
     serve: Serve, database_url: str, cache: WatchedCache, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -40,6 +40,7 @@ async def test_cut_off_from_its_primary(serve: Serve, database_url: str, pair: R
         await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_made_anew_while_trust_lasts(serve: Serve, database_url: str, pair: RedisPair) -> None:
     """A full synchronisation pushes no invalidations: process memory must not outlive it."""
     async with (

@@ -111,6 +111,7 @@ async def test_shaken_while_redis_is_read(serve: Serve, database_url: str, ways:
         assert witness.seen["redis"] > 10
 
 
+@pytest.mark.slow
 async def test_flush_empties_memory_everywhere(serve: Serve, database_url: str, cache_url: str) -> None:
     """FLUSHALL pushes no names. What had changed, and was to be deleted by the relay, nobody is told of any more."""
     async with (

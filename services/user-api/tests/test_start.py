@@ -117,6 +117,7 @@ async def test_without_postgresql_it_waits_says_why_and_recovers(serve: Serve, d
         assert (await client.get("/v1/users/1")).status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_migrate_waits_for_a_postgresql_that_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """As through a network whose policies are not in force yet: connections are made, or not, and nothing comes."""

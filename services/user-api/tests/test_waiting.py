@@ -194,6 +194,7 @@ async def test_blip(world: World, outage: Outage) -> None:
     await nothing_is_left(world)
 
 
+@pytest.mark.slow
 async def test_leases_are_not_taken_before_there_is_a_place_at_the_database(world: World) -> None:
     """Else they end in the queue, and every key is asked for twice."""
     keys = 60

@@ -86,6 +86,7 @@ def test_a_machine_that_is_slow_for_the_database_too_makes_no_read_slow() -> Non
     assert not tally.breaches
 
 
+@pytest.mark.slow
 async def test_a_frozen_primary_is_replaced_by_its_replica() -> None:
     async with own.beside() as beside:
         cache = await failover.start(beside)
@@ -101,6 +102,7 @@ async def _role(port: int, password: str) -> str:
     return str(role)
 
 
+@pytest.mark.slow
 async def test_programs_of_our_own_end_with_the_scenario() -> None:
     async with own.beside() as beside:
         process = await beside.start(_sleeper())

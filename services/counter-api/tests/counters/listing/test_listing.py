@@ -441,6 +441,7 @@ async def test_a_page_does_not_depend_on_how_much_else_there_is(store: RedisStor
     assert costs[0]["evalsha"] == len(ALL) + 1
 
 
+@pytest.mark.slow
 async def test_on_a_cluster(tmp_path_factory: pytest.TempPathFactory, make_settings: MakeSettings) -> None:
     async with counters_cluster(tmp_path_factory.mktemp("listing")) as cluster:
         every = [f"n{n:04}" for n in range(1500)]
