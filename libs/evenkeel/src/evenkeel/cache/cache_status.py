@@ -7,9 +7,9 @@ from typing import Literal
 
 @dataclass(slots=True)
 class TierStatus:
-    """One member of the header; `ttl` in seconds, only with a hit, and below zero for a stale one.
+    """One member of the header. `ttl` is in seconds; only a hit has it, and below zero the hit is stale.
 
-    `stale` is a parameter of our own: it marks an answer that was given because the database did not answer.
+    `stale` is an own parameter: it marks an answer that was given because the database did not answer.
     """
 
     tier: str
@@ -21,7 +21,7 @@ class TierStatus:
     detail: str | None = None
 
     def hit(self, ttl: float, *, stale: bool = False) -> None:
-        """Turn the status into a hit, whatever it was before."""
+        """Turn the status into a hit."""
         self.ttl, self.forwarded, self.stale = ttl, None, stale
 
     def __str__(self) -> str:
@@ -44,5 +44,5 @@ class TierStatus:
 
 
 def render(statuses: Sequence[TierStatus]) -> str:
-    """The header's value for tiers in the order they were asked; RFC 9211 lists the one nearest the origin first."""
+    """The header's value. `statuses` are in the order of reading; RFC 9211 lists the tier nearest the origin first."""
     return ", ".join([str(status) for status in reversed(statuses)])

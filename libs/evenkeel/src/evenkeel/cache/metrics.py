@@ -37,7 +37,7 @@ class Metrics:
         self.memory_trusted = gauge("cache_memory_trusted", "1 while process memory may answer")
         self.breaker_open = gauge("cache_breaker_open", "1 while a Redis is not asked because it failed", "tier")
         self.relay_lag = gauge(
-            "cache_relay_lag_seconds", "Age of the last look at the change log that Redis knows of; 1.5 is too old"
+            "cache_relay_lag_seconds", "Age of the last look at the change log, by Redis; trust ends at 1.5"
         )
         self.untrusted = gauge(
             "cache_untrusted", "1 while the database is in a state in which nothing may be trusted", "reason"

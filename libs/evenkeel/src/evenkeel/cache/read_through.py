@@ -273,7 +273,7 @@ class ReadThrough(Generic[R]):
         except NotAnswering:
             if not collapsed or time.monotonic() >= read.deadline:
                 raise
-            return None  # it was the fill of an earlier reader, who had less time left
+            return None  # it was the fill of an earlier reader, whose time was up sooner
         if collapsed:
             self._metrics.collapse()
         # Another reader's fill, in this process or another one, may have begun before that version existed.

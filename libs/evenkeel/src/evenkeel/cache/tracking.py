@@ -61,7 +61,7 @@ class Tracking:
 
     async def run(self) -> None:
         """Until cancelled, connect and follow. After a failure memory is distrusted until a connection works again."""
-        failures = Failures(log, "invalidations are not heard, memory is bypassed")
+        failures = Failures(log, "invalidations do not arrive, memory is bypassed")
         again = False
         while True:
             try:

@@ -1,6 +1,6 @@
 -- The functions for following the log, made or replaced. A blank line after a semicolon ends a statement.
 
--- The functions name everything with its schema, wherever it is.
+-- The functions name all objects with their schemas.
 DO $functions$
 DECLARE
     covered text;

@@ -54,8 +54,8 @@ BEGIN
     SELECT CASE WHEN atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'key' ELSE 'NULL' END
         INTO bound
         FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname = '{key_name}';
-    -- By statement. A row that keeps its key has a greater version than before. Where it has not, another row has
-    -- taken the key over, and versions of two rows do not compare: as if deleted.
+    -- By statement. A row that keeps its key has a greater version than before. If the version is not greater, another
+    -- row has taken the key. Versions of two rows cannot be compared, so the row counts as deleted.
     EXECUTE format($create$
         CREATE FUNCTION {by_statement}() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
@@ -74,8 +74,8 @@ BEGIN
                 ) AS changed
                 WHERE keys IS NOT NULL;
             ELSIF TG_OP = 'UPDATE' THEN
-                -- Up to {most} rows may have twice as many keys, if those have changed; beyond that the join is not made,
-                -- which a million rows make expensive.
+                -- Up to {most} rows may have twice as many keys, if keys have changed. Beyond that there is no join, which
+                -- is expensive for a million rows.
                 INSERT INTO %1$s
                 SELECT pg_current_xact_id(), CASE WHEN cardinality(keys) <= {most} THEN keys ELSE '{{NULL}}' END,
                     CASE WHEN cardinality(keys) <= {most} THEN versions ELSE (
@@ -107,7 +107,7 @@ BEGIN
             END IF;
             RETURN NULL;
         END $function$ $create$, log, bound);
-    -- By row, for changes that are replicated: a subscription's worker fires no triggers by statement.
+    -- By row, for replicated changes: a subscription's worker fires no triggers by statement.
     EXECUTE format($create$
         CREATE FUNCTION {by_row}() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$

@@ -4,12 +4,12 @@
 -- STABLE: all of it sees the one snapshot of the calling statement. format() inserts %1$s, the log; %2$L, the same as a
 -- literal; %3$s, the horizon; %4$L to %6$L, the functions of the triggers as literals.
 CREATE OR REPLACE FUNCTION {look}(
-    -- What the table's name stands for now; the state to begin from, NULL if there is none; how many changes are told
-    -- at most; through how many transaction ids one look goes at most.
+    -- What the table's name stands for now. The state to begin from, or NULL. How many changes to return at most. How
+    -- many transaction ids to go through at most.
     named oid, since_origin text, since_snapshot text, since_table text, most bigint, step bigint,
-    -- The state now. Why nothing may be trusted, or NULL. Why it cannot be told what has changed, or NULL. Whether
-    -- there is more to ask for. The keys, and their versions, NULL if deleted. The lowest and highest keys of
-    -- statements that changed too many to name them.
+    -- The state now. Why nothing may be trusted, or NULL. Why the log cannot say what has changed, or NULL. Whether
+    -- there are more changes. The keys, and their versions (NULL if deleted). The lowest and the highest keys of
+    -- statements that changed too many to log each.
     OUT origin text, OUT snapshot text, OUT table_now text, OUT distrust text, OUT doubt text, OUT more boolean,
     OUT keys text[], OUT versions bigint[], OUT lows bigint[], OUT highs bigint[])
 LANGUAGE plpgsql STABLE
@@ -29,9 +29,9 @@ BEGIN
     origin := here;
     more := false;
     snapshot := present::text;
-    -- Rows of the catalog are made anew, and get another xmin, when what they describe is changed; VACUUM, ANALYZE and
-    -- CREATE INDEX leave them alone. That of pg_class is of no use, for GRANT makes it anew; the one of the table's row
-    -- type stands in for it, which is renamed with the table. An xmin that has been frozen still shows.
+    -- A row of the catalog is replaced, and gets another xmin, when what it describes is changed. VACUUM, ANALYZE and
+    -- CREATE INDEX do not replace it. The row in pg_class is of no use, because GRANT replaces it. The row of the
+    -- table's row type is used instead, which is renamed with the table. A frozen xmin is still visible.
     SELECT concat_ws('-', to_hex(named::bigint), to_hex(relation.relfilenode::bigint),
             to_hex(hashtextextended(concat_ws(' ', row_type.xmin, relation.relhassubclass,
                 (SELECT string_agg(attribute.xmin::text, ' ' ORDER BY attnum)
@@ -46,8 +46,8 @@ BEGIN
                 WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = named)
                     OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = named)
                     THEN 'it has a parent or a child'
-                -- PostgreSQL leaves the mark when the child goes. The next child would not set it, and could come and
-                -- go between two looks.
+                -- The mark stays when the child goes. So the next child would not set it, and could come and go
+                -- between two looks.
                 WHEN relhassubclass THEN '{had_child}'
                 ELSE (
                     SELECT 'the trigger ' || min(name) || ' is off, missing or not ours'
@@ -74,8 +74,8 @@ BEGIN
         doubt := 'the state is ahead of the database';
         RETURN;
     END IF;
-    -- What was visible in the horizon may be gone from the log, so it must have been visible in the state. A horizon of
-    -- another history says nothing about this one, in which nothing has been pruned then.
+    -- Changes that are visible in the horizon may be gone from the log, so the state must contain them. If the horizon
+    -- is of another history, nothing has been pruned in this one.
     IF NOT EXISTS (
         SELECT FROM %3$s AS horizon
         WHERE horizon.origin <> here
@@ -85,8 +85,8 @@ BEGIN
         doubt := 'the log does not reach back to the state';
         RETURN;
     END IF;
-    -- Transactions are asked whether they have been committed before the log is asked what they did: one that is open,
-    -- or has been rolled back, may have left a million rows there. NULL: too long ago for PostgreSQL to know.
+    -- First which transactions have committed, then what they logged: one that is open, or was rolled back, may have
+    -- left a million rows in the log. The status is NULL if it is too old for PostgreSQL to have it.
     passed := ARRAY(
         SELECT xid
         FROM (
@@ -95,7 +95,7 @@ BEGIN
             SELECT n::text::xid8 FROM generate_series(since_end, reached - 1) AS n
         ) AS ended
         WHERE pg_visible_in_snapshot(xid, present) AND pg_xact_status(xid) IS DISTINCT FROM 'aborted');
-    -- A range is told by a key that is NULL beside two versions: its ends.
+    -- In a row for a range the key is NULL, and the two versions are the ends of the range.
     SELECT array_agg(key) FILTER (WHERE key IS NOT NULL), array_agg(version) FILTER (WHERE key IS NOT NULL),
             array_agg(low) FILTER (WHERE key IS NULL), array_agg(high) FILTER (WHERE key IS NULL),
             coalesce(sum(times), 0), coalesce(bool_or(key IS NULL AND low IS NULL), false)

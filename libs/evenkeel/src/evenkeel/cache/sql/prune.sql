@@ -2,9 +2,9 @@
 -- The horizon's row holds snapshots and when they were taken. What was visible in an old enough snapshot is deleted.
 -- format() inserts %1$s, the log; %2$L, the same as a literal; %3$s, the horizon.
 CREATE OR REPLACE FUNCTION {prune}(
-    -- Seconds that everything is kept; how many rows are deleted at most.
+    -- Seconds for which changes are kept. How many rows to delete at most.
     retention double precision, batch bigint,
-    -- How many rows are gone; whether there is more to delete.
+    -- How many rows were deleted. Whether there are more.
     OUT deleted bigint, OUT more boolean)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET jit = off SET max_parallel_workers_per_gather = 0
@@ -12,7 +12,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off
 AS $function$
 DECLARE
     here CONSTANT text := {origin};
-    -- In this order: a mark is not older than its time says.
+    -- In this order, so that no mark is older than its time.
     present CONSTANT pg_snapshot := pg_current_snapshot();
     present_time CONSTANT timestamptz := clock_timestamp();
     held %3$s;
@@ -32,14 +32,14 @@ BEGIN
         RETURN; -- another one is at it
     END IF;
     IF held.origin <> here THEN
-        -- Another history begins: what is in the log will be forgotten like everything else. But what bears ids that
-        -- this server has not given away yet came with a dump.
+        -- Another history begins. What is in the log will be pruned in time. But rows whose ids this server has not
+        -- used yet came with a dump.
         held := (true, here, '1:1:', '1:1:', '{{}}', '{{}}', NULL, NULL);
         DELETE FROM %1$s WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
         GET DIAGNOSTICS deleted = ROW_COUNT;
     END IF;
     IF held.at_xid IS NULL THEN
-        -- Marks of the future are those of a clock that has been set back.
+        -- Marks in the future come from a clock that was set back.
         SELECT coalesce(array_agg(at ORDER BY at), '{{}}'), coalesce(array_agg(mark ORDER BY at), '{{}}')
             INTO held.marked, held.marks
             FROM unnest(held.marked, held.marks) AS known (at, mark) WHERE at <= present_time;
@@ -60,8 +60,8 @@ BEGIN
             INTO held.marked, held.marks
             FROM unnest(held.marked, held.marks) AS known (at, mark) WHERE at > due;
     END IF;
-    -- What is visible in `pruned` and was not in `cleared`, that is, what has not been deleted before. Entries of the
-    -- index stay until VACUUM can remove them: none is passed twice, and none of transactions that are left alone.
+    -- What is visible in `pruned` and was not visible in `cleared`, which has not been deleted before. Entries of the
+    -- index stay until VACUUM can remove them. So none is read twice, and those of transactions that stay are not read.
     FOR low, high IN
         SELECT xid::text::bigint, xid::text::bigint + 1
         FROM pg_snapshot_xip(held.cleared) AS xid WHERE pg_visible_in_snapshot(xid, held.pruned)
