@@ -1,6 +1,6 @@
 """What several requests for users have in common."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, NamedTuple, TypedDict
 
 from fastapi import Depends, Header, Path, Request
 
@@ -32,9 +32,23 @@ class Freshness(TypedDict):
     """No tier may answer."""
 
 
-async def freshness_of(cache_control: CacheControl = None, min_version: MinVersion = None) -> Freshness:
+class ReadConditions(NamedTuple):
+    """What a read asks for beside the user."""
+
+    fresh: Freshness
+    preconditions: Preconditions
+
+
+# One dependency for both: each that has header fields costs 20 us of CPU.
+async def read_conditions_of(
+    cache_control: CacheControl = None,
+    min_version: MinVersion = None,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> ReadConditions:
     directives = {directive.strip().lower() for directive in (cache_control or "").split(",")}
-    return Freshness(min_version=min_version or 0, from_database="no-cache" in directives)
+    fresh = Freshness(min_version=min_version or 0, from_database="no-cache" in directives)
+    return ReadConditions(fresh, Preconditions.parse(if_match, if_none_match))
 
 
 async def preconditions_of(if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Preconditions:
@@ -46,6 +60,6 @@ async def users_of(request: Request) -> UserService:
     return users
 
 
-Fresh = Annotated[Freshness, Depends(freshness_of)]
+ReadIf = Annotated[ReadConditions, Depends(read_conditions_of)]
 If = Annotated[Preconditions, Depends(preconditions_of)]
 Service = Annotated[UserService, Depends(users_of)]

@@ -14,7 +14,7 @@ from evenkeel.http.openapi import sends
 from evenkeel.http.preconditions import Preconditions, untagged
 from evenkeel.http.problems import OF_A_BODY, InvalidInput, Unavailable, responses
 from user_api.idempotency import Changed, RecordKey
-from user_api.parameters import Fresh, If, Service, UserIdPath, strict_query
+from user_api.parameters import If, ReadIf, Service, UserIdPath, strict_query
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
 from user_api.representation import PRIVATE, of_answer, of_batch
 from user_api.schemas import PATH, ListQuery, NewUser, User, UserAnswer, UserBatch, UserPage, UserPatch
@@ -51,10 +51,10 @@ async def create_user(users: Service, new: NewUser, key: Key) -> Response:
     },
 )
 async def list_users(
-    request: Request, users: Service, query: Annotated[ListQuery, Query()], fresh: Fresh, preconditions: If
+    request: Request, users: Service, query: Annotated[ListQuery, Query()], conditions: ReadIf
 ) -> Response:
     if query.email is not None:
-        return _answered(await users.get_by_email(query.email, **fresh), preconditions)
+        return _answered(await users.get_by_email(query.email, **conditions.fresh), conditions.preconditions)
     await untagged(request)
     if query.ids is not None:
         return of_batch(query.ids, await users.get_many(query.ids)).response()
@@ -71,8 +71,8 @@ async def list_users(
     responses=responses(UserNotFound, VersionMismatch, StateMismatch, InvalidInput, Unavailable)
     | {200: _CACHED, 304: {"description": "The user is in the state that you have", **_CACHED}},
 )
-async def read_user(users: Service, user_id: UserIdPath, fresh: Fresh, preconditions: If) -> Response:
-    return _answered(await users.get(user_id, **fresh), preconditions)
+async def read_user(users: Service, user_id: UserIdPath, conditions: ReadIf) -> Response:
+    return _answered(await users.get(user_id, **conditions.fresh), conditions.preconditions)
 
 
 @router.patch(
