@@ -44,7 +44,7 @@ def queries() -> Iterator[list[str]]:
 
 @pytest.fixture
 async def postgres(database_url: str) -> AsyncIterator["asyncpg.Connection"]:
-    """A session of somebody who writes SQL by hand."""
+    """A session for SQL by hand."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -149,7 +149,7 @@ async def test_min_version_reads_the_newest_through_every_replica(serve: Serve, 
         await create_and_settle(a)
         await source(b)
         assert await source(b) == "memory"
-        # By hand, so that nobody has told b yet when it is asked.
+        # By hand, so that no invalidation has reached b yet.
         await postgres.execute("UPDATE users SET name = 'B' WHERE id = 1")
         response = await b.get("/v1/users/1", headers={"Min-Version": "2"})
         assert response.json()["data"]["version"] == 2

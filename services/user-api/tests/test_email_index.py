@@ -103,7 +103,7 @@ async def test_writers_go_on_while_the_index_is_built_and_is_named(url: str, tur
     await turkish.execute(INSERT, "a@example.com")
     migrating = asyncio.create_task(migrate(MigrationSettings(database_url=url)))
     begun = "SELECT to_regclass('users_email_key_unfinished') IS NOT NULL"
-    # It waits for the transaction under way, and nobody waits for it.
+    # It waits for the transaction under way, and no writer waits for it.
     while not await other.fetchval(begun):  # noqa: ASYNC110 (PostgreSQL has no event for it)
         await asyncio.sleep(0.05)
     await other.execute(INSERT, "b@example.com", timeout=30)

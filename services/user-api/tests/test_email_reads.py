@@ -1,4 +1,4 @@
-"""`GET /v1/users?email=`: as a read by id, and never somebody who has not had the address for two seconds."""
+"""`GET /v1/users?email=` answers as a read by id does, and never with a user who lost the address 2 s ago."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Reads answered ahead of FastAPI: which they are, and that nobody can tell the difference."""
+"""Reads answered ahead of FastAPI: which they are, and that their answers are those of the routes."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -119,7 +119,7 @@ async def test_answers_are_those_of_the_ordinary_way(
 
 
 async def transcript(settings: Settings, cache_url: str, *, hot_reads: bool) -> list[tuple[Request, int, Any, bytes]]:
-    """What is answered to all requests, each sent three times: to a cold cache, and to whoever remembers it then."""
+    """The answers to all requests, each sent three times: first to a cold cache, then to a warm one."""
     answers = []
     async with Redis.from_url(cache_url) as redis:
         await redis.flushall()
@@ -141,7 +141,7 @@ async def transcript(settings: Settings, cache_url: str, *, hot_reads: bool) -> 
 
 
 class Inner:
-    """The application behind the layer, which only notes that it was asked."""
+    """The application behind the layer. It only notes that it was called."""
 
     asked = False
 

@@ -30,7 +30,7 @@ async def sql(database_url: str) -> AsyncIterator[Any]:
 
 
 def same(first: httpx.Response, second: httpx.Response) -> None:
-    """The second is the first one, and says that it is a repetition."""
+    """The second answer is the first one, marked as a repetition."""
     assert REPLAYED not in first.headers
     assert second.headers[REPLAYED] == "true"
     assert (second.status_code, second.content) == (first.status_code, first.content)
@@ -167,7 +167,7 @@ async def test_the_second_waits_for_the_first(client: httpx.AsyncClient, sql: An
 
 
 async def _until(sql: Any, query: str) -> None:
-    """Return when the query says true."""
+    """Return when the query finds true."""
     async with asyncio.timeout(30):
         while not await sql.fetchval(query):  # noqa: ASYNC110 (PostgreSQL has no event for it)
             await asyncio.sleep(0.01)

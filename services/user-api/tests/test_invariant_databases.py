@@ -98,7 +98,7 @@ async def test_two_databases_on_one_redis(
 async def test_another_database_behind_the_same_address(
     serve: Serve, database_url: str, other_database_url: str, cache_url: str
 ) -> None:
-    """And the first one again: what was cached of it before is not what it says now."""
+    """And the first one again: what was cached of it before is outdated."""
     mine, set_aside = (urlsplit(url).path[1:] for url in (database_url, other_database_url))
 
     async def swap(first: str, second: str) -> None:
@@ -135,7 +135,7 @@ async def test_another_database_behind_the_same_address(
             async with witness.watching(ids):
                 await way.cut()
                 await swap(mine, set_aside)
-                # While nobody looks: the first database's rows change before anybody is back.
+                # While no process follows it: the first database's rows change before the replicas are back.
                 changing = await asyncpg.connect(database_url)
                 await changing.execute("UPDATE users SET name = 'changed ' || id")
                 await changing.close()

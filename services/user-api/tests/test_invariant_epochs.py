@@ -1,4 +1,4 @@
-"""Forgetting everything: what is old is old at once, wherever it is, and nobody else loses anything."""
+"""Forgetting everything: old entries end at once in all tiers, and other caches lose nothing."""
 
 import asyncio
 import subprocess
@@ -178,7 +178,7 @@ async def test_server_is_killed_as_an_epoch_begins(serve: Serve, database_url: s
 
 @pytest.mark.parametrize("tiers", ["memory,redis", pytest.param("redis", marks=pytest.mark.slow)])
 async def test_sidecar_lags_behind_the_new_epoch(serve: Serve, database_url: str, pair: RedisPair, tiers: str) -> None:
-    """It says the old epoch, while the primary says the new one; then it is made anew, or catches up."""
+    """It has the old epoch, while the primary has the new one. Then it begins again, or catches up."""
     beside = {"cache_url": pair.primary.url, "cache_read_url": pair.replica.socket_url, "cache_tiers": tiers}
     async with (
         fleet(serve, beside, beside, {"cache_url": pair.primary.url}) as replicas,
@@ -236,7 +236,7 @@ async def _differs(redis: Redis, epoch: str) -> bool:
 
 
 async def test_nothing_is_trusted_while_a_trigger_is_off(serve: Serve, database_url: str, cache_url: str) -> None:
-    """Every replica is ready, and says why; what was read meanwhile is not there afterwards."""
+    """Every replica is ready, and gives the reason. What was read meanwhile is not cached afterwards."""
     async with (
         serve() as first,
         serve(replica_name="replica-b", cache_tiers="redis") as second,

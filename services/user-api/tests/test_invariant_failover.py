@@ -34,7 +34,7 @@ async def test_promoted_replica_lacks_the_last_deletes(
         await eventually(pair.in_step)
         pair.link.hold()
         async with witness.watching(ids):
-            # The primary hears of these, the replica does not.
+            # The primary gets these, the replica does not.
             await witness.rename(by_hand)
             assert await witness.patch(replicas[0], through) == 200
             await asyncio.sleep(0.5)

@@ -170,7 +170,7 @@ async def test_nobody_joins_a_load_from_before_an_invalidation(
 
 
 async def test_absence_is_not_remembered_over_a_creation(serve: Serve, database_url: str, loads: HeldLoads) -> None:
-    """The load has found nobody; then the user is created."""
+    """The load has found no user. Then the user is created."""
     async with (
         fleet(serve, {}, {"cache_tiers": "memory"}) as replicas,
         witnessing(database_url, replicas) as witness,

@@ -53,7 +53,7 @@ async def delete_many(witness: Witness, few: list[int]) -> None:
     "tiers", ["memory,redis", *(pytest.param(one, marks=pytest.mark.slow) for one in ("redis", "memory"))]
 )
 async def test_others_stay_cached(serve: Serve, database_url: str, tiers: str) -> None:
-    """Nobody who reads them is answered by PostgreSQL."""
+    """No read of them is answered by PostgreSQL."""
     own = {"cache_tiers": tiers}
     async with fleet(serve, own, own) as replicas, witnessing(database_url, replicas) as witness:
         outside = await witness.create(20)

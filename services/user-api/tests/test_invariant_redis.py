@@ -64,7 +64,7 @@ async def test_frozen_while_the_relay_speaks(serve: Serve, database_url: str, se
             await asyncio.sleep(0.2)
             await witness.rename(*ids)
             await asyncio.sleep(BOUND)
-            # A reader who has not asked meanwhile has no reason not to ask Redis now.
+            # A reader that has not read meanwhile has no reason to pass Redis by now.
             witness.replicas = replicas[1:]
             async with witness.watching(ids, pause=0):
                 server.thaw()
@@ -119,7 +119,7 @@ USELESS_STATES: list[Callable[[bytes, bytes], bytes | None]] = [
 
 
 async def test_state_lost_together_with_the_word_of_changes(serve: Serve, database_url: str, cache_url: str) -> None:
-    """One database of Redis for each way to lose the state; the changes were made while nobody followed the log."""
+    """One Redis database for each way to lose the state. The changes were made while no relay followed the log."""
     urls = [urlsplit(cache_url)._replace(path=f"/{number}").geturl() for number in range(len(USELESS_STATES))]
     own: list[dict[str, Any]] = [{"cache_url": url, "cache_tiers": "redis"} for url in urls]
     async with witnessing(database_url, []) as witness:

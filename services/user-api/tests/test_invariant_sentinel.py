@@ -66,7 +66,7 @@ async def test_failover(serve: Serve, database_url: str, cache: WatchedCache, ho
 async def test_an_old_primary_that_sentinel_has_given_up_is_left(
     serve: Serve, database_url: str, cache: WatchedCache
 ) -> None:
-    """It is frozen and thawed: until Sentinel has demoted it, it answers as a primary that knows less."""
+    """It is frozen and thawed. Until Sentinel has demoted it, it answers as a primary that lacks changes."""
     own = settings(cache)
     async with fleet(serve, own, own) as replicas, witnessing(database_url, replicas) as witness:
         ids = await witness.create(3)

@@ -18,7 +18,7 @@ def beside(pair: RedisPair, **changes: Any) -> dict[str, Any]:
 
 
 async def test_cut_off_from_its_primary(serve: Serve, database_url: str, pair: RedisPair) -> None:
-    """It has the old entries, and within two seconds nobody believes it; reads go to the primary."""
+    """It has the old entries. Within two seconds it is not trusted any more, and reads go to the primary."""
     async with (
         fleet(serve, beside(pair), beside(pair, cache_tiers="redis"), {"cache_url": pair.primary.url}) as replicas,
         witnessing(database_url, replicas) as witness,
@@ -91,7 +91,7 @@ async def test_dead(serve: Serve, database_url: str, pair: RedisPair) -> None:
 
 @pytest.mark.parametrize("tiers", ["memory,redis", "redis"])
 async def test_own_write_is_read_back_at_once(serve: Serve, database_url: str, pair: RedisPair, tiers: str) -> None:
-    """While the sidecar lags, but is still to be trusted by what it knows."""
+    """While the sidecar lags, but by its own data may still be trusted."""
     async with (
         fleet(serve, beside(pair, cache_tiers=tiers)) as [replica],
         witnessing(database_url, [replica]) as witness,

@@ -67,7 +67,7 @@ async def test_one_query_for_each_key(
     async with AsyncExitStack() as stack:
         for replica in replicas:
             stack.push_async_callback(replica.stop)
-        # The first one has the relay, and nobody crowds at its door.
+        # The first one has the relay, and few requests at once.
         await replicas[0].start()
         await asyncio.gather(*(replica.start() for replica in replicas[1:]))
         urls = [replica.url for replica in replicas[1:]]
@@ -95,7 +95,7 @@ async def test_one_query_for_each_key(
                 ids = await prepare()
                 await asyncio.sleep(2 * MEMORY_TTL)  # memory has let go; and after the rush all is trusted again
                 before = queries.stat().st_size if queries.exists() else 0
-                # A machine that is too busy for all of them is asked by fewer.
+                # If the machine is too busy for all of them, there are fewer readers.
                 if await read_at_once(connections[: READERS // 2**attempt], ids):
                     assert queries.stat().st_size - before == len(ids)
                     break

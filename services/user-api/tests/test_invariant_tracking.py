@@ -31,7 +31,7 @@ async def ways(cache_url: str) -> AsyncIterator[list[Proxy]]:
 
 
 async def test_half_open(serve: Serve, database_url: str, ways: list[Proxy]) -> None:
-    """Pushes are lost, or questions, or both; or the whole way is silent. Nothing ever says that it is closed."""
+    """Pushes are lost, or questions, or both, or everything. The connection is never reported as closed."""
     pushes_lost, questions_lost, both_lost, all_silent = ways
     async with (
         fleet(serve, {}, *({"cache_url": way.url} for way in ways)) as replicas,
@@ -113,7 +113,7 @@ async def test_shaken_while_redis_is_read(serve: Serve, database_url: str, ways:
 
 @pytest.mark.slow
 async def test_flush_empties_memory_everywhere(serve: Serve, database_url: str, cache_url: str) -> None:
-    """FLUSHALL pushes no names. What had changed, and was to be deleted by the relay, nobody is told of any more."""
+    """FLUSHALL pushes no names. Changes that the relay had yet to apply are not pushed any more."""
     async with (
         fleet(serve, {}, {}) as replicas,
         witnessing(database_url, replicas) as witness,

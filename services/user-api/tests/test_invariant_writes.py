@@ -18,7 +18,7 @@ ROUNDS = 12
 
 
 class Client:
-    """Somebody who talks to all replicas, and keeps an account of what was acknowledged."""
+    """A client of all replicas that keeps account of what was acknowledged."""
 
     def __init__(self, replicas: list[str], number: int) -> None:
         self._connections = {replica: Connection(replica) for replica in replicas}

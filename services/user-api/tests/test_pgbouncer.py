@@ -232,7 +232,7 @@ async def test_a_statement_that_waits_too_long_is_given_up_and_its_server_freed(
         await create(one)
         async with blocker.transaction():
             await blocker.execute("SELECT FROM users FOR UPDATE")
-            # As many as there are server connections: whoever else comes has to wait.
+            # As many as there are server connections, so further clients must wait.
             waiting = [
                 asyncio.create_task(client.patch("/v1/users/1", json={"name": "B"}, timeout=PATIENCE))
                 for client in (one, two)

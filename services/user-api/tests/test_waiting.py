@@ -95,7 +95,7 @@ async def locked(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def dropped(world: World) -> AsyncIterator[None]:
-    """What PostgreSQL says gets lost. At the end so are the connections, as when a firewall has forgotten them."""
+    """PostgreSQL's answers get lost. At the end the connections do, too, as when a firewall has forgotten them."""
     world.way.swallow("to client")
     yield
     world.way.reset()
@@ -184,7 +184,7 @@ async def test_outage(world: World, outage: Outage) -> None:
     ids=lambda outage: outage.__name__,
 )
 async def test_blip(world: World, outage: Outage) -> None:
-    """Nobody who has waited for the database to come back is refused."""
+    """No request that has waited for the database to come back is refused."""
     callers, began, ended = await outage_of(world, outage, BLIP)
 
     waiting = [wait for wait in callers.waits if began <= wait.asked < ended]
@@ -196,7 +196,7 @@ async def test_blip(world: World, outage: Outage) -> None:
 
 @pytest.mark.slow
 async def test_leases_are_not_taken_before_there_is_a_place_at_the_database(world: World) -> None:
-    """Else they end in the queue, and every key is asked for twice."""
+    """Otherwise they end in the queue, and every key is queried twice."""
     keys = 60
     async with AsyncExitStack() as stack:
         connections = [await stack.enter_async_context(Connection(world.replica.url)) for _ in range(keys)]
@@ -214,7 +214,7 @@ async def test_leases_are_not_taken_before_there_is_a_place_at_the_database(worl
 
 
 async def test_frozen_redis(serve: Serve, cache_url: str) -> None:
-    """The first readers wait half a second. Nobody is the one who finds out whether it is back."""
+    """The first readers wait half a second. No later reader has to find out whether it is back."""
     async with proxied(cache_url, free_port()) as way:
         await way.open()
         async with serve(cache_url=way.url, cache_tiers="redis") as client:
