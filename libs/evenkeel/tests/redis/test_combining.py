@@ -152,5 +152,5 @@ async def test_an_item_without_weight_is_never_refused() -> None:
     light = combiner.submit(2, 0)
     with pytest.raises(Full):
         combiner.submit(3, 1)
-    assert await asyncio.gather(heavy, light) == [2, 4]
+    assert (await heavy, await light) == (2, 4)
     assert server.batches == [[1, 2]]
