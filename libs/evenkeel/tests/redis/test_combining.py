@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from evenkeel.redis.combining import Combiner
+from evenkeel.redis.combining import Combiner, Full
 
 NUMBERS = list(range(20, 70))
 UNLUCKY = 13
@@ -143,3 +143,14 @@ async def test_wrong_number_of_results_is_an_error_not_a_hang() -> None:
         asyncio.gather(combiner.submit(1), combiner.submit(2), return_exceptions=True), timeout=5
     )
     assert [type(result) for result in results] == [ValueError, ValueError]
+
+
+async def test_an_item_without_weight_is_never_refused() -> None:
+    server = Server()
+    combiner = Combiner(server.send, most_waiting=2)
+    heavy = combiner.submit(1, 5)
+    light = combiner.submit(2, 0)
+    with pytest.raises(Full):
+        combiner.submit(3, 1)
+    assert (await heavy, await light) == (2, 4)
+    assert server.batches == [[1, 2]]

@@ -9,11 +9,13 @@ from redis.asyncio import Redis
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.serving import Serve
 
+from counter_api.counters.operations import Increment
 from counter_api.metrics import Metrics
 from counter_api.problems import NothingApplied, OutcomeUnknown
 from counter_api.settings import Settings
 from counter_api.stats.request_count import Requests
 from counter_api.stores import open_stores
+from evenkeel.http.problems import Problem
 
 pytestmark = pytest.mark.anyio
 
@@ -63,8 +65,11 @@ async def test_what_redis_did_not_take_is_counted_later(counters_url: str, make_
 
 
 async def test_a_count_is_queued_however_much_is_waiting(make_settings: MakeSettings) -> None:
-    async with open_stores(make_settings(max_waiting=1), Metrics(CollectorRegistry())) as stores:
+    async with open_stores(make_settings(max_waiting=2), Metrics(CollectorRegistry())) as stores:
+        batch = asyncio.create_task(stores.counters.apply([Increment(name="a")] * 5))
+        await asyncio.sleep(0)
         waiting = [stores.tally.count() for _ in range(50)]
+        assert [outcome for outcome in await batch if isinstance(outcome, Problem)] == []
         assert await asyncio.gather(*waiting) == [None] * 50
 
 
