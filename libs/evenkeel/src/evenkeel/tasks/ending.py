@@ -11,7 +11,7 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel the tasks, and return when they have ended. Their exceptions stay with them, for code that awaits them.
 
     One cancellation is not enough. redis-py sends every command with `asyncio.wait_for`. In Python 3.11 that drops a
-    cancellation if the command ends in the same turn of the event loop. A driver that is cancelled while it connects may
+    cancellation if the command ends in the same turn of the event loop. A driver that is cancelled while connecting may
     raise another error instead. A loop that goes on after errors then goes on.
     """
     for task in tasks:
