@@ -27,7 +27,6 @@ ROOMS = {
     "[cache]": ["redis", "tasks", "cache"],
     "[http]": ["redis", "tasks", "http"],
     "[service]": ["redis", "tasks", "http", "service"],
-    "[cache,service]": ["redis", "tasks", "cache", "http", "service"],
 }
 """What can be imported with each extra."""
 
@@ -36,7 +35,6 @@ OF_OTHERS = {
     "[cache]": ["fastapi", "pydantic", "starlette", "uvicorn"],
     "[http]": ["asyncpg", "cachetools", "cryptography", "sqlalchemy", "uvicorn"],
     "[service]": ["asyncpg", "cachetools", "cryptography", "sqlalchemy"],
-    "[cache,service]": [],
 }
 """What must not be there, or the rooms would need less than they get."""
 
