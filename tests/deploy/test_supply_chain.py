@@ -5,11 +5,13 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from supply_chain import audit, licences, sbom
 from tests.support.fake_http import Answer, Request, answering
@@ -62,6 +64,26 @@ def test_pins_have_hashes_and_no_address(lock: str) -> None:
     assert pins
     assert all(re.match(r"[a-z0-9.-]+==[^\s;]+( ; .+)? \\\n    --hash=sha256:", pin) for pin in pins)
     assert "://" not in lock
+
+
+def _required(project: str, extras: set[str]) -> set[str]:
+    """The distributions that a project of this repository needs, those of the library's extras included."""
+    about = tomllib.loads((ROOT / project / "pyproject.toml").read_text())["project"]
+    named = [*about["dependencies"], *(each for extra in extras for each in about["optional-dependencies"][extra])]
+    found = set()
+    for requirement in map(Requirement, named):
+        if requirement.name == "evenkeel-state":
+            found |= _required("libs/evenkeel", requirement.extras)
+        else:
+            found.add(canonicalize_name(requirement.name))
+    return found
+
+
+@pytest.mark.parametrize("service", ["user-api", "counter-api"])
+def test_a_services_lock_has_what_its_projects_name(service: str) -> None:
+    required = _required(f"services/{service}", set())
+    assert {"redis", "fastapi", "uvicorn"} < required
+    assert required <= licences.pinned(ROOT / "services" / service / "requirements.lock")
 
 
 def test_the_list_of_licences_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:

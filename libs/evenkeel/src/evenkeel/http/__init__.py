@@ -1,4 +1,4 @@
-"""What stands around a service's routes: problem documents, preconditions, entity tags, idempotency keys, OpenAPI.
+"""HTTP around the routes of a service: problem documents, preconditions, entity tags, idempotency keys, OpenAPI.
 
-Knows FastAPI and Starlette, and neither Redis nor a database.
+It stands on FastAPI and Starlette, and works without Redis and without a database.
 """

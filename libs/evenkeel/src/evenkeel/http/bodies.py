@@ -1,4 +1,4 @@
-"""Bodies are of a media type that the route takes, uncoded and in UTF-8; anything else is refused before it is read."""
+"""Bodies must have a media type that the route takes, no coding, and UTF-8. Others are refused before they are read."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ def takes_merge_patch(model: type[BaseModel]) -> dict[str, Any]:
 class StrictBody(APIRoute):
     """A route that answers 415 to bodies of other types than its OpenAPI document names.
 
-    These are JSON where it has a body parameter, and whatever its `openapi_extra` adds.
+    These are JSON if the route has a body parameter, and the types that its `openapi_extra` adds.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -53,7 +53,7 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         """The body as JSON in UTF-8, with or without a byte order mark (RFC 8259, 8.1).
 
-        json.JSONDecodeError; InvalidInput where an object has two members of one name.
+        Raise json.JSONDecodeError, or InvalidInput if an object has two members of one name.
         """
         body = await self.body()
         try:
@@ -89,7 +89,7 @@ _DECODER = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
 
 
 def _require(request: Request, taken: tuple[str, ...]) -> None:
-    """Raise UnsupportedMediaType unless there is no body, or one of a type that is taken."""
+    """Raise UnsupportedMediaType if there is a body of a type that is not taken."""
     headers = request.headers
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return

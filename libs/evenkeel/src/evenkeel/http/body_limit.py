@@ -1,4 +1,4 @@
-"""FastAPI's body limit, answered like every other error: Starlette's own 413 is plain text."""
+"""FastAPI's body limit as a problem document, because Starlette's own 413 is plain text."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -8,7 +8,7 @@ STARLETTE_ANSWER = (b"content-type", b"text/plain; charset=utf-8")
 
 
 class ContentTooLargeAnswers:
-    """Plain ASGI: puts a problem document in the place of a plain-text 413."""
+    """Plain ASGI: replaces a plain-text 413 by a problem document."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

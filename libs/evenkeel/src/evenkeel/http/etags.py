@@ -17,12 +17,12 @@ class Tags(NamedTuple):
     """What `If-Match` or `If-None-Match` names."""
 
     every: bool
-    """`*`: whatever state there is."""
+    """`*`: any state."""
 
     states: frozenset[str]
 
     def cover(self, state: str | int | None) -> bool:
-        """Whether the resource is in one of the states; None: there is no such resource."""
+        """Whether the resource is in one of the states. None means that it does not exist."""
         return state is not None and (self.every or str(state) in self.states)
 
     def __str__(self) -> str:
@@ -30,12 +30,12 @@ class Tags(NamedTuple):
 
 
 def etag(state: str | int) -> str:
-    """The tag of a state that is called so; ASCII without spaces and quotes."""
+    """The tag of the state with this name, which is ASCII without spaces and quotes."""
     return f'"{state}"'
 
 
 def parse_tags(header: str | None, name: str, *, weak: bool) -> Tags | None:
-    """The tags that the header field of this name has; None when it is absent. InvalidInput when it is no list.
+    """The tags in the header field of this name; None if it is absent. Raise InvalidInput if it is not a list.
 
     `weak`: whether weak tags compare like strong ones (RFC 9110, 8.8.3.2), or never match.
     """
@@ -47,7 +47,7 @@ def parse_tags(header: str | None, name: str, *, weak: bool) -> Tags | None:
 
 
 def numbers(states: Iterable[str] | None) -> frozenset[int] | None:
-    """Those of the states that are numbers, as `etag` writes them, for resources whose states are; None stays None."""
+    """The states that are numbers, as `etag` writes them. For resources whose states are numbers. None stays None."""
     if states is None:
         return None
     return frozenset(int(state) for state in states if _NUMBER.fullmatch(state))

@@ -1,4 +1,4 @@
-"""What the gateway answers in a service's place: for OpenAPI documents only, no service raises them.
+"""Problems that the gateway answers instead of a service. They are here for OpenAPI documents; no service raises them.
 
 gateway/listeners.yaml holds the answers themselves.
 """
@@ -47,7 +47,7 @@ class GatewayTimeout(Problem):
 
 
 class TooManyStreams(Problem):
-    """Of event streams, exports and imports only."""
+    """For event streams, exports and imports only."""
 
     slug, title, status = "too-many-streams", "Too many streams are open", 503
 

@@ -1,6 +1,6 @@
 """HEAD wherever GET is (RFC 9110, 9.3.2): the same status and header fields, and no body.
 
-The application sees a GET. A route that counts, or streams, asks `is_head` first: HEAD counts nothing.
+The application gets a GET. A route that counts or streams checks `is_head` first, because HEAD counts nothing.
 """
 
 from collections.abc import Awaitable
@@ -12,24 +12,24 @@ _HEAD = "evenkeel.head"
 
 
 def is_head(request: Request) -> bool:
-    """Whether only the header fields are asked for."""
+    """Whether the request is for the header fields only."""
     return _HEAD in request.scope
 
 
 class HeadAsGet:
-    """Plain ASGI: asks the application for a GET, and keeps the body back."""
+    """Plain ASGI: passes a HEAD on as a GET, and drops the body of the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    # Not async itself: whatever is no HEAD passes without a coroutine in between.
+    # Not async, so that other methods pass without another coroutine.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and scope["method"] == "HEAD":
             return self._head(scope, receive, send)
         return self._app(scope, receive, send)
 
     async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Of its own: the server, too, looks into the scope whether a body is to come.
+        # A copy, because the server also reads the method from its scope, to decide about the body.
         get = {**scope, "method": "GET", _HEAD: True}
         ended = False
 
@@ -38,7 +38,7 @@ class HeadAsGet:
             if message["type"] != "http.response.body":
                 await send(message)
             elif not ended:
-                # A stream ends here: the server says `http.disconnect` to whoever goes on.
+                # A stream ends here: it gets `http.disconnect` when it receives again.
                 ended = True
                 await send({"type": "http.response.body"})
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: whose they are, and what every service answers to one that was used for something else."""
+"""Idempotency keys: whom a key belongs to, and the answer to a key that was used for another request."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from fastapi import Depends, Header, Request
 from evenkeel.http.problems import Problem
 
 REPLAYED = {"Idempotency-Replayed": "true"}
-"""The header field of an answer that was given before."""
+"""The header field of a repeated answer."""
 
 KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 
@@ -29,12 +29,12 @@ async def _caller_of(request: Request) -> str:
 
 
 Caller = Annotated[str, Depends(_caller_of)]
-"""Whose keys these are: the token's subject as the gateway sets it, which clients cannot; empty without tokens."""
+"""The caller: the subject of the token. The gateway sets it, and clients cannot. It is empty without tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A caller's key: the same text from somebody else, by another method or to another path is another key."""
+    """A caller's key. The same text from another caller, with another method or to another path, is another key."""
 
     caller: str
     method: str
@@ -42,15 +42,15 @@ class RequestKey:
     text: str
 
     def digest(self, *part: int) -> str:
-        """What it is remembered by; `part` tells apart what one request asks for.
+        """The name of its record; `part` separates the operations of one request.
 
-        A digest, because a key may be a secret of the caller's, and every key then has the same length.
+        It is a digest, because the key may be a secret of the caller, and so that all names have the same length.
         """
         return fingerprint(self.caller, self.method, self.path, self.text, *part)
 
 
 def fingerprint(*payload: object) -> str:
-    """A digest of what JSON can say."""
+    """A digest of any JSON value."""
     return hashlib.sha256(json.dumps(payload).encode()).hexdigest()
 
 
@@ -61,7 +61,7 @@ async def _request_key(request: Request, caller: Caller, idempotency_key: Idempo
 
 
 Key = Annotated[RequestKey | None, Depends(_request_key)]
-"""A route's parameter of this kind is the key that the request was sent with."""
+"""As the type of a route's parameter: the key of the request."""
 
 
 class IdempotencyMismatch(Problem):
@@ -72,7 +72,7 @@ class IdempotencyMismatch(Problem):
 
 
 def replayed(problem: Problem) -> Problem:
-    """The same refusal, as it is answered to a repetition."""
+    """The same refusal, marked as a repeated answer."""
     again = Problem.__new__(type(problem))
     Problem.__init__(again, problem.detail, headers=problem.headers | REPLAYED, **problem.members)
     return again

@@ -1,7 +1,7 @@
-"""The OpenAPI document as generators of clients want it.
+"""The OpenAPI document in a form that generators of clients need.
 
-FastAPI's own is right about addresses, parameters and bodies. Here each error has the same named type, integers have a
-format and bounds that are exact, every header field of a response is declared, and nothing is said twice.
+FastAPI's own document is right about addresses, parameters and bodies. Here all errors have the same named type.
+Integers have a format and exact bounds. Every header field of a response is declared. Nothing is repeated.
 """
 
 import copy
@@ -57,10 +57,10 @@ _OF_STATUS = {
     504: ("Retry-After",),
 }
 _BOUNDS = {"ge": "minimum", "le": "maximum"}
-"""What pydantic calls bounds that a validator stands before, and what JSON Schema does."""
+"""pydantic's names of bounds behind a validator, and JSON Schema's."""
 
 _REMEMBERED = {200, 201, 204, 404, 409, 412, 422}
-"""Statuses that may be a replay: what was judged under a key."""
+"""Statuses of answers that may be repeated for a key."""
 
 _TOKEN = {
     "type": "http",
@@ -76,12 +76,12 @@ Every error is a `Problem` (RFC 9457). Every GET answers HEAD as well, without a
 
 
 def sends(*fields: str) -> Node:
-    """The header fields of a response, for the `responses=` of a route; those of every response go without saying."""
+    """The header fields of a response, for the `responses=` of a route, without those that every response has."""
     return {"headers": {field: _reference("headers", field) for field in fields}}
 
 
 def for_generators(document: Node, *, problem: type[BaseModel]) -> Node:
-    """FastAPI's document, changed in place; `problem` becomes the component that every error refers to."""
+    """Change FastAPI's document in place. Every error then refers to the component `problem`."""
     info = document["info"]
     info["description"] = info.get("description", "") + _FOR_ALL
     document["servers"] = [{"url": "/", "description": "The gateway that this document came from"}]
@@ -90,7 +90,7 @@ def for_generators(document: Node, *, problem: type[BaseModel]) -> Node:
     components["securitySchemes"] = {"token": _TOKEN}
     components.setdefault("schemas", {}).update(_problem_schemas(problem))
     for path in document["paths"].values():
-        # Generated, it would be a second function for each GET, which gives nothing.
+        # A generator would make a second function for each GET, and it would return nothing.
         path.pop("head", None)
     for operation in operations(document):
         _mend_what_is_sent(operation)
@@ -106,12 +106,12 @@ def for_generators(document: Node, *, problem: type[BaseModel]) -> Node:
 
 
 def operations(document: Node) -> list[Node]:
-    """Those of all paths."""
+    """The operations of all paths."""
     return [operation for path in document["paths"].values() for operation in path.values()]
 
 
 def schemas(node: Any) -> Iterator[Node]:
-    """All schemas below the node, those inside of others included; not what only looks like one, in an example."""
+    """All schemas below the node, nested ones included. Examples are left out, because they may look like schemas."""
     if isinstance(node, list):
         for each in node:
             yield from schemas(each)
@@ -143,7 +143,7 @@ def _nested(schema: Node) -> Iterator[Node]:
 
 
 def _problem_schemas(problem: type[BaseModel]) -> Node:
-    """Members with a default are optional; pydantic says so of what clients send only. The default means nothing."""
+    """Members with a default are optional. pydantic marks them so only in requests. The default itself is removed."""
     schema = problem.model_json_schema(mode="validation", ref_template="#/components/schemas/{model}")
     for member in schema["properties"].values():
         member.pop("default", None)
@@ -153,7 +153,7 @@ def _problem_schemas(problem: type[BaseModel]) -> Node:
 def _mend_what_is_sent(operation: Node) -> None:
     contents = operation.get("requestBody", {}).get("content", {}).values()
     for holder in (*operation.get("parameters", ()), *contents):
-        # What is left out is not there: nobody can send a null in a query.
+        # A query cannot contain null: a parameter is left out instead.
         schema = holder["schema"]
         given = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
         if len(given) == 1:
@@ -183,11 +183,11 @@ def _sent(document: Node) -> set[str]:
 
 
 def _make_exact(schema: Node) -> None:
-    # pydantic makes titles of names; generators would name types after them.
+    # pydantic makes titles from names, and generators would name types after them.
     schema.pop("title", None)
     for member in schema.get("properties", {}).values():
         if "default" in member:
-            # Some generators take a member that has a default for one that must be sent.
+            # Some generators require members that have a default.
             said = f"{member['description']}; " if "description" in member else ""
             member["description"] = f"{said}{json.dumps(member.pop('default'))} if left out"
     for name, keyword in _BOUNDS.items():
@@ -195,7 +195,7 @@ def _make_exact(schema: Node) -> None:
             schema[keyword] = schema.pop(name)
     if schema.get("type") != "integer":
         return
-    # FastAPI has made floats of them, and 2^63 - 1 is no float.
+    # FastAPI turns bounds into floats, and no float is 2^63 - 1.
     for bound in ("minimum", "maximum"):
         if bound in schema:
             schema[bound] = max(INT64_MIN, min(int(schema[bound]), INT64_MAX))
@@ -204,7 +204,7 @@ def _make_exact(schema: Node) -> None:
 
 
 def _shared_responses(document: Node) -> Node:
-    """Errors that all operations have alike, each by its name; the operations then refer to it."""
+    """Name the errors that all operations share. The operations then refer to them."""
     shared = {}
     every = [operation["responses"] for operation in operations(document)]
     for status, first in list(every[0].items()) if every else []:

@@ -10,7 +10,7 @@ from evenkeel.http.problems import InvalidInput, PreconditionFailed
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """Of one request, to be judged together with what it changes."""
+    """The preconditions of one request. They are evaluated in the same step as its change."""
 
     match: Tags | None = None
     """`If-Match`: only if the resource is in one of these states."""
@@ -20,30 +20,29 @@ class Preconditions:
 
     @classmethod
     def parse(cls, if_match: str | None, if_none_match: str | None) -> "Preconditions":
-        """Those of the header fields; InvalidInput for what is neither `*` nor a list of entity tags."""
+        """Read the header fields; raise InvalidInput unless each is `*` or a list of entity tags."""
         return cls(parse_tags(if_match, "If-Match", weak=False), parse_tags(if_none_match, "If-None-Match", weak=True))
 
     def __bool__(self) -> bool:
         return self.match is not None or self.none_match is not None
 
     def hold(self, state: str | int | None) -> bool:
-        """Whether the request may be carried out on a resource in this state; None: there is no such resource."""
+        """Whether the request may change or read a resource in this state. None means that it does not exist."""
         return self.matched(state) and not (self.none_match is not None and self.none_match.cover(state))
 
     def matched(self, state: str | int | None) -> bool:
-        """Whether `If-Match` holds; on a read, what else does not is no failure, but a 304."""
+        """Whether `If-Match` holds. On a read, `If-None-Match` leads to 304, which is not a failure."""
         return self.match is None or self.match.cover(state)
 
     def __str__(self) -> str:
-        """The same text for the same preconditions, however they were written."""
+        """A text that is equal for equal preconditions, whatever their spelling."""
         return f"{self.match or ''};{self.none_match or ''}"
 
 
 async def untagged(request: Request) -> None:
-    """A dependency of routes whose resource has no entity tags: a write's precondition would be ignored, so refuse it.
+    """A dependency of routes whose resource has no entity tags. A write with a precondition is refused.
 
-    A read is judged: `If-Match` names no tag that there is, unless it is `*`; `If-None-Match` excludes none, and has no
-    effect.
+    On a read, `If-Match` fails unless it is `*`, because there is no tag to match. `If-None-Match` has no effect.
     """
     if request.method not in {"GET", "HEAD"}:
         sent = [name for name in ("If-Match", "If-None-Match") if name in request.headers]

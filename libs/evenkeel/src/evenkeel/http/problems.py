@@ -69,7 +69,7 @@ class PreconditionFailed(Problem):
 
 
 class Unavailable(Problem):
-    """Something this service stands on does not answer; `retry_after` is in seconds."""
+    """A server that this service needs does not answer; `retry_after` is in seconds."""
 
     slug, title, status = "unavailable", "The service cannot answer now", 503
 
@@ -94,7 +94,7 @@ class ContentTooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """RFC 9110, 15.5.16: of another type, in another character set, or coded."""
+    """RFC 9110, 15.5.16: the body has another type or character set, or a coding."""
 
     slug, title, status = "unsupported-media-type", "The body is not of a type that is taken here", 415
 
@@ -110,7 +110,7 @@ class Mistake(BaseModel):
 class ProblemDocument(BaseModel):
     """RFC 9457 problem details, as the OpenAPI documents show them.
 
-    A service's own has the further members of its problems, all of them optional: one type serves for every error.
+    A service's own subclass adds the members of its problems, all optional. So one type covers every error.
     """
 
     type: str = Field(examples=[TYPE_PREFIX + "not-found"], description="Stable name of the kind of problem")
@@ -122,11 +122,11 @@ class ProblemDocument(BaseModel):
 
 
 OF_A_BODY: tuple[type[Problem], ...] = (ContentTooLarge, UnsupportedMediaType, InvalidInput, MalformedJson)
-"""What a route may answer because it takes a body."""
+"""Problems that a route may answer because it takes a body."""
 
 
 def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route that may answer these problems."""
+    """The `responses=` of a route that answers these problems."""
     documented: dict[int | str, dict[str, Any]] = {}
     for problem in problems:
         entry = documented.setdefault(
@@ -139,7 +139,7 @@ def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
 
 
 SCHEMA = {"$ref": "#/components/schemas/Problem"}
-"""Of every error; `evenkeel.http.openapi` puts it into the document."""
+"""The type of every error; `evenkeel.http.openapi` puts it into the document."""
 
 
 def problem_document(slug: str, title: str, status: int, detail: str) -> dict[str, Any]:
@@ -170,10 +170,10 @@ async def _answer_problem(_: Request, error: Exception) -> Response:
 
 
 _MOST_LISTED = 20
-"""Errors that an answer lists, so that it does not outgrow the request by far; `more_errors` counts the others."""
+"""Most errors that an answer lists, so that it is not much larger than the request. `more_errors` counts the others."""
 
 _MOST_TOLD = 3
-"""Errors that its sentence has."""
+"""Most errors in the sentence of `detail`."""
 
 _LONGEST_NAME = 100
 """Characters of a field's name that an answer repeats; a name may be as long as the body."""
@@ -225,7 +225,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 
 
 def _methods(request: Request) -> list[str]:
-    """All methods of this address; Starlette lists those of the first route that has it."""
+    """All methods of this address. Starlette lists only the methods of the first route."""
     path = request.scope["path"]
     routes = (
         route for route in iter_route_contexts(request.app.routes) if route.methods and route.path_regex.match(path)
@@ -237,7 +237,7 @@ def _methods(request: Request) -> list[str]:
 
 
 def unexpected() -> Response:
-    """The answer to an error that nobody foresaw."""
+    """The answer to an unexpected error."""
     return InternalError("The request could not be completed; its id leads to the cause in the log.").response()
 
 
@@ -247,7 +247,7 @@ async def _answer_unexpected(_: Request, __: Exception) -> Response:
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which callers may put into names and terminals would obey; not too long."""
+    """The text without control characters, which a terminal would execute, and cut to a reasonable length."""
     if len(text) > _LONGEST_NAME:
         text = f"{text[:_LONGEST_NAME]}…"
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,4 +1,4 @@
-"""Query parameters are taken as they are sent, or refused: none is ignored, and none overrides another one."""
+"""Query parameters are used or refused. None is ignored, and none overrides another one."""
 
 from collections import Counter
 from typing import Any
@@ -12,13 +12,13 @@ _MOST_NAMED = 3
 
 
 class StrictQuery:
-    """A dependency: InvalidInput for parameters that the route does not know, and for those that are sent twice.
+    """A dependency that raises InvalidInput for parameters that the route does not have, or that are sent twice.
 
-    A route that takes parameters has them in a model, which itself refuses the others (`extra="forbid"`).
+    A route with parameters has them in a model, and the model refuses others (`extra="forbid"`).
     """
 
     def __init__(self, *, lists: frozenset[str] = frozenset()) -> None:
-        """`lists` are the parameters that are one list, when they are sent more than once."""
+        """`lists` are the parameters that may be sent more than once, and then form one list."""
         self._lists = lists
 
     async def __call__(self, request: Request) -> None:
@@ -35,13 +35,13 @@ class StrictQuery:
 
 def _refuse(names: list[str], sentence: str, detail: str) -> None:
     if names:
-        # Names may be anything, and thousands: the answer must not be larger than what was asked.
+        # There may be thousands of names: the answer must not be larger than the request.
         errors = [{"in": "query", "field": ascii(name)[1:-1], "detail": detail} for name in names[:_MOST_NAMED]]
         raise InvalidInput(sentence, errors=errors)
 
 
 def plain_decimal(value: Any) -> Any:
-    """For a `BeforeValidator`: only digits, where int() also takes `+1`, `1_0`, spaces and digits of other scripts."""
+    """For a `BeforeValidator`: digits only. int() also takes `+1`, `1_0`, spaces and digits of other scripts."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("must be a whole number")
     return value

@@ -1,4 +1,4 @@
-"""Text that people give something to be known by: it can be seen, and leaves the text around it as it is."""
+"""Names that people give: they can be seen, and do not change the text around them."""
 
 # Neither control characters (C0, DEL, C1) nor what turns the direction of the text around it (Unicode, UAX #9).
 _UNPRINTED = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
@@ -10,4 +10,4 @@ _BLANK = (
 )
 
 READABLE = rf"^[^{_UNPRINTED}]*[^{_UNPRINTED}{_BLANK}][^{_UNPRINTED}]*$"
-"""A pattern of pydantic's and of OpenAPI's: not all of it blank, no control characters, no bidirectional overrides."""
+"""A pattern for pydantic and OpenAPI: not blank, no control characters, no bidirectional overrides."""

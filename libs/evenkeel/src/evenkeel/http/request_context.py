@@ -1,7 +1,7 @@
-"""What surrounds every request: its id, the name of the replica that answers, counts and durations, the last resort.
+"""What every request gets: an id, the name of the replica, metrics, and an answer to unexpected errors.
 
-Plain ASGI, because Starlette's BaseHTTPMiddleware breaks cancellation and costs a task per request. It is in the way of
-every request, so what can be made once is made once: docs/performance.md has what it costs.
+Plain ASGI, because Starlette's BaseHTTPMiddleware breaks cancellation and costs a task per request. Every request goes
+through this code, so objects are made once where possible. docs/performance.md says what it costs.
 """
 
 import logging
@@ -16,18 +16,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evenkeel.http.problems import unexpected
 
-# A `_created` series beside every counter doubles what is scraped and says nothing that the process start does not.
+# A `_created` series beside every counter doubles the metrics, and repeats the start time of the process.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID: ContextVar[bytes | None] = ContextVar("request_id", default=None)
-"""The X-Request-Id of the request that the present task works for, and of all tasks that it makes.
+"""The X-Request-Id of the current request, in its task and in all tasks that this one starts.
 
-Bytes, as the header has them: only a log line needs the text.
+Bytes, as in the header. Only log lines need text.
 """
 
-# A caller's id is taken over when it is a plain token: it goes into logs and headers.
+# A caller's id is used if it is a plain token, because it goes into logs and headers.
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 
 
@@ -42,7 +42,7 @@ class RequestContext:
         self._seconds = Histogram(
             "http_request_duration_seconds", "From the first byte to the last", ["method", "route"], registry=registry
         )
-        # Looking a series up by its labels costs more than counting in it; there are as many as the registry has.
+        # Finding a series by its labels costs more than counting. There are as many as in the registry.
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,17 +50,17 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         request_id = _callers_id(scope["headers"]) or next(self._new_ids)
-        # Never reset: each request has a task of its own, whose context ends with it.
+        # Never reset: each request has its own task, and the context ends with the task.
         REQUEST_ID.set(request_id)
         began = time.perf_counter()
         status = 0
 
-        # Not async itself: what uvicorn's own `send` returns is awaited without a coroutine in between.
+        # Not async, so that uvicorn's `send` is awaited without another coroutine.
         def send_with_identity(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                # A message of its own: the one that came may be shared by all answers of its kind.
+                # A copy, because all answers of a kind may share the message.
                 message = {
                     **message,
                     "headers": [*message.get("headers", ()), (b"x-request-id", request_id), self._served_by],
@@ -71,7 +71,7 @@ class RequestContext:
             await self._app(scope, receive, send_with_identity)
         except Exception:
             log.exception("request failed", extra={"path": scope["path"]})
-            # FastAPI answers before it raises; a layer ahead of it may not. The caller learns nothing of the cause.
+            # FastAPI answers before it raises. A layer ahead of it may not have answered. The cause stays in the log.
             if status == 0:
                 await unexpected()(scope, receive, send_with_identity)
         finally:
@@ -97,7 +97,7 @@ def _callers_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
 
 
 def _new_ids() -> Iterator[bytes]:
-    """Ids of 128 random bits, as unique as UUIDs; the system is asked for many at a time, because it takes its time."""
+    """Ids of 128 random bits, as unique as UUIDs. Many are read at a time, because a system call is slow."""
     while True:
         digits = os.urandom(256 * 16).hex().encode()
         for at in range(0, len(digits), 32):

@@ -1,11 +1,15 @@
-"""Redis servers: one by its address, the primary that Sentinel names, or the nodes of a Cluster.
+"""Redis servers: clients of one server, of the primary that Sentinel names, or of the nodes of a Cluster.
 
     client = connect_to_primary("redis+sentinel://…", slot_of="{book}", name="bookshop")
 
-`connecting` makes clients of one server whose commands are never sent twice on their own. `urls` is the grammar of the
-URLs. `topology`, `sentinel` and `cluster` know which server has a key, `opening` chooses between them. `primary` makes
-clients that find their server themselves, again and again; `sidecar` keeps a replica behind such a client's server.
-`scripts` loads Lua files. `combining` puts many callers' commands into one round trip.
+* `urls`: the grammar of the URLs.
+* `connecting`: clients of one server. They never send a command twice on their own.
+* `topology`, `sentinel`, `cluster`: which server has a key. `opening` chooses between them by the URL.
+* `primary`: clients that find their server again each time that they connect.
+* `sidecar`: keeps a replica of the server that such a client is connected to.
+* `push`: connections on which Redis pushes invalidations.
+* `scripts`: Lua files.
+* `combining`: the commands of many callers in one round trip.
 """
 
 from evenkeel.redis.connecting import connect

@@ -1,4 +1,4 @@
-"""Redis Cluster: each of 16,384 slots is on one node, and what belongs to one counter is in one slot."""
+"""Redis Cluster: each of 16,384 slots is on one node. All keys of one counter are in one slot."""
 
 import asyncio
 import time
@@ -16,14 +16,14 @@ from evenkeel.redis.urls import UnusableURL, addresses_in, host_and_port, joined
 SLOTS = 16384
 
 ANSWER_WITHIN = 1.0
-"""Seconds that a node has to say where the slots are, before the next one is asked."""
+"""Seconds that a node has to answer where the slots are. Then the next node is queried."""
 
 REFRESH_PAUSE = 0.1
-"""Seconds between two such questions, however many callers want to know."""
+"""Seconds between two such queries, however many callers need the answer."""
 
 
 class Cluster:
-    """redis+cluster://[user:password@]host:port[,host:port…]: some of the nodes, which know the others."""
+    """redis+cluster://[user:password@]host:port[,host:port…]: some of the nodes. They list the others."""
 
     movable = True
 
@@ -35,7 +35,7 @@ class Cluster:
         self._name = name
         self._seeds = addresses_in(url)
         new_connection(url_at(url, self._seeds[0]), name=name)
-        # Until a node has been asked: it redirects what is not its own.
+        # Until a node has answered. This one redirects commands for slots of other nodes.
         self._slots = [self._seeds[0]] * SLOTS
         self._known = False
         self._nodes = list(self._seeds)
@@ -60,14 +60,14 @@ class Cluster:
         await self.lost()
 
     async def lost(self) -> None:
-        """Ask where the slots are; whatever comes of it is to be seen in `address`."""
+        """Query where the slots are; `address` then uses what was found."""
         asked = time.monotonic()
         async with self._refreshing:
-            # Somebody else's question, after this one came up, has answered it.
+            # Another caller has queried since this call began.
             if self._refreshed > asked - REFRESH_PAUSE:
                 return
             for address in list(self._nodes):
-                # Last the next time, whatever comes of it: a node may be silent, or cut off and behind the times.
+                # Last in the next round, even if it answers: the node may be cut off, and its answer out of date.
                 self._nodes.remove(address)
                 self._nodes.append(address)
                 try:
@@ -86,7 +86,7 @@ class Cluster:
         return self.address(key)
 
     async def confirm(self, connection: AbstractConnection) -> None:
-        """Nothing to ask: a node that does not have the slot says so to every command that has a key."""
+        """Nothing to check: a node without the slot refuses every command that has a key."""
 
     async def _ask(self, address: str) -> Any:
         connection = await self.connect(address)
@@ -99,7 +99,7 @@ class Cluster:
     def _take(self, ranges: Iterable[Any], asked: str) -> None:
         own_host, _ = host_and_port(asked)
         for first, last, (host, port, *_), *_ in ranges:
-            # A node that does not know its own address leaves it out.
+            # A node leaves its own address out until it has been told which one it is.
             address = joined(host.decode() if host and host != b"?" else own_host, port)
             self._slots[first : last + 1] = [address] * (last + 1 - first)
             self._known = True

@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class Full(Exception):
-    """So much is waiting already that this item was not queued."""
+    """Too much is waiting, so this item was not queued."""
 
 
 class Combiner(Generic[T, R]):

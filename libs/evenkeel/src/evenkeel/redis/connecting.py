@@ -10,22 +10,23 @@ CONNECT_TIMEOUT = 2.0
 """Seconds until an attempt to connect fails."""
 
 COMMAND_TIMEOUT = 2.0
-"""Seconds until a command without an answer fails; what it did is then unknown."""
+"""Seconds until a command without an answer fails. It may have been executed or not."""
 
 NO_MAINTENANCE = MaintNotificationsConfig(enabled=False)
-"""Else redis-py moves connections when a managed server announces maintenance, and no longer checks idle ones."""
+"""Otherwise redis-py moves connections when a managed server announces maintenance, and stops checking idle ones."""
 
 DRIVER = DriverInfo()
-"""Else redis-py reads the version of its distribution from the disk for each connection, for milliseconds."""
+"""Otherwise redis-py reads its own version from the disk for each connection, which takes milliseconds."""
 
 
 def connect(url: str, *, name: str, connections: int = 8, timeout: float = COMMAND_TIMEOUT) -> Redis:
     """A client of bytes in, bytes out, whose commands fail after `timeout` seconds; opens nothing yet.
 
-    redis-py repeats every command up to ten times by default, INCR included, so a lost reply would count twice:
-    here a failure is the caller's to judge. Its plain pool raises when it is full; this one waits its turn.
+    redis-py repeats every command up to ten times by default, INCR included. Then a lost reply would count twice. This
+    client repeats nothing, and the caller decides. redis-py's plain pool raises an error when it is full. This pool
+    waits for a free connection.
     """
-    # What only TCP connections have.
+    # Only TCP connections have this option.
     options = {} if url.startswith("unix:") else {"socket_keepalive": True}
     pool = BlockingConnectionPool.from_url(
         url,

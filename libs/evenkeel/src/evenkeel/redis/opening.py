@@ -11,7 +11,7 @@ NO_CREDENTIALS = Credentials()
 def topology_of(url: str, *, name: str, sentinels: Credentials = NO_CREDENTIALS) -> Topology:
     """Nothing is connected yet. `name` is the connections' in CLIENT LIST.
 
-    Raise UnusableURL, which says nothing of the URL itself.
+    Raise UnusableURL, whose message has no part of the URL.
     """
     try:
         match kind_of(url):
@@ -24,5 +24,5 @@ def topology_of(url: str, *, name: str, sentinels: Credentials = NO_CREDENTIALS)
     except UnusableURL:
         raise
     except (TypeError, ValueError):
-        # redis-py's words have parts of the URL in them.
+        # redis-py's messages contain parts of the URL, so of the password.
         raise UnusableURL(f"must look like {LOOKS_LIKE}") from None

@@ -1,8 +1,8 @@
-"""A redis-py client whose connections find the primary, or the node of the one slot it works in, themselves.
+"""A redis-py client whose connections find their server: the primary, or the node of one slot.
 
-A client of one address stays with its server. This one asks Sentinel, or the cluster, each time that one of its
-connections is made; a server that says it is not in charge (any more) loses all of them. So the next command finds the
-new one, and none is ever sent twice.
+A client of one address stays with its server. This client queries Sentinel, or the cluster, each time that it makes a
+connection. When a server answers that it is not in charge (any more), all connections to it are closed. So the next
+command finds the new server, and no command is sent twice.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from evenkeel.redis.topology import Movable
 from evenkeel.redis.urls import Credentials, addresses_in, host_and_port, joined
 
 NOT_IN_CHARGE = (ReadOnlyError, MovedError, ClusterDownError, BusyLoadingError)
-"""Errors of a server that somebody else should be asked instead of; MASTERDOWN is a CLUSTERDOWN to redis-py."""
+"""Errors of a server that is not in charge. redis-py raises MASTERDOWN as ClusterDownError."""
 
 
 def connect_to_primary(
@@ -66,7 +66,7 @@ def connect_to_primary(
 
 
 def way_of(client: Redis) -> "Way | None":
-    """How the client finds its server; None if it has one address for ever."""
+    """How the client finds its server; None if its address never changes."""
     way: Way | None = client.connection_pool.connection_kwargs.get("way")
     return way
 
@@ -76,10 +76,10 @@ _OWN = {"host", "port", "himport_registry"}
 
 
 class Way:
-    """Where all connections of one client lead: to one and the same server at any moment.
+    """Keeps all connections of one client on the same server.
 
-    What is remembered of one server's answers is kept true by another's pushes otherwise. They may differ as long as
-    Sentinels disagree, or an old primary lives on.
+    Otherwise a process could read from one server and get its invalidations from another one. The two may differ while
+    Sentinels disagree, or while an old primary still runs.
     """
 
     def __init__(self, topology: Movable, key: str) -> None:
@@ -88,31 +88,31 @@ class Way:
         self._told: str | None = None
         self._connections: weakref.WeakSet[_ToPrimary] = weakref.WeakSet()
         self.address: str | None = None
-        """Where the connection leads that was made last."""
+        """The server of the latest connection."""
 
     async def find(self) -> tuple[str, int]:
-        """Ask; raise RedisError, OSError or TimeoutError."""
-        # Whoever has moved the slot knows before the others where it is.
+        """Query where the server is; raise RedisError, OSError or TimeoutError."""
+        # The node that gave the slot away knew the new place before the other nodes.
         told, self._told = self._told, None
         return host_and_port(told or await self._topology.find(self._key))
 
     async def search(self) -> str:
-        """Ask, whatever the connections are doing, for the `host:port`."""
+        """Query the `host:port` of the server; the connections stay as they are."""
         return await self._topology.find(self._key)
 
     def left(self, connection: "_ToPrimary") -> None:
-        """It leads nowhere until it is made (again)."""
+        """The connection has no server until it is connected (again)."""
         self._connections.discard(connection)
 
     async def made(self, connection: "_ToPrimary") -> None:
-        """A connection is ready: those to another server end."""
+        """A connection is ready: close those to other servers."""
         await self._topology.confirm(connection)
         self.address = connection.address = joined(connection.host, connection.port)
         self._connections.add(connection)
         await self._end(lambda other: other.address != self.address)
 
     async def refused(self, connection: "_ToPrimary", error: RedisError) -> None:
-        """The server is not in charge: the connections to it end."""
+        """The server is not in charge: close all connections to it."""
         if isinstance(error, MovedError):
             self._told = joined(error.host or connection.host, error.port)
         await self._end(lambda other: other.address == connection.address)
@@ -126,7 +126,7 @@ class Way:
 
 
 class _ToPrimary(Connection):
-    """Finds its server with every attempt to connect."""
+    """Finds its server at every attempt to connect."""
 
     def __init__(self, *, way: Way, **options: Any) -> None:
         super().__init__(**options)
@@ -134,7 +134,7 @@ class _ToPrimary(Connection):
         self.address = ""
 
     async def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: FBT001, FBT002 (redis-py's)
-        """Within one time limit for all that it takes."""
+        """One time limit covers finding the server and connecting to it."""
         if self.is_connected:
             return
         try:
@@ -176,7 +176,7 @@ class _ToPrimary(Connection):
 
 @contextlib.contextmanager
 def _closed_is_not_connected() -> Iterator[None]:
-    """redis-py stumbles over None when a connection is closed by somebody else in the middle of a command."""
+    """redis-py raises AttributeError when another task closes the connection in the middle of a command."""
     try:
         yield
     except AttributeError as error:

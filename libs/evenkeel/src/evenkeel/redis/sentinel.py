@@ -1,4 +1,4 @@
-"""The primary that Redis Sentinel names, asked for with every connection that is made."""
+"""The primary that Redis Sentinel names. Every new connection queries Sentinel."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from evenkeel.redis.topology import new_connection, opened
 from evenkeel.redis.urls import Credentials, UnusableURL, addresses_in, joined, path_of, sentinel_url, url_at
 
 ANSWER_WITHIN = 1.0
-"""Seconds that one Sentinel has, before the next one is asked."""
+"""Seconds that one Sentinel has to answer. Then the next one is queried."""
 
 _PATH = re.compile(r"/([^/]+)(/[0-9]+)?")
 
@@ -19,7 +19,7 @@ _PATH = re.compile(r"/([^/]+)(/[0-9]+)?")
 class SentinelPrimary:
     """redis+sentinel://[user:password@]host:port[,host:port…]/service[/database].
 
-    The Sentinels are asked with credentials of their own, or with none.
+    The Sentinels have credentials of their own, or none.
     """
 
     movable = True
@@ -43,7 +43,7 @@ class SentinelPrimary:
         return [""]
 
     async def connect(self, address: str) -> AbstractConnection:  # noqa: ARG002 (wherever it is)
-        """To a server that a Sentinel names and that says itself that it is the primary."""
+        """Connect to a server that a Sentinel names, and whose ROLE is primary."""
         reasons = []
         for sentinel in list(self._sentinels):
             try:
@@ -76,7 +76,7 @@ class SentinelPrimary:
         await connection.send_command("ROLE")
         role = await connection.read_response()
         if role[0] != b"master":
-            # Another Sentinel may know better.
+            # Another Sentinel may already name the new primary.
             self._last(self._sentinels[0])
             raise NotConnected(f"{connection._host_error()} is not the primary yet")  # noqa: SLF001 (its address)
 
@@ -117,7 +117,7 @@ class SentinelPrimary:
         return connection
 
     def _last(self, sentinel: str) -> None:
-        """Ask it last, the next time."""
+        """Query this Sentinel last in the next round."""
         self._sentinels.remove(sentinel)
         self._sentinels.append(sentinel)
 

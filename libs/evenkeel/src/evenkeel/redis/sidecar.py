@@ -1,7 +1,7 @@
 """Keeps a sidecar a replica of the primary that its service has found, also after a failover.
 
-A replica in the pod of its only reader, on a Unix socket, cannot be reached by Sentinel, which tells other replicas of
-a new primary; and it may be started when the primary that it was configured with is gone.
+A sidecar is a replica in the pod of its only reader, on a Unix socket. Sentinel cannot reach it there, and so cannot
+point it to a new primary. It may also be started when the primary in its configuration no longer exists.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from evenkeel.tasks.failures import Failures
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at whom the sidecar follows."""
+"""Seconds between two checks of the primary that the sidecar follows."""
 
 
 @contextlib.asynccontextmanager
 async def following(sidecar: Redis, primary: Redis) -> AsyncIterator[None]:
-    """Meanwhile the sidecar follows where `primary`, made by connect_to_primary, leads.
+    """While the block runs, the sidecar follows the server of `primary`, a client made by connect_to_primary.
 
-    Only a replica with `replica-priority 0` is told whom to follow: others are Sentinel's own. With a primary that has
-    one address for ever there is nothing to do.
+    Only a replica with `replica-priority 0` is changed: Sentinel manages the others. If the address of the primary
+    never changes, there is nothing to do.
     """
     way = way_of(primary)
     if way is None:
@@ -57,7 +57,7 @@ async def _look(sidecar: Redis, way: Way) -> None:
     if told["role"] != "slave" or told["slave_priority"] != 0:
         return
     followed = joined(str(told["master_host"]), int(told["master_port"]))
-    # The connections may still be to the primary before this one.
+    # The connections may still lead to the previous primary.
     if followed != leader and await way.search() == leader:
         await sidecar.replicaof(*map(str, host_and_port(leader)))
         log.info("the sidecar follows another primary", extra={"from": followed, "to": leader})

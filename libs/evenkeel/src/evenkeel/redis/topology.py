@@ -1,4 +1,4 @@
-"""Which server holds a key: the only one there is, the primary that Sentinel names, or a node of a cluster."""
+"""Which server holds a key: the only server, the primary that Sentinel names, or a node of a cluster."""
 
 from typing import Protocol
 
@@ -11,14 +11,14 @@ class Topology(Protocol):
     """Addresses are `host:port`, or "" where there is only one server at a time."""
 
     movable: bool
-    """Whether another server may be the right one tomorrow."""
+    """Whether the server of a key may change."""
 
     def address(self, key: str) -> str:
-        """Where the key is, as far as is known."""
+        """The server of the key, as known now. This queries nothing."""
         ...
 
     async def addresses(self) -> list[str]:
-        """All servers that hold keys of their own."""
+        """All servers that hold keys, without their replicas."""
         ...
 
     async def connect(self, address: str) -> AbstractConnection:
@@ -30,26 +30,26 @@ class Topology(Protocol):
         ...
 
     async def lost(self) -> None:
-        """A server did not answer, or not as one that is in charge: look whether another one is."""
+        """A server did not answer, or is not in charge: look for another one."""
         ...
 
 
 class Movable(Protocol):
-    """What a client needs that finds the server of one key itself."""
+    """What a client needs to find the server of one key."""
 
     def url(self, address: str) -> str:
-        """Of the server there, with its credentials and options."""
+        """The URL of the server at this address, with credentials and options."""
         ...
 
     async def find(self, key: str) -> str:
-        """Ask for the `host:port` of the server that has the key; raise RedisError, OSError or TimeoutError.
+        """Query the `host:port` of the server that has the key; raise RedisError, OSError or TimeoutError.
 
-        Whoever has not answered, even because this was cancelled, is asked last the next time.
+        A server that did not answer comes last in the next query, also if this one was cancelled.
         """
         ...
 
     async def confirm(self, connection: AbstractConnection) -> None:
-        """Raise RedisError unless the server at the other end is what `find` looked for."""
+        """Raise RedisError unless the connected server is in charge of its keys."""
         ...
 
 

@@ -17,19 +17,19 @@ LOOKS_LIKE = (
 
 
 class UnusableURL(ValueError):
-    """Says why in words that have nothing of the URL, which holds a password."""
+    """The message says why. It has no part of the URL, because the URL holds a password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Of Sentinels, which have users of their own, or none."""
+    """The user and password of the Sentinels, which have their own or none."""
 
     username: str | None = None
     password: str | None = None
 
 
 def sentinel_credentials(url: str, username: str | None, password: str | None) -> Credentials:
-    """As settings have them; raise ValueError where they could be of no use."""
+    """The credentials from the settings; raise ValueError if they cannot be used."""
     if (username or password) and kind_of(url) != "sentinel":
         raise ValueError("are given, but the URL is not redis+sentinel://…")
     if username and not password:
@@ -38,7 +38,7 @@ def sentinel_credentials(url: str, username: str | None, password: str | None) -
 
 
 def kind_of(url: str) -> str:
-    """What is behind the URL: "" (one server), "sentinel" or "cluster"; raise UnusableURL if it is anything else."""
+    """The kind of the URL: "" (one server), "sentinel" or "cluster"; raise UnusableURL for anything else."""
     transport, plus, kind = _parts(url).scheme.partition("+")
     if transport not in ({"redis", "rediss"} if plus else {"redis", "rediss", "unix"}):
         raise UnusableURL(f"must look like {LOOKS_LIKE}")
@@ -66,14 +66,14 @@ def addresses_in(url: str) -> list[str]:
 
 
 def url_at(url: str, address: str, *, path: str = "") -> str:
-    """The URL of one server of those in a redis+…:// URL, with the same credentials and options."""
+    """The URL of one server from a redis+…:// URL, with the same credentials and options."""
     parts = _parts(url)
     credentials, at, _ = parts.netloc.rpartition("@")
     return urlunsplit((_transport(url), f"{credentials}{at}{address}", path, parts.query, ""))
 
 
 def sentinel_url(url: str, address: str, credentials: Credentials) -> str:
-    """The URL of one Sentinel of those in a redis+sentinel:// URL, with the same options and its own credentials."""
+    """The URL of one Sentinel from a redis+sentinel:// URL, with the same options and these credentials."""
     userinfo = ""
     if credentials.password:
         userinfo = f"{quote(credentials.username or '', safe='')}:{quote(credentials.password, safe='')}@"
@@ -81,7 +81,7 @@ def sentinel_url(url: str, address: str, credentials: Credentials) -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Of a `host:port` that addresses_in or joined made."""
+    """Split a `host:port` from addresses_in or joined."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

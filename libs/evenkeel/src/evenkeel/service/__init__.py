@@ -1,1 +1,1 @@
-"""A service as a process: the application, settings, logs, the server, readiness, and leaving gracefully."""
+"""A service as a process: the application, its settings, logs, server and readiness, and how it ends."""

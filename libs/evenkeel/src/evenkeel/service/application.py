@@ -1,4 +1,4 @@
-"""A FastAPI application with everything around its routes that is the same in every service.
+"""A FastAPI application with the parts that all services share.
 
 Problem documents for all errors, request ids, metrics, the probes, a bounded body, and documentation whose assets
 come from the service itself.
@@ -31,7 +31,7 @@ from evenkeel.service.draining import Draining
 from evenkeel.service.readiness import Readiness
 
 MAX_BODY = 64 * 1024
-"""Bytes; a larger body is answered 413 before it is read."""
+"""Bytes. A larger body gets 413 before it is read."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
@@ -54,11 +54,11 @@ def create_application(
 ) -> FastAPI:
     """The application, without the service's own routes.
 
-    The lifespan's state must have a `readiness`; /readyz asks it, and `app.state.draining`. `ahead` stands before
-    everything but the request context, so that what it answers has an id and is counted like any other request.
-    `telemetry` is FastAPI's; without it, OpenTelemetry is on where an environment variable of its is set. For the
-    OpenAPI document, `tags` says what each group of operations is about, and `problem_document` has the members that
-    the service's problems may have.
+    The lifespan's state must have a `readiness`, which /readyz checks, together with `app.state.draining`. `ahead` is a
+    layer behind the request context and before everything else. So its answers have an id and are counted, too.
+    `telemetry` is FastAPI's. Without it, OpenTelemetry is on if one of its environment variables is set. For the
+    OpenAPI document, `tags` describes the groups of operations, and `problem_document` has the members of the service's
+    problems.
     """
     app = _Application(
         replica=replica,
@@ -76,7 +76,7 @@ def create_application(
         responses=problems.responses(InternalError, *OF_EVERY_ROUTE),
         docs_url=None,
         redoc_url=None,
-        # A redirect would name this replica's own address; with or without the slash, an address is one thing.
+        # A redirect would name this replica's own address. An address with a slash at its end does not exist.
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
@@ -120,7 +120,7 @@ class _Application(FastAPI):
 
 
 def _telemetry_of_the_environment() -> TelemetryConfig:
-    # Left alone, FastAPI asks for every request whether OpenTelemetry has been set up meanwhile, and its API reads the
+    # By default FastAPI checks at every request whether OpenTelemetry has been set up since, and its API reads the
     # environment each time: a tenth of what a read from memory costs.
     if any(name.startswith(("OTEL_", "FASTAPI_OTEL_")) for name in os.environ):
         return {}

@@ -1,21 +1,21 @@
-"""Leaving without dropping anything: a replica that is told to end says first that it is no longer ready.
+"""Ending without dropping requests: after SIGTERM a replica is not ready, and still serves for a while.
 
-It goes on serving until whoever balances the load has noticed. A server that closes its connections at once meets
-requests that are on their way to it, and a change that was perhaps received cannot be sent to another replica.
+It serves until the load balancer has noticed. If it closed its connections at once, it would drop requests that are on
+their way. And a change that may have been received cannot be sent to another replica.
 """
 
 import time
 
 
 class Draining:
-    """What /readyz and the server share; one for each application."""
+    """The state that /readyz and the server share; one for each application."""
 
     def __init__(self) -> None:
         self.begun = False
         self._ends = 0.0
 
     def begin(self, seconds: float) -> None:
-        """Be not ready from now on, and done in so many seconds."""
+        """Be not ready from now on, and finished after so many seconds."""
         self.begun = True
         self._ends = time.monotonic() + seconds
 

@@ -1,4 +1,4 @@
-"""Whether a replica can do its work now, asked by load balancers; liveness is another question and touches nothing."""
+"""Whether a replica can do its work now, for load balancers. Liveness is separate, and checks nothing."""
 
 import asyncio
 import logging
@@ -16,22 +16,22 @@ CHECK_TIMEOUT = 2.0
 
 
 class Readiness:
-    """Named checks, each of which returns when all is well and raises with the reason when not.
+    """Named checks. Each returns if all is well, and raises an error with the reason if not.
 
-    A check must not start anything that a cancelled await would leave half done: it is cut off after CHECK_TIMEOUT.
+    A check is cancelled after CHECK_TIMEOUT, so it must not start anything that would stay half done.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         self._checks = checks
         self.details: dict[str, Callable[[], str | None]] = {}
-        """What is told beside a replica that is ready, by name: a sentence, or None where there is nothing to tell."""
+        """Warnings of a replica that is ready, by name: a sentence, or None."""
 
     def told(self) -> dict[str, str]:
-        """The sentences that there are."""
+        """The warnings that are not None."""
         return {name: sentence for name, tell in self.details.items() if (sentence := tell()) is not None}
 
     async def failures(self) -> dict[str, str]:
-        """The reasons, by name of the check; empty when ready. The checks run at the same time."""
+        """The reasons of failed checks, by name; empty if ready. The checks run at the same time."""
         reasons = await asyncio.gather(*(self._failure(check) for check in self._checks.values()))
         return {name: reason for name, reason in zip(self._checks, reasons, strict=True) if reason}
 
@@ -42,9 +42,9 @@ class Readiness:
 
     @asynccontextmanager
     async def awaited(self) -> AsyncIterator[None]:
-        """Run `wait` beside the block, so that the log says what a replica that has just started is missing.
+        """Run `wait` beside the block, so that the log says why a replica that has just started is not ready.
 
-        It has ended, and given back what it had borrowed, when the block is left.
+        When the block is left, it has ended and returned its connections.
         """
         waiting = asyncio.create_task(self.wait())
         try:
@@ -55,7 +55,7 @@ class Readiness:
                 waiting.result()
 
     async def wait(self, *, first: float = 0.1, longest: float = 5.0) -> None:
-        """Return when ready, trying again after `first` seconds, doubling up to `longest`, logging why not."""
+        """Return when ready. Until then, log why not. The pause between checks doubles from `first` to `longest`."""
         pause = first
         while failures := await self.failures():
             log.warning("not ready, trying again", extra={"checks": failures, "seconds": pause})

@@ -1,4 +1,4 @@
-"""One uvicorn process: one event loop, one replica. More of them is the work of whoever runs the service."""
+"""One uvicorn process: one event loop, one replica. To run several is the operator's work."""
 
 import contextlib
 import gc
@@ -17,16 +17,16 @@ from evenkeel.service.settings import ServiceSettings
 from evenkeel.service.whole_responses import WholeResponses
 
 KEEP_ALIVE = 75
-"""Seconds an idle connection stays open; the gateway's own limit is shorter, so it never sends into a closing one."""
+"""Seconds an idle connection stays open. The gateway's limit is shorter, so it never sends on a closing connection."""
 
 MOST_FILES = 65536
 
 GRACEFUL_SHUTDOWN = 10
-"""Seconds that requests in flight have once nothing more is accepted."""
+"""Seconds that requests in flight have after the server stops accepting."""
 
 
 GARBAGE_THRESHOLD = 10_000
-"""Objects made and not yet freed after which cyclic garbage is looked for. Python's 700 are two dozen requests."""
+"""New objects after which Python looks for cyclic garbage. Its default of 700 is two dozen requests."""
 
 
 class _Server(uvicorn.Server):
@@ -46,7 +46,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or self._draining.done
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """What the application is made of stays: the garbage collector need not walk through it again and again.
+        """Exclude the objects of the application from garbage collection, since they stay until the end.
 
         Otherwise it takes a tenth of the time of reads from the cache (docs/performance.md).
         """
@@ -57,7 +57,7 @@ class _Server(uvicorn.Server):
 
 
 def allow_many_connections() -> None:
-    """Each connection is a file descriptor; container engines and shells often allow 1,024, and more if asked."""
+    """Allow more file descriptors, one for each connection. Shells and container engines often set only 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     with contextlib.suppress(ValueError, OSError):
@@ -95,8 +95,8 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # For a signal that comes before uvicorn's own handlers are there; and uvicorn raises the signal again once it has
-    # shut down, which by default would turn a clean stop into status 143.
+    # For a signal before uvicorn's own handlers are installed. And uvicorn raises the signal again after it has
+    # shut down, which would end a clean stop with status 143.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     server.run()

@@ -14,7 +14,7 @@ ReplicaName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.
 
 
 class ServiceSettings(BaseSettings):
-    """What every service needs to know; a service adds its own and sets `env_prefix`."""
+    """Settings of every service. A service adds its own, and sets `env_prefix`."""
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -39,7 +39,7 @@ def _sentence(settings: type[BaseSettings], error: ValidationError | SettingsErr
     wrong = []
     for failure in error.errors(include_input=False, include_url=False):
         reason = "is required" if failure["type"] == "missing" else failure["msg"].removeprefix("Value error, ")
-        # What concerns several settings together has no place of its own, and names them itself.
+        # An error about several settings has no location, and names them in its message.
         names = [f"{prefix}{str(part).upper()}: " for part in failure["loc"][:1]]
         wrong.append("".join([*names, reason]))
     return "; ".join(wrong).replace("\n", " ")

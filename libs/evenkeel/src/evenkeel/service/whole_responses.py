@@ -1,9 +1,8 @@
-"""Responses that leave in one piece.
+"""Responses that are sent in one piece.
 
-uvicorn writes the head and the body of a response separately, and uvloop hands each to the kernel at once. A replica
-that is killed in between leaves the gateway with a head that it has already passed on, and a read that has failed for
-good; with one write it has sent all of the answer or none, and the gateway asks another replica. It is also one system
-call less.
+uvicorn writes the head and the body of a response separately, and uvloop gives each to the kernel at once. If a replica
+is killed in between, the gateway has already passed the head on, and the read has failed for good. With one write, the
+replica has sent all of the answer or nothing, and the gateway can use another replica. It also saves a system call.
 """
 
 import asyncio
@@ -15,8 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 class WholeResponses(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with everything that one turn of the event loop writes gathered into one write.
 
-    If the lifespan's state has a `closing` event, it is set when the server begins to end: answers without an end of
-    their own, which the server would wait for, can then bring themselves to one.
+    If the lifespan's state has a `closing` event, it is set when the server begins to end. The server waits for all
+    answers, so endless ones should then end.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -36,7 +35,7 @@ class _Gathering:
         self._transport = transport
         self._loop = loop
         self._written: list[bytes] = []
-        # What uvicorn calls for every request, without a detour.
+        # uvicorn calls this for every request, so it does not go through __getattr__.
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
@@ -53,7 +52,7 @@ class _Gathering:
         if self._written:
             written = b"".join(self._written)
             self._written.clear()
-            # The client may have left since; uvloop raises then.
+            # uvloop raises an error if the client has disconnected since.
             if not self._transport.is_closing():
                 self._transport.write(written)
 

@@ -1,1 +1,1 @@
-"""Asyncio tasks: run them beside a block, in pairs, and end them whatever happens."""
+"""Asyncio tasks: run them beside a block, in pairs, end them reliably, and log their failures once."""

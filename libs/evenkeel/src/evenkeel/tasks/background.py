@@ -1,4 +1,4 @@
-"""Work that is done beside everything else for as long as a block lasts."""
+"""Work in the background for as long as a block runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -10,7 +10,7 @@ from evenkeel.tasks.ending import end
 
 @asynccontextmanager
 async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run the work, which ends by being cancelled only, until the block is left."""
+    """Run the work, which does not end by itself, until the block is left."""
     task = asyncio.create_task(work)
     try:
         yield

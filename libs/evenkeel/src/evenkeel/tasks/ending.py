@@ -8,14 +8,14 @@ AGAIN = 0.5
 
 
 async def end(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel the tasks, and return when they are done; what they raise is left to those who await them.
+    """Cancel the tasks, and return when they have ended. Their exceptions stay with them, for code that awaits them.
 
-    Once is not enough. `asyncio.wait_for` of Python 3.11, which redis-py sends every command with, drops a cancellation
-    that comes in the same turn of the event loop as the end of what it waits for. And a driver that is cancelled while
-    it connects may answer with an error of its own, which a loop survives as it survives every error.
+    One cancellation is not enough. redis-py sends every command with `asyncio.wait_for`. In Python 3.11 that drops a
+    cancellation if the command ends in the same turn of the event loop. A driver that is cancelled while connecting may
+    raise another error instead. A loop that goes on after errors then goes on.
     """
     for task in tasks:
-        # First of all: this may be cancelled itself.
+        # Before anything else, because this function may be cancelled, too.
         task.add_done_callback(_look_at)
     cancelled: asyncio.CancelledError | None = None
     while pending := {task for task in tasks if not task.done()}:
@@ -24,7 +24,7 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
         try:
             await asyncio.wait(pending, timeout=AGAIN)
         except asyncio.CancelledError as error:
-            # Not before they have ended: whoever waits for this one closes what they use, and they would open it again.
+            # Raised only after they have ended. The caller then closes what they use, and they would open it again.
             cancelled = error
     if cancelled is not None:
         raise cancelled
@@ -32,4 +32,4 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
     if not task.cancelled():
-        task.exception()  # else asyncio would log that nobody has looked at it
+        task.exception()  # otherwise asyncio logs that the exception was never retrieved

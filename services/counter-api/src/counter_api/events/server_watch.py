@@ -23,6 +23,7 @@ from counter_api.events.feed import Topic
 from counter_api.problems import NotACounter
 from evenkeel.redis.push import Invalidated, PushConnection, pushing
 from evenkeel.redis.topology import Topology
+from evenkeel.tasks.failures import Failures
 from evenkeel.tasks.first_to_end import first_to_end
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class ServerWatch:
         self._to_ask: dict[Watched, None] = {}
         self._wanted = asyncio.Event()
         self._unanswered: deque[_Question] = deque()
-        self._failing = False
+        self._failures = Failures(log, "changes of counters cannot be followed")
 
     def ask(self, watched: Watched) -> None:
         """Watch it, and read it as soon as possible."""
@@ -93,9 +94,7 @@ class ServerWatch:
             try:
                 await self._follow()
             except Exception as error:  # noqa: BLE001 (after any failure the next connection may work)
-                if not self._failing:
-                    log.warning("changes of counters cannot be followed", extra={"reason": repr(error)})
-                self._failing = True
+                self._failures.add(error)
                 await self._topology.lost()
                 await asyncio.sleep(RECONNECT_PAUSE)
             # Changes in the meantime were not pushed.
@@ -107,7 +106,7 @@ class ServerWatch:
             async with pushing(await self._topology.connect(self._address)) as connection:
                 async with asyncio.timeout(ANSWER_WITHIN):
                     await connection.track()
-                self._failing = False
+                self._failures.end()
                 await first_to_end(self._send(connection), self._receive(connection))
         finally:
             # Questions without an answer are asked again on the next connection.
