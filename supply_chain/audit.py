@@ -35,7 +35,7 @@ def unavailable(service: str) -> str | None:
 def audit(service: str) -> int:
     """pip-audit's exit status: 0 if no vulnerability is known."""
     if reason := unavailable(service):
-        print(f"pip-audit: not run, {service} cannot be asked ({reason})")
+        print(f"pip-audit: not run, {service} does not answer ({reason})")
         return 0
     command = [sys.executable, "-m", "pip_audit", "--progress-spinner=off", "--vulnerability-service=osv"]
     # The lock files pin everything by hash, so pip-audit has nothing to resolve.

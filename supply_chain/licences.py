@@ -20,7 +20,7 @@ ALLOWED = {
     "ISC",
     "MIT",
     "MIT-0",
-    "MPL-2.0",  # asks for the source of changed files only
+    "MPL-2.0",  # requires the source of changed files only
     "PSF-2.0",
 }
 """Licences that a distribution may have, by SPDX identifier."""

@@ -202,7 +202,7 @@ async def test_the_audit_goes_on_where_nobody_can_be_asked() -> None:
     async with answering(lambda _: Answer(404, {})) as url:
         refused = await asyncio.to_thread(_audit, url)
     assert refused.returncode == 0
-    assert refused.stdout == f"pip-audit: not run, {url} cannot be asked (HTTP Error 404: x)\n"
+    assert refused.stdout == f"pip-audit: not run, {url} does not answer (HTTP Error 404: x)\n"
     gone = _audit(url)
     assert gone.returncode == 0
     assert gone.stdout.count("\n") == 1

@@ -66,7 +66,7 @@ _TOKEN = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "JWT",
-    "description": "Where the gateway asks for one; no service looks at it.",
+    "description": "Required if the gateway checks access tokens. The services ignore it.",
 }
 
 _FOR_ALL = """

@@ -172,7 +172,7 @@ async def _answer_problem(_: Request, error: Exception) -> Response:
 _MOST_LISTED = 20
 """Most errors that an answer lists, so that it is not much larger than the request. `more_errors` counts the others."""
 
-_MOST_TOLD = 3
+_MOST_IN_DETAIL = 3
 """Most errors in the sentence of `detail`."""
 
 _LONGEST_NAME = 100
@@ -197,9 +197,11 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
         }
         for failure in failures[:_MOST_LISTED]
     ]
-    sentence = "; ".join(f"{' '.join(filter(None, [e['in'], e['field']]))}: {e['detail']}" for e in errors[:_MOST_TOLD])
-    if (untold := len(failures) - _MOST_TOLD) > 0:
-        sentence += f"; and {untold} more"
+    sentence = "; ".join(
+        f"{' '.join(filter(None, [e['in'], e['field']]))}: {e['detail']}" for e in errors[:_MOST_IN_DETAIL]
+    )
+    if (others := len(failures) - _MOST_IN_DETAIL) > 0:
+        sentence += f"; and {others} more"
     members: dict[str, Any] = {"errors": errors}
     if unlisted := len(failures) - len(errors):
         members["more_errors"] = unlisted

@@ -99,7 +99,7 @@ class Cluster:
     def _take(self, ranges: Iterable[Any], asked: str) -> None:
         own_host, _ = host_and_port(asked)
         for first, last, (host, port, *_), *_ in ranges:
-            # A node leaves its own address out until it has been told which one it is.
+            # A node leaves its own address out until it learns the address from another node.
             address = joined(host.decode() if host and host != b"?" else own_host, port)
             self._slots[first : last + 1] = [address] * (last + 1 - first)
             self._known = True

@@ -85,7 +85,7 @@ class Way:
     def __init__(self, topology: Movable, key: str) -> None:
         self._topology = topology
         self._key = key
-        self._told: str | None = None
+        self._redirected_to: str | None = None
         self._connections: weakref.WeakSet[_ToPrimary] = weakref.WeakSet()
         self.address: str | None = None
         """The server of the latest connection."""
@@ -93,8 +93,8 @@ class Way:
     async def find(self) -> tuple[str, int]:
         """Query where the server is; raise RedisError, OSError or TimeoutError."""
         # The node that gave the slot away knew the new place before the other nodes.
-        told, self._told = self._told, None
-        return host_and_port(told or await self._topology.find(self._key))
+        address, self._redirected_to = self._redirected_to, None
+        return host_and_port(address or await self._topology.find(self._key))
 
     async def search(self) -> str:
         """Query the `host:port` of the server; the connections stay as they are."""
@@ -114,7 +114,7 @@ class Way:
     async def refused(self, connection: "_ToPrimary", error: RedisError) -> None:
         """The server is not in charge: close all connections to it."""
         if isinstance(error, MovedError):
-            self._told = joined(error.host or connection.host, error.port)
+            self._redirected_to = joined(error.host or connection.host, error.port)
         await self._end(lambda other: other.address == connection.address)
 
     async def _end(self, wrong: Callable[["_ToPrimary"], bool]) -> None:

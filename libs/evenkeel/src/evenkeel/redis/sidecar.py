@@ -53,10 +53,10 @@ async def _follow(sidecar: Redis, way: Way) -> None:
 async def _look(sidecar: Redis, way: Way) -> None:
     if (leader := way.address) is None:
         return
-    told = await sidecar.info("replication")
-    if told["role"] != "slave" or told["slave_priority"] != 0:
+    replication = await sidecar.info("replication")
+    if replication["role"] != "slave" or replication["slave_priority"] != 0:
         return
-    followed = joined(str(told["master_host"]), int(told["master_port"]))
+    followed = joined(str(replication["master_host"]), int(replication["master_port"]))
     # The connections may still lead to the previous primary.
     if followed != leader and await way.search() == leader:
         await sidecar.replicaof(*map(str, host_and_port(leader)))

@@ -143,7 +143,7 @@ def _add_operations(app: FastAPI, registry: CollectorRegistry) -> None:
             raise NotReady("This replica is about to end.", checks={"draining": "about to end"})
         readiness: Readiness = request.state.readiness
         await readiness.require()
-        details = readiness.told()
+        details = readiness.current_details()
         return JSONResponse({"status": "ready"} | ({"details": details} if details else {}))
 
     @app.get("/metrics", include_in_schema=False)

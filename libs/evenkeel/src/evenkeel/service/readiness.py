@@ -24,11 +24,11 @@ class Readiness:
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         self._checks = checks
         self.details: dict[str, Callable[[], str | None]] = {}
-        """Warnings of a replica that is ready, by name: a sentence, or None."""
+        """What a replica that is ready adds to its answer, by name: a function that returns a sentence, or None."""
 
-    def told(self) -> dict[str, str]:
-        """The warnings that are not None."""
-        return {name: sentence for name, tell in self.details.items() if (sentence := tell()) is not None}
+    def current_details(self) -> dict[str, str]:
+        """The sentences of now, without None."""
+        return {name: sentence for name, detail in self.details.items() if (sentence := detail()) is not None}
 
     async def failures(self) -> dict[str, str]:
         """The reasons of failed checks, by name; empty if ready. The checks run at the same time."""
