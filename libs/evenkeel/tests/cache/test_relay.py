@@ -199,6 +199,13 @@ async def test_who_stands_by_sweeps_no_more(redis: Redis) -> None:
     assert await replica.held("swept") is None
 
 
+async def test_a_sweep_that_ends_late_does_not_count_for_the_epoch_after_it(redis: Redis) -> None:
+    names = Names("user", HERE, new_epoch())
+    await cast("Awaitable[Any]", redis.hset(names.state, mapping={"epoch": names.epoch, "swept": names.epoch}))
+    assert await script(redis, "swept")([names.state], [new_epoch()]) == 0
+    assert await cast("Awaitable[Any]", redis.hget(names.state, "swept")) == names.epoch.encode()
+
+
 @pytest.mark.usefixtures("endless_sweeps")
 async def test_a_sweep_goes_on_until_another_epoch_begins(redis: Redis) -> None:
     names = Names("user", HERE, new_epoch())
