@@ -10,6 +10,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from evenkeel.service.server import KEEP_ALIVE
 from evenkeel.service.whole_responses import WholeResponses
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -19,7 +20,11 @@ Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the running application, whose lifespan lasts as long as the block."""
-    server = _Server(uvicorn.Config(app, port=0, http=WholeResponses, ws="none", lifespan="on", log_config=None))
+    # A busy machine may leave a client without a turn for longer than uvicorn's five seconds.
+    config = uvicorn.Config(
+        app, port=0, http=WholeResponses, ws="none", lifespan="on", log_config=None, timeout_keep_alive=KEEP_ALIVE
+    )
+    server = _Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.005)

@@ -204,7 +204,8 @@ async def test_at_most_ten_messages_a_second_and_the_last_value_always(
         async def count(client: httpx.AsyncClient) -> None:
             nonlocal last
             while time.monotonic() < stop:
-                last = max(last, (await client.post("/v1/counters/a/increment")).json()["value"])
+                value = (await client.post("/v1/counters/a/increment")).json()["value"]
+                last = max(last, value)
 
         arrived: list[tuple[float, int | None]] = []
 

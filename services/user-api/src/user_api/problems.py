@@ -41,7 +41,8 @@ class StateMismatch(PreconditionFailed):
 
     def __init__(self, current: int) -> None:
         super().__init__(
-            f"The user is not in a state that the request asks for; it is at version {current} now.", current=current
+            f"The user's entity tag does not meet the precondition; the user is at version {current} now.",
+            current=current,
         )
 
 

@@ -123,5 +123,5 @@ class ListQuery(BaseModel):
     def _batch_or_page(self) -> "ListQuery":
         for alone in ("ids", "email"):
             if getattr(self, alone) is not None and len(self.model_fields_set) > 1:
-                raise ValueError(f"{alone} stands alone")
+                raise ValueError(f"{alone} cannot be combined with other parameters")
         return self

@@ -164,9 +164,3 @@ async def _step(lease: Lease | None, between: float) -> None:
     await asyncio.sleep(between)
     if lease is not None:
         await lease.keep()
-
-
-def _checked(reply: Any) -> Any:
-    if isinstance(reply, Problem):
-        raise reply
-    return reply
