@@ -61,6 +61,11 @@ class Load:
     def stop(self) -> None:
         self._stopping.set()
 
+    @property
+    def under_way(self) -> "frozenset[asyncio.Task[None]]":
+        """Requests without an answer yet. Each counts for the tally that was there when it began."""
+        return frozenset(self._pending)
+
     async def _steadily(
         self, group: asyncio.TaskGroup, rate: float, begin: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:

@@ -73,11 +73,14 @@ async def verify(deployment: Deployment, plan: CachePlan, announce: Announce) ->
 
 
 async def _phase(name: str, deployment: Deployment, plan: CachePlan, rows: Rows, load: Load) -> CacheTally:
+    earlier = load.under_way
     tally = load.tally = CacheTally(name, strict=name == "none")
     load.sql_share = 0.7 if name == "sql" else 0.1
     began = time.monotonic()
     if isinstance(deployment, Local) and name not in {"none", "sql"}:
         await asyncio.sleep(LEAD)
+        if earlier:
+            await asyncio.wait(earlier)  # the fault could fail them, and they count for the phase before
         with tally.injecting():
             if name in FAULTS:
                 await FAULTS[name].inject(deployment)
