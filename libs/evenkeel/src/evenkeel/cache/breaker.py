@@ -44,7 +44,7 @@ class CircuitBreaker:
     async def call(self) -> AsyncIterator[None]:
         """Run the block, or raise TierUnavailable without running it."""
         if self._probing is not None:
-            raise TierUnavailable("not asked, it failed a moment ago")
+            raise TierUnavailable("skipped: the breaker is open")
         try:
             yield
         except Exception as error:  # redis-py raises more than its own when a connection is closed under it

@@ -33,8 +33,8 @@ PATIENCE = 2.5
 """Seconds after which a caller gives up, if the database does not answer. The whole request then ends within three."""
 
 GRACE = 1.0
-"""Seconds that the breaker must be open before work under way is given up, however long that has taken. If everything
-is slow, giving up only adds to the load."""
+"""Seconds that the breaker must be open before work under way is given up. If everything is only slow, giving up adds
+to the load."""
 
 PROBE_INTERVAL = 1.0
 """Seconds after which another probe begins. A frozen server answers the old one first, a lossy network the new one."""

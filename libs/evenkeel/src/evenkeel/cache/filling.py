@@ -117,7 +117,7 @@ class Filler:
         unreadable: frozenset[str] = frozenset(),
         deadline: float | None = None,
     ) -> dict[str, Filled]:
-        """Every key. It comes from Redis if another process fills it first.
+        """The rows of all `keys`. A row comes from Redis if another process stores it first.
 
         `past_redis` leaves Redis out, because it cannot be trusted now. `unreadable` are keys whose entries in Redis
         cannot be opened. Raises what `load` and DatabaseBreaker.run raise; `deadline` is that method's.

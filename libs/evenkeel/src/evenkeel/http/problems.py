@@ -86,17 +86,17 @@ class InternalError(Problem):
 
 
 class MethodNotAllowed(Problem):
-    slug, title, status = "method-not-allowed", "This address does not know that method", 405
+    slug, title, status = "method-not-allowed", "This address does not have that method", 405
 
 
 class ContentTooLarge(Problem):
-    slug, title, status = "content-too-large", "The body is larger than this service takes", 413
+    slug, title, status = "content-too-large", "The body is larger than this service accepts", 413
 
 
 class UnsupportedMediaType(Problem):
     """RFC 9110, 15.5.16: the body has another type or character set, or a coding."""
 
-    slug, title, status = "unsupported-media-type", "The body is not of a type that is taken here", 415
+    slug, title, status = "unsupported-media-type", "The media type of the body is not supported", 415
 
 
 class Mistake(BaseModel):

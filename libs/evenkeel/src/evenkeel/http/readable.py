@@ -1,4 +1,4 @@
-"""Names that people give: they can be seen, and do not change the text around them."""
+"""The pattern for names that people choose: visible, and without effect on the text around them."""
 
 # Neither control characters (C0, DEL, C1) nor what turns the direction of the text around it (Unicode, UAX #9).
 _UNPRINTED = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"

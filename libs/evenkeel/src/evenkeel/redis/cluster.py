@@ -1,4 +1,4 @@
-"""Redis Cluster: each of 16,384 slots is on one node. All keys of one counter are in one slot."""
+"""Redis Cluster: each of 16,384 slots is on one node. Keys with the same hash tag are in one slot."""
 
 import asyncio
 import time

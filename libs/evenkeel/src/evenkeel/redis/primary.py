@@ -91,13 +91,13 @@ class Way:
         """The server of the latest connection."""
 
     async def find(self) -> tuple[str, int]:
-        """Query where the server is; raise RedisError, OSError or TimeoutError."""
-        # The node that gave the slot away knew the new place before the other nodes.
+        """Look up where the server is; raise RedisError, OSError or TimeoutError."""
+        # The node that gave the slot away names the new node earlier than the other nodes do.
         address, self._redirected_to = self._redirected_to, None
         return host_and_port(address or await self._topology.find(self._key))
 
     async def search(self) -> str:
-        """Query the `host:port` of the server; the connections stay as they are."""
+        """Look up the `host:port` of the server; the connections stay as they are."""
         return await self._topology.find(self._key)
 
     def left(self, connection: "_ToPrimary") -> None:

@@ -103,7 +103,7 @@ class SentinelPrimary:
         finally:
             await connection.disconnect(nowait=True)
         if not found:
-            raise ResponseError(f"it does not know {self._service}")
+            raise ResponseError(f"it has no service {self._service}")
         return joined(found[0].decode(), int(found[1]))
 
     async def _connect(self, primary: str) -> AbstractConnection:

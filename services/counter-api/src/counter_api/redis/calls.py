@@ -37,7 +37,7 @@ class Sending(ABC):
     """The address to send it to, if that is not where its key is."""
 
     asking = False
-    """Whether a cluster that is moving the key wants it at `at`, once."""
+    """Whether the next attempt goes to `at` after ASKING, because the cluster is moving the slot."""
 
     trouble = ""
     """Why it has no result yet, as a sentence."""
@@ -52,7 +52,7 @@ class Sending(ABC):
 
     @abstractmethod
     def fail(self, problem: Callable[[], Problem]) -> None:
-        """Take a problem for a result, or one for each caller."""
+        """Set a problem as the result, or one for each caller."""
 
     def refused(self, error: ResponseError) -> None:
         """Take an error with which Redis says that it did nothing."""

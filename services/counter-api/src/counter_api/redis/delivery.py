@@ -114,7 +114,7 @@ class Delivery:
         return again
 
     async def _is_kept(self, link: Link, sendings: Sequence[Sending], replies: Sequence[Any]) -> bool:
-        """Whether as many replicas as the settings want have it on disk."""
+        """Whether as many Redis replicas as the settings require have it on disk."""
         done = not all(isinstance(reply, ResponseError) for reply in replies)
         if not self._replica_acks or not done or not any(sending.changes for sending in sendings):
             return True
@@ -206,6 +206,6 @@ def _give_up(sending: Sending) -> None:
 
 
 def _address(error: AskError, asked: str) -> str:
-    """Where a redirection leads. A node that does not know its own host leaves the host out."""
+    """Where a redirection leads. A node leaves its own host out until it learns the host from another node."""
     host = error.host or asked.rpartition(":")[0]
     return f"[{host}]:{error.port}" if ":" in host.strip("[]") and not host.startswith("[") else f"{host}:{error.port}"

@@ -5,7 +5,7 @@ A caller's name begins with a letter or a digit. The tags of the service's own k
 caller's name is one of them.
 """
 
-# Of one counter: its name, and what tells the keys of a kind apart.
+# Of one counter: its name, then the sender, the record or the unit, such as {visits}:series:hour.
 COUNTER = "{%s}"
 RECEIPT = "{%s}:op:%s"
 RECORD = "{%s}:idem:%s"
@@ -15,12 +15,12 @@ SERIES = "{%s}:series:%s"
 UNIQUES = "{%s}:uniques"
 UNIQUES_RECORD = "{%s}:uniques:idem:%s"
 
-# Records of requests about many counters are those of counters with these names.
+# A request about many counters has its record under one of these names, such as {_batches}:idem:…
 BATCHES = "_batches"
 IMPORTS = "_imports"
 
 IMPORT_IN_SLOT = "{_%d}:import:%s"
-"""A number whose tag is in the slot, and the record of the import."""
+"""A number that puts the key into the wanted slot, and the record of the import."""
 
 REQUESTS = "{_requests}"
 REPLICAS_SEEN = "{_requests}:seen"
@@ -33,7 +33,7 @@ STATE = "{_names:%d}:state"
 UPKEEP_ROUND = "{_names}:round"
 UPKEEP_COMPLETING = "{_names}:completing"
 PAUSE = "%s:pause"
-"""Of a lease, by its name."""
+"""Behind the name of a lease: how long no replica does its work."""
 
 PROBE = "{_probe:%d}"
 """The number is chosen so that the key is on a given server."""

@@ -91,7 +91,7 @@ class RedisPipeline:
         return await self._results("reads", [replace(call, repeatable=True) for call in calls])
 
     async def ask_servers(self, *arguments: Argument) -> dict[str, Any]:
-        """What each server replies to a reading command about itself, or the problem that came instead, by address."""
+        """Send a command that only reads to every server. The reply, or the problem instead of it, by address."""
         addresses = await self._addresses()
         calls = [Call(arguments, at=address, repeatable=True) for address in addresses]
         replies = await self._results("checks", calls)

@@ -60,7 +60,7 @@ class RequestCount:
             await _settled(count)
             await send(message)
 
-        # Not async itself: mostly the count has come back with the answer, and nothing but `send` is left to await.
+        # Not a coroutine, which costs time: the count has usually arrived with the answer, and only `send` is left.
         def send_when_counted(message: Message) -> Awaitable[None]:
             # A 503 for a full queue does not wait, since the count would wait in that queue.
             waits = message["type"] == "http.response.start" and message["status"] != 503 and not _counted(count)

@@ -1,4 +1,4 @@
-"""Which replica does work for which one is enough. The lease only saves work: two at once must do no harm."""
+"""Which replica does work that one replica is enough for. The lease only saves work: two at once do no harm."""
 
 import secrets
 import time
