@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from redis import Redis
-from tests.support import chromium, pgbouncer
+from tests.support import chromium, leftovers, pgbouncer
 from tests.support.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
 from tests.support.servers import Servers, backend, docker_answers
 
@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.backend is None:
         config.option.backend = "containers" if docker_answers() else "embedded"
     share_out_ports()
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
+        config.add_cleanup(leftovers.watched())
 
 
 @pytest.hookimpl(optionalhook=True)

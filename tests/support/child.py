@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+from tests.support import leftovers
 
 from stack.process import Program
 
@@ -38,7 +39,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=dict(self._program.environment) or None,
+                env={**environment, **leftovers.inherited()} if (environment := self._program.environment) else None,
             )
         deadline = time.monotonic() + START_TIMEOUT
         while not await self._program.ready():
