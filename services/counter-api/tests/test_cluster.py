@@ -8,25 +8,12 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from redis.crc import key_slot
-from tests.support.counters_redis import Cluster, CountersServer, counters_cluster
+from tests.support.counters_redis import Cluster, CountersServer
 from tests.support.serving import Serve, until_ready
 
 pytestmark = pytest.mark.anyio
 
 NAMES = [f"n{number:02}" for number in range(40)]
-
-
-@pytest.fixture(scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    async with counters_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def emptied(cluster: Cluster) -> Cluster:
-    for node in cluster.nodes:
-        await cluster.call(node, "FLUSHALL")
-    return cluster
 
 
 async def add(client: httpx.AsyncClient, name: str, **headers: str) -> int:

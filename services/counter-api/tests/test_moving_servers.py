@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from redis.crc import key_slot
-from tests.support.counters_redis import PASSWORD, Cluster, CountersServer, counters_cluster, counters_pair
+from tests.support.counters_redis import PASSWORD, Cluster, CountersServer, counters_pair
 from tests.support.sentinel import Sentinel
 from tests.support.serving import Serve
 
@@ -22,19 +22,6 @@ pytestmark = pytest.mark.anyio
 NDJSON = {"Content-Type": "application/x-ndjson"}
 KEY = {"Idempotency-Key": "k"} | NDJSON
 NAMES = [f"n{number}" for number in range(900)]
-
-
-@pytest.fixture(scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    async with counters_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def emptied(cluster: Cluster) -> Cluster:
-    for node in cluster.nodes:
-        await cluster.call(node, "FLUSHALL")
-    return cluster
 
 
 def node_of(cluster: Cluster, name: str) -> CountersServer:

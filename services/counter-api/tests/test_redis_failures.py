@@ -8,6 +8,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
+from tests.support.fake_redis import GREETING, fake_redis
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.serving import Serve, until_ready
 
@@ -264,22 +265,10 @@ async def test_a_lost_reply_is_never_counted_twice(serve: Serve, counters_url: s
 
 
 async def test_a_loading_redis_is_unavailable(serve: Serve) -> None:
-    async def loading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A small part of the protocol: every command is an array of bulk strings."""
-        while header := await reader.readline():
-            command = []
-            for _ in range(int(header[1:])):
-                length = int((await reader.readline())[1:])
-                command.append(await reader.readexactly(length))
-                await reader.readline()
-            handshake = {b"HELLO": b"%1\r\n+proto\r\n:3\r\n", b"CLIENT": b"+OK\r\n"}
-            error = b"-LOADING Redis is loading the dataset in memory\r\n"
-            writer.write(handshake.get(command[0].upper(), error))
-        writer.close()
+    def loading(command: list[bytes]) -> bytes:
+        return GREETING.get(command[0].upper(), b"-LOADING Redis is loading the dataset in memory\r\n")
 
-    server = await asyncio.start_server(loading, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, serve(redis_url=f"redis://127.0.0.1:{port}/0") as client:
+    async with fake_redis(loading) as port, serve(redis_url=f"redis://127.0.0.1:{port}/0") as client:
         for method, path, body in REQUESTS:
             detail = unavailable(await client.request(method, path, json=body))
             assert "Redis is loading the dataset in memory" in detail

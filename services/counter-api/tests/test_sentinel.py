@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.counters_redis import PASSWORD, CountersPair, counters_pair
+from tests.support.fake_redis import fake_redis, sentinel_naming
 from tests.support.sentinel import USER, USER_PASSWORD, Sentinel
 from tests.support.serving import Serve
 
@@ -132,23 +133,10 @@ async def test_a_sentinel_without_a_password(serve: Serve, pair: CountersPair, t
 
 async def test_a_sentinel_that_names_a_replica_is_not_believed(serve: Serve, pair: CountersPair) -> None:
     """It would refuse changes, but answer reads with old values."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while header := await reader.readline():
-            command = []
-            for _ in range(int(header[1:])):
-                length = int((await reader.readline())[1:])
-                command.append((await reader.readexactly(length)).upper())
-                await reader.readline()
-            port = str(pair.replica.port).encode()
-            named = b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%b\r\n" % (len(port), port)
-            greeting = b"%1\r\n+proto\r\n:3\r\n"
-            writer.write({b"SENTINEL": named, b"HELLO": greeting}.get(command[0], b"+OK\r\n"))
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, serve(redis_url=f"redis+sentinel://:{PASSWORD}@127.0.0.1:{port}/counters") as client:
+    async with (
+        fake_redis(sentinel_naming(lambda: pair.replica.port)) as port,
+        serve(redis_url=f"redis+sentinel://:{PASSWORD}@127.0.0.1:{port}/counters") as client,
+    ):
         for method, path in (("POST", "/v1/counters/a/increment"), ("GET", "/v1/counters/a")):
             refused = await client.request(method, path)
             assert refused.status_code == 503

@@ -14,6 +14,7 @@ from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 from tests.support.cache_servers import cache_server
 from tests.support.counters_redis import PASSWORD, CountersServer
+from tests.support.fake_redis import fake_redis, sentinel_naming
 
 from evenkeel.redis import connect_to_primary
 from evenkeel.redis.primary import way_of
@@ -30,24 +31,8 @@ class FakeSentinel:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["FakeSentinel"]:
-        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        async with server:
+        async with fake_redis(sentinel_naming(lambda: self.named)) as self.port:
             yield self
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while header := await reader.readline():
-            command = []
-            for _ in range(int(header[1:])):
-                length = int((await reader.readline())[1:])
-                command.append((await reader.readexactly(length)).upper())
-                await reader.readline()
-            if command[0] == b"SENTINEL":
-                port = str(self.named).encode()
-                writer.write(b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%b\r\n" % (len(port), port))
-            else:
-                writer.write(b"%1\r\n+proto\r\n:3\r\n" if command[0] == b"HELLO" else b"+OK\r\n")
-        writer.close()
 
 
 @pytest.fixture

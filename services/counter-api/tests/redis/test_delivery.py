@@ -4,32 +4,22 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from tests.support.counter_stores import store_at
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.once import asking, once
 
 from counter_api.counters.operations import INT64_MAX, Applied, Delete, Increment, Operation, Outcome, Put, is_replay
 from counter_api.counters.redis_store import RedisStore
-from counter_api.metrics import Metrics
 from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, OutcomeUnknown
 from counter_api.settings import Settings
-from counter_api.stores import open_stores
 from evenkeel.http.problems import PreconditionFailed, Problem
 
 pytestmark = pytest.mark.anyio
 
 MakeSettings = Callable[..., Settings]
-
-
-@asynccontextmanager
-async def store_at(settings: Settings) -> AsyncIterator[RedisStore]:
-    async with open_stores(settings, Metrics(CollectorRegistry())) as stores:
-        assert isinstance(stores.counters, RedisStore)
-        yield stores.counters
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """/readyz: Redis answers, and is set up so that it keeps what it confirms."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +8,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
+from tests.support.fake_redis import fake_redis
 from tests.support.serving import Serve, until_ready
 
 from counter_api.redis.safety import REQUIRED
@@ -90,21 +90,8 @@ async def test_a_wrong_password_is_told_without_the_password(serve: Serve, own_r
 
 @asynccontextmanager
 async def lying_redis(replies: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]:
-    """The URL of a server with a small part of the protocol: every command is an array of bulk strings."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while header := await reader.readline():
-            command = []
-            for _ in range(int(header[1:])):
-                length = int((await reader.readline())[1:])
-                command.append(await reader.readexactly(length))
-                await reader.readline()
-            writer.write(replies(command))
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    async with fake_redis(replies) as port:
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 def bulk(text: str) -> bytes:

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from tests.support.counter_stores import store_at
 from tests.support.counters_redis import counters_cluster
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.serving import Serve
@@ -21,10 +21,8 @@ from counter_api.counters.listing.shards import ALL, LISTED_FOR, READ_FOR, STAMP
 from counter_api.counters.operations import Applied, Delete, Increment, Operation, Outcome, Put
 from counter_api.counters.redis_store import RedisStore
 from counter_api.counters.store import Page
-from counter_api.metrics import Metrics
 from counter_api.problems import NothingApplied
 from counter_api.settings import Settings
-from counter_api.stores import open_stores
 from evenkeel.http.problems import Problem, Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -33,13 +31,6 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 MakeSettings = Callable[..., Settings]
 Order = Sequence[str | int]
-
-
-@asynccontextmanager
-async def store_at(settings: Settings) -> AsyncIterator[RedisStore]:
-    async with open_stores(settings, Metrics(CollectorRegistry())) as stores:
-        assert isinstance(stores.counters, RedisStore)
-        yield stores.counters
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 -- KEYS: alive; then for each key its entry and its lease.
 -- ARGV: the epoch of the names, now (ms since 1970), lifetime of a lease (ms); then for each key a token that no other
 --       fill has, and 1 if the caller cannot use the present entry.
--- Reply: nil if the cache may not be trusted; else the epoch. If that is the caller's epoch, then for each key the entry
---        if it is fresh and usable, 1 if the caller has the lease now, 0 if another fill has it.
+-- Reply: nil if the cache may not be trusted; else the epoch. If that is the caller's epoch, one more for each key:
+--        the entry: it is fresh and usable;
+--        1: the caller has the lease now;
+--        0: another fill has the lease.
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
   return false
