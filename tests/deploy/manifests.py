@@ -27,7 +27,7 @@ COMPONENTS = ("gateway-api", "monitoring", "keda")
 
 BUILT_IN = {
     *("Namespace", "ServiceAccount", "ConfigMap", "Secret", "Service", "NetworkPolicy", "PodDisruptionBudget"),
-    *("Deployment", "StatefulSet", "Job", "HorizontalPodAutoscaler"),
+    *("Deployment", "StatefulSet", "HorizontalPodAutoscaler"),
 }
 
 SETTINGS: dict[str, type[BaseSettings]] = {
@@ -53,7 +53,7 @@ class Manifests(list[Object]):
 
     @property
     def workloads(self) -> list[Object]:
-        return self.of("Deployment", "StatefulSet", "Job")
+        return self.of("Deployment", "StatefulSet")
 
     @property
     def containers(self) -> list[Object]:
@@ -94,8 +94,19 @@ def pod(workload: Object) -> Object:
 
 
 def containers(workload: Object) -> list[Object]:
-    """All containers of a pod, sidecars included."""
+    """All containers of a pod, sidecars and those that run before it starts included."""
     return [*pod(workload).get("initContainers", []), *pod(workload)["containers"]]
+
+
+def lasting(workload: Object) -> list[Object]:
+    """The containers that run as long as the pod."""
+    started_first = pod(workload).get("initContainers", [])
+    return [*(one for one in started_first if one.get("restartPolicy") == "Always"), *pod(workload)["containers"]]
+
+
+def container_of(workload: Object, name: str) -> Object:
+    (found,) = [one for one in containers(workload) if one["name"] == name]
+    return found
 
 
 def main_container(workload: Object) -> Object:

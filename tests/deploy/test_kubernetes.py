@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from tests.deploy.manifests import (
     K8S,
     Manifests,
     Object,
+    container_of,
     containers,
+    main_container,
     named,
     pod,
     pod_name,
@@ -23,6 +27,8 @@ from tests.deploy.manifests import (
 )
 
 pytestmark = pytest.mark.xdist_group("kubernetes")
+
+DIGEST = "sha256:" + 64 * "a"
 
 CUSTOM = {"HTTPRoute", "BackendTLSPolicy", "ServiceMonitor", "PrometheusRule", "ScaledObject"}
 
@@ -217,14 +223,42 @@ def test_selectors_match_their_own_pods(manifests: Manifests) -> None:
         assert [one for one in labels if selects(workload["spec"]["selector"], one)] == [own]
 
 
-def test_the_migration_can_be_applied_again(manifests: Manifests) -> None:
-    (job,) = manifests.of("Job")
-    (container,) = containers(job)
-    tag = container["image"].rpartition(":")[2]
-    assert job["metadata"]["name"] == f"user-api-migrate-{tag}", "a template cannot change: a new tag is a new Job"
-    assert job["spec"]["ttlSecondsAfterFinished"] <= 600
-    assert container["args"] == ["migrate"]
-    # A failed Job is repeated for longer than a slow cluster needs to pull PostgreSQL's image.
-    assert pod(job)["restartPolicy"] == "OnFailure"
-    assert job["spec"]["backoffLimit"] >= 6
-    assert all("migrate" not in one.get("args", []) for one in manifests.containers if one is not container)
+def test_each_replica_migrates_before_it_starts(manifests: Manifests) -> None:
+    """With the image and the database that the replica itself has, whatever an overlay calls them."""
+    deployment = manifests.one("Deployment", "user-api")
+    migrate, replica = container_of(deployment, "migrate"), main_container(deployment)
+    assert migrate["args"] == ["migrate"]
+    assert "restartPolicy" not in migrate, "it would be a sidecar, and the replica would not wait for it"
+    assert migrate["image"] == replica["image"]
+    (variable,) = migrate["env"]
+    ((_, secret),) = [source for source in sources(replica) if source[0] == "Secret"]
+    assert variable["valueFrom"] == {"secretKeyRef": {"name": secret, "key": variable["name"]}}
+    assert [one["name"] for one in manifests.containers if "migrate" in one.get("args", [])] == ["migrate"]
+    # A Job cannot be changed, and one that deletes itself comes back with each synchronization of a GitOps tool.
+    assert not manifests.of("Job", "CronJob")
+
+
+@pytest.mark.parametrize(
+    ("image", "rendered"),
+    [
+        ({"newTag": "1.0.0"}, "evenkeel/user-api:1.0.0"),
+        ({"newTag": "1.0.0_rc1"}, "evenkeel/user-api:1.0.0_rc1"),
+        ({"newTag": "V1.0.0-" + "x" * 100}, "evenkeel/user-api:V1.0.0-" + "x" * 100),
+        ({"digest": DIGEST}, f"evenkeel/user-api@{DIGEST}"),
+        ({"newName": "registry.example.com:5000/team/users", "newTag": "7"}, "registry.example.com:5000/team/users:7"),
+        ({"newName": "example.com/user-api/user-api", "digest": DIGEST}, f"example.com/user-api/user-api@{DIGEST}"),
+    ],
+)
+@pytest.mark.parametrize("base", ["overlays/local", "overlays/production"])
+def test_any_image_can_be_named(tmp_path: Path, base: str, image: dict[str, str], rendered: str) -> None:
+    """By tag or digest, in any registry, under any name, in an overlay on top of ours."""
+    kustomization = {
+        "resources": [os.path.relpath(K8S / base, tmp_path.resolve())],
+        "images": [{"name": "evenkeel/user-api", **image}],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    manifests = render(tmp_path)
+    for manifest in manifests:
+        validate(manifest, "1.37")
+    deployment = manifests.one("Deployment", "user-api")
+    assert container_of(deployment, "migrate")["image"] == main_container(deployment)["image"] == rendered

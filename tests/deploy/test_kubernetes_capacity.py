@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from pydantic import SecretStr
 from sqlalchemy.pool import QueuePool
-from tests.deploy.manifests import UNITS, Manifests, Object, arguments, containers, pod, quantity
+from tests.deploy.manifests import UNITS, Manifests, Object, arguments, container_of, containers, lasting, quantity
 
 from user_api.database import connections, create_engine
 from user_api.settings import Settings
@@ -27,9 +27,18 @@ def _most_pods(manifests: Manifests, workload: Object) -> int:
     return int(autoscaler["spec"]["maxReplicas"] + workload["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
 
 
+def _requested(workload: Object, resource: str) -> Decimal:
+    """What one pod requests: what its lasting containers need, or, if it is more, what runs before they start."""
+
+    def request(one: Object) -> Decimal:
+        return quantity(one["resources"]["requests"][resource])
+
+    return max(sum(map(request, lasting(workload)), Decimal(0)), *map(request, containers(workload)))
+
+
 def test_every_container_has_requests_and_a_memory_limit(manifests: Manifests) -> None:
-    for container in manifests.containers:
-        resources = container["resources"]
+    for one in manifests.containers:
+        resources = one["resources"]
         assert resources["requests"].keys() == {"cpu", "memory"}
         assert resources["limits"].keys() == {"memory"}, "throttling shows as latency long before the node is busy"
         assert quantity(resources["requests"]["memory"]) <= quantity(resources["limits"]["memory"])
@@ -43,10 +52,8 @@ def test_local_fits_a_small_node(local: Manifests) -> None:
     """
     asked = {"cpu": Decimal(0), "memory": Decimal(0)}
     for workload in local.workloads:
-        for container in containers(workload):
-            for resource in asked:
-                request = quantity(container["resources"]["requests"][resource])
-                asked[resource] += _most_pods(local, workload) * request
+        for resource in asked:
+            asked[resource] += _most_pods(local, workload) * _requested(workload, resource)
     assert asked["cpu"] <= Decimal("0.8")
     assert asked["memory"] <= 3 * UNITS["Gi"]
 
@@ -54,8 +61,8 @@ def test_local_fits_a_small_node(local: Manifests) -> None:
 def _max_connections(manifests: Manifests) -> int:
     """The connections that the overlay's PostgreSQL allows, or that the overlay requires."""
     for server in manifests.of("StatefulSet"):
-        for container in containers(server):
-            for argument in container.get("args", []):
+        for one in containers(server):
+            for argument in one.get("args", []):
                 if argument.startswith("max_connections="):
                     return int(argument.partition("=")[2])
     autoscaler = manifests.one("HorizontalPodAutoscaler", "user-api")
@@ -92,12 +99,12 @@ def test_a_cache_and_its_sidecars_have_room_for_copying_everything(local: Manife
     The primary's fork shares no page that is written meanwhile. The sidecar keeps the old data until it has the new.
     """
     (primary,) = containers(local.one("StatefulSet", "redis-cache"))
-    (sidecar,) = pod(local.one("Deployment", "user-api"))["initContainers"]
+    sidecar = container_of(local.one("Deployment", "user-api"), "cache-sidecar")
     maxmemory = arguments(primary["args"])["maxmemory"]
     assert maxmemory.endswith("mb")
     needed = Decimal("2.5") * int(maxmemory.removesuffix("mb")) * UNITS["Mi"]
-    for container in (primary, sidecar):
-        assert quantity(container["resources"]["limits"]["memory"]) >= needed
+    for one in (primary, sidecar):
+        assert quantity(one["resources"]["limits"]["memory"]) >= needed
 
 
 def test_counters_have_room_for_rewriting_the_log(local: Manifests) -> None:

@@ -12,7 +12,9 @@ from tests.deploy.manifests import (
     Manifests,
     Object,
     arguments,
+    container_of,
     containers,
+    lasting,
     main_container,
     named,
     pod,
@@ -30,9 +32,7 @@ def _server(local: Manifests, name: str) -> Object:
 
 
 def _sidecar(local: Manifests) -> Object:
-    (sidecar,) = pod(local.one("Deployment", "user-api"))["initContainers"]
-    found: Object = sidecar
-    return found
+    return container_of(local.one("Deployment", "user-api"), "cache-sidecar")
 
 
 def _secret(local: Manifests, container: Object, variable: str) -> str:
@@ -126,7 +126,7 @@ def test_a_sidecar_listens_for_its_own_pod_only(local: Manifests) -> None:
 
 
 def test_production_replicates_no_managed_cache(production: Manifests) -> None:
-    assert not any("initContainers" in pod(workload) for workload in production.workloads)
+    assert all(lasting(workload) == pod(workload)["containers"] for workload in production.workloads)
     assert "USER_API_CACHE_READ_URL" not in _environment(production, "user-api")
 
 

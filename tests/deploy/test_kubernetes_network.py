@@ -61,7 +61,6 @@ def test_policies_select_somebody_and_say_ports(manifests: Manifests) -> None:
 def test_local_allows_these_edges_and_no_other(local: Manifests) -> None:
     within = BETWEEN_SERVICES | {
         ("user-api", "postgres", 5432),
-        ("user-api-migrate", "postgres", 5432),
         ("user-api", "redis-cache", 6379),
         ("counter-api", "redis-counters", 6379),
     }
@@ -73,7 +72,6 @@ def test_production_allows_these_edges_and_no_other(production: Manifests) -> No
     """In: TLS only. Out: the data servers, and the source of the keys for access tokens."""
     assert edges(production, "egress", "to") == BETWEEN_SERVICES | {
         ("user-api", "anywhere", 5432),
-        ("user-api-migrate", "anywhere", 5432),
         ("user-api", "anywhere", 6379),
         ("counter-api", "anywhere", 6379),
         ("gateway", "anywhere", 443),

@@ -4,7 +4,8 @@ import pytest
 from tests.deploy.manifests import (
     SETTINGS,
     Manifests,
-    containers,
+    container_of,
+    lasting,
     main_container,
     named,
     pod,
@@ -21,7 +22,7 @@ OURS = {*SETTINGS, "gateway"}
 
 def test_every_lasting_container_has_probes(manifests: Manifests) -> None:
     for workload in manifests.of("Deployment", "StatefulSet"):
-        for container in containers(workload):
+        for container in lasting(workload):
             expected = {"startupProbe", "livenessProbe", "readinessProbe"}
             if container["name"] == "cache-sidecar":
                 # The pod is ready without its sidecar too: it then reads from the primary, or from PostgreSQL.
@@ -52,7 +53,7 @@ def test_nobody_is_restarted_for_the_outage_of_somebody_else(manifests: Manifest
 
 def test_a_sidecar_needs_no_primary_to_start_and_to_live(local: Manifests) -> None:
     """Its probes accept any answer, also while it loads. With `-e` that would be an error."""
-    (sidecar,) = pod(local.one("Deployment", "user-api"))["initContainers"]
+    sidecar = container_of(local.one("Deployment", "user-api"), "cache-sidecar")
     assert sidecar["restartPolicy"] == "Always", "what makes it a sidecar instead of something to wait for"
     for kind in ("startupProbe", "livenessProbe"):
         assert sidecar[kind]["exec"]["command"] == ["redis-cli", "-s", "/run/cache-sidecar/redis.sock", "ping"]

@@ -139,7 +139,7 @@ async def test_wrong_password_is_said(serve: Serve, database_url: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_ready_only_on_a_current_schema(serve: Serve, database_url: str) -> None:
+async def test_ready_only_on_a_current_schema(serve: Serve, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     administrator = await asyncpg.connect(database_url)
     await administrator.execute("DROP DATABASE IF EXISTS bare")
     await administrator.execute("CREATE DATABASE bare")
@@ -152,6 +152,7 @@ async def test_ready_only_on_a_current_schema(serve: Serve, database_url: str) -
             assert (response.status_code, response.json()["type"]) == (503, "urn:evenkeel:problem:unavailable")
             settings = MigrationSettings(database_url=url)
             await asyncio.gather(*(migrate(settings) for _ in range(4)))
+            monkeypatch.delattr("user_api.migrate._upgrade")  # most pods find nothing to do
             await migrate(settings)
             assert (await client.get("/readyz")).status_code == 200
             database = await asyncpg.connect(url)

@@ -165,12 +165,19 @@ def observe_pool(engine: AsyncEngine, registry: CollectorRegistry) -> None:
     Gauge("database_connections_limit", "Connections the pool may hold", registry=registry).set_function(pool.size)
 
 
+async def schema_revision(engine: AsyncEngine) -> str | None:
+    """The latest migration that the database has; None: there was none yet."""
+    async with engine.connect() as connection:
+        if not await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
+            return None
+        found: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
+
+
 async def check_schema(engine: AsyncEngine) -> None:
     """Raise, with the reason, unless PostgreSQL answers and has a schema that this code can use."""
     try:
-        async with engine.connect() as connection:
-            present = await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
-            found = await connection.scalar(text("SELECT version_num FROM alembic_version")) if present else None
+        found = await schema_revision(engine)
     except DBAPIError as error:
         raise Unavailable(f"PostgreSQL: {error.orig}") from error
     schema_version.require(found)

@@ -1,12 +1,10 @@
-"""Bring the schema up to date. A job runs it before the replicas start; replicas never do."""
+"""Bring the schema up to date, by a command that runs before the replicas start. Replicas never do so themselves."""
 
 import asyncio
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -14,8 +12,11 @@ from sqlalchemy.pool import NullPool
 
 from evenkeel.tasks.failures import first_line
 from user_api import schema_version
-from user_api.database import connect_arguments
+from user_api.database import connect_arguments, schema_revision
 from user_api.settings import MigrationSettings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +24,9 @@ PATIENCE = 60.0
 """Seconds to wait for PostgreSQL."""
 
 TURN_INTERVAL = 0.2
-"""Seconds between two checks whether another job has finished."""
+"""Seconds between two checks whether another process has finished."""
 
-# Any number, as long as all migration jobs use the same one.
+# Any number, as long as all processes that migrate use the same one.
 _ADVISORY_LOCK = 0x65_76_65_6E_6B_65_65_6C
 
 # The database or the role may have time limits that are too short for a migration.
@@ -41,7 +42,7 @@ class MigrationRefused(Exception):
 
 
 async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) -> None:
-    """Run all migrations that the database lacks. If several jobs do so at once, one runs them and the others wait.
+    """Run all migrations that the database lacks. If several processes do so at once, one runs them, the others wait.
 
     If PostgreSQL does not answer for `patience` seconds, raises the error of the last attempt to connect. Also raises
     MigrationRefused.
@@ -55,16 +56,25 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
     )
     try:
         await _wait(engine, patience)
-        while not await _migrated(engine):  # noqa: ASYNC110 (another process's lock)
+        while await _is_old(engine) and not await _migrated(engine):  # noqa: ASYNC110 (another process's lock)
             await asyncio.sleep(TURN_INTERVAL)
     finally:
         await engine.dispose()
 
 
+async def _is_old(engine: AsyncEngine) -> bool:
+    """Whether there is anything to migrate."""
+    found = await schema_revision(engine)
+    if schema_version.is_newer(found):
+        log.warning("the schema is of a newer release, and is left as it is", extra={"revision": found})
+        return False
+    return found != schema_version.REVISIONS[-1]
+
+
 async def _migrated(engine: AsyncEngine) -> bool:
-    """Run the migrations. False if another job is doing so."""
+    """Run the migrations. False if another process is doing so."""
     # The lock has a transaction of its own, so that a migration may commit in between. It belongs to the transaction,
-    # not to the session, which a pooler may lend to another client before the lock ends. Jobs that wait hold no
+    # not to the session, which a pooler may lend to another client before the lock ends. Processes that wait hold no
     # connection meanwhile, or many of them would leave none in a pooler for the work.
     async with engine.begin() as lock:
         await lock.execute(_NO_LIMITS)
@@ -73,13 +83,16 @@ async def _migrated(engine: AsyncEngine) -> bool:
         # PostgreSQL keeps the snapshot of the last query until the next statement, and an index that is built
         # concurrently would wait for it for ever. SET has no snapshot.
         await lock.execute(text("SET LOCAL lock_timeout = 0"))
-        async with engine.connect() as connection:
-            await connection.run_sync(_upgrade)
+        if await _is_old(engine):  # another process may have migrated between the two looks
+            async with engine.connect() as connection:
+                await connection.run_sync(_upgrade)
         return True
 
 
-def alembic_config() -> Config:
+def alembic_config() -> "Config":
     """The configuration with the folder of migrations: inside the package in a wheel, beside src/ in a checkout."""
+    from alembic.config import Config  # noqa: PLC0415 (the start of most pods finds nothing to migrate)
+
     package = Path(__file__).resolve().parent
     installed = package / "migrations"
     folder = installed if installed.is_dir() else package.parents[1] / "migrations"
@@ -89,11 +102,8 @@ def alembic_config() -> Config:
 
 
 def _upgrade(connection: Connection) -> None:
-    with connection.begin():
-        found = MigrationContext.configure(connection).get_current_revision()
-    if schema_version.is_newer(found):
-        log.warning("the schema is of a newer release, and is left as it is", extra={"revision": found})
-        return
+    from alembic import command  # noqa: PLC0415 (see above)
+
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
