@@ -78,6 +78,8 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	@for service in user-api counter-api; do \
 	  $(LOCK) --python-version 3.13 --no-emit-package=evenkeel-state services/$$service/pyproject.toml \
 	    --output-file services/$$service/requirements.lock || exit 1; done
+	@for contestant in benchmarks/contestants/*/requirements.in; do \
+	  $(LOCK) --python-version 3.11 $$contestant --output-file $${contestant%.in}.lock || exit 1; done
 	@grep -A 1000 '^uv==' requirements.lock | awk 'NR > 1 && /^[^ ]/ {exit} {print}' > bootstrap.lock
 
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)

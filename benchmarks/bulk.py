@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import uvloop
 from benchmarks import half_core, looking
@@ -19,7 +18,7 @@ from benchmarks.alive import Alive, watched
 from benchmarks.changes import READ, Change, changes
 from benchmarks.goals import Goal, report
 from benchmarks.rounds import Options
-from benchmarks.serving import running, user_api
+from benchmarks.serving import redis_database, running, user_api
 from benchmarks.steady import Reader, Second, reading
 from benchmarks.users import populate, read_all
 from redis import Redis
@@ -116,7 +115,7 @@ def measure(options: Options) -> None:
 
 def _measured(servers: Servers, deployment: Deployment, number: int, pace: Pace, *, short: bool) -> list[Outcome]:
     database = populate(servers.postgres, f"bulk_{number}", READ)
-    cache = urlsplit(servers.redis_cache)._replace(path=f"/{number}").geturl()
+    cache = redis_database(servers.redis_cache, number)
     program = user_api(database, cache, tiers=deployment.tiers)
     programs = [
         dataclasses.replace(program, environment={**program.environment, "USER_API_REPLICA_NAME": f"bench-{replica}"})

@@ -3,14 +3,13 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from benchmarks.goals import Goal, report
+from benchmarks.http_requests import spread
 from benchmarks.rounds import Contestant, Options, Result, compete
-from benchmarks.serving import Cores, Server, pinned_servers, user_api
-from benchmarks.users import fill_redis, populate, spread, warm
+from benchmarks.serving import Cores, Server, pinned_servers, redis_database, user_api
+from benchmarks.users import fill_redis, populate, reads, warm
 from redis import Redis
-from tests.support.servers import Servers
 
 FEW = 1_000
 MANY = 1_000_000
@@ -44,13 +43,13 @@ def measure(options: Options) -> None:
     with pinned_servers(cores.load) as servers:
         with Redis.from_url(servers.redis_cache) as redis:
             redis.config_set("maxmemory", "4gb")  # large enough for all: this measures no evictions
-        caches = {FEW: _cache(servers, 1), MANY: _cache(servers, 2)}
+        caches = {FEW: redis_database(servers.redis_cache, 1), MANY: redis_database(servers.redis_cache, 2)}
         databases = {users: populate(servers.postgres, f"bench_{users}", users) for users in caches}
 
         def contestant(case: Case) -> Contestant:
             tiers = "memory,redis" if case.tier == "memory" else "redis"
             program = user_api(databases[case.users], caches[case.users], tiers=tiers, memory=case.memory)
-            return Contestant(case.name, program, spread(case.read), f'"source":"{case.tier}"'.encode())
+            return Contestant(case.name, program, spread(reads(case.read)), f'"source":"{case.tier}"'.encode())
 
         def fill(running: Sequence[Server]) -> None:
             for users, cache in caches.items():
@@ -66,10 +65,6 @@ def measure(options: Options) -> None:
         Goal(f"CPU of a {case.name} / with {FEW:,}", results[case.name].cost / results[few.name].cost, most=1.10)
         for case, few in ((MEMORY_HOT, MEMORY), (MEMORY_ALL, MEMORY), (REDIS_ALL, REDIS))
     )
-
-
-def _cache(servers: Servers, database: int) -> str:
-    return urlsplit(servers.redis_cache)._replace(path=f"/{database}").geturl()
 
 
 def _show(results: Mapping[str, Result]) -> None:

@@ -3,11 +3,14 @@
 import asyncio
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import uvloop
+from benchmarks.goals import Goal
+from benchmarks.http_requests import Requests
 from benchmarks.load import drive
+from benchmarks.releases import HERE, Release
 from benchmarks.serving import Program, Server, running
 
 WARM_UP = 0.3
@@ -18,20 +21,10 @@ BUSY = 0.9
 
 
 @dataclass(frozen=True)
-class Options:
-    rounds: int
-    seconds: float
-    """Seconds of load, for each contestant and round."""
-    connections: int
-    short: bool = False
-    """A short version of long measurements, which only shows that they work."""
-
-
-@dataclass(frozen=True)
 class Contestant:
     name: str
     program: Program
-    requests: Callable[[], Iterator[bytes]]
+    requests: Requests
     expected: bytes = b""
     """Text that every answer must contain. It shows that the answer came from the right tier."""
 
@@ -57,6 +50,30 @@ class Result:
         return statistics.median(self.cpu) * 1e6
 
 
+@dataclass(frozen=True)
+class Options:
+    rounds: int
+    seconds: float
+    """Seconds of load, for each contestant and round."""
+    connections: int
+    short: bool = False
+    """A short version of long measurements, which only shows that they work."""
+    against: Release | None = None
+    """Another commit, which is measured in the same rounds."""
+
+    @property
+    def releases(self) -> list[Release]:
+        """This checkout first."""
+        return [HERE, *([self.against] if self.against else [])]
+
+    def kept(self, results: Mapping[str, Result], names: Sequence[str]) -> Iterator[Goal]:
+        """Nothing costs more than at the other commit, if there is one."""
+        if self.against is not None:
+            for name in names:
+                figure = results[self.against.called(name)].cost / results[name].cost
+                yield Goal(f"{name} / at {self.against.name}", figure, least=1)
+
+
 def compete(
     contestants: Sequence[Contestant], core: int, options: Options, prepare: Callable[[Sequence[Server]], None]
 ) -> dict[str, Result]:
@@ -72,6 +89,15 @@ def compete(
     if share < BUSY:
         print(f"(The machine did other things, too: the servers had {share:.0%} of their core. Compare the CPU times.)")
     return results
+
+
+def show(results: Mapping[str, Result], base: Result, options: Options) -> None:
+    """Rates, and the server's CPU time for a request. Both are also given relative to `base`."""
+    print(f"(medians of {options.rounds} rounds; a ratio above 1 is faster, or cheaper, than {base.contestant.name})")
+    print(f"{'':44}{'requests/s':>12}{'ratio':>8}{'CPU us each':>14}{'ratio':>8}")
+    for name, result in results.items():
+        speed, thrift = result.rate / base.rate, base.cost / result.cost
+        print(f"{name:44}{result.rate:12,.0f}{speed:8.2f}{result.cost:14.1f}{thrift:8.2f}")
 
 
 async def _measure(result: Result, server: Server, options: Options) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import psutil
@@ -51,14 +52,8 @@ class Program:
     ready: str = "/livez"
 
 
-def factory(name: str, **environment: str) -> Program:
-    """An application of benchmarks/contestants.py."""
-    uvicorn = [sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.contestants:{name}", "--no-access-log"]
-    return Program(uvicorn, environment, ready="/openapi.json")
-
-
-def user_api(database_url: str, cache_url: str, *, tiers: str, memory: int = 10_000) -> Program:
-    """A replica with these tiers; `memory` is a number of entries."""
+def user_api(database_url: str, cache_url: str, *, tiers: str, memory: int = 10_000, programs: Path = BIN) -> Program:
+    """A replica with these tiers; `memory` is a number of entries, and `programs` the folder of its program."""
     settings = {
         "USER_API_DATABASE_URL": database_url,
         "USER_API_CACHE_URL": cache_url,
@@ -69,11 +64,11 @@ def user_api(database_url: str, cache_url: str, *, tiers: str, memory: int = 10_
         "USER_API_MEMORY_TTL": "3600",
         "USER_API_MEMORY_MAX_ENTRIES": str(memory),
     }
-    return Program([str(BIN / "user-api"), "serve"], settings, ready="/readyz")
+    return Program([str(programs / "user-api"), "serve"], settings, ready="/readyz")
 
 
-def counter_api(redis_url: str) -> Program:
-    return Program([str(BIN / "counter-api"), "serve"], {"COUNTER_API_REDIS_URL": redis_url}, ready="/readyz")
+def counter_api(redis_url: str, *, programs: Path = BIN) -> Program:
+    return Program([str(programs / "counter-api"), "serve"], {"COUNTER_API_REDIS_URL": redis_url}, ready="/readyz")
 
 
 class Server:
@@ -159,3 +154,8 @@ def pinned_servers(core: int) -> Iterator[Servers]:
             yield servers
     finally:
         os.sched_setaffinity(0, before)
+
+
+def redis_database(url: str, number: int) -> str:
+    """The URL of another database of this Redis server."""
+    return urlsplit(url)._replace(path=f"/{number}").geturl()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.users import get
+from benchmarks.http_requests import get
 
 TICK = 0.005
 """Seconds between two groups of reads."""

@@ -3,15 +3,18 @@
 import asyncio
 import itertools
 import json
-import random
+import os
+import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 import asyncpg
 import uvloop
-from benchmarks.contestants import USER
+from benchmarks.contestants.floor import USER
+from benchmarks.http_requests import get
 from benchmarks.load import send_all
+from benchmarks.releases import HERE, Release
 from benchmarks.serving import KEY, LIFETIME, Server
 from prometheus_client import CollectorRegistry
 from redis import Redis
@@ -21,30 +24,46 @@ from evenkeel.cache.keyring import KeyRing
 from evenkeel.cache.keys import Names
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from evenkeel.cache.sealing import Sealing
-from user_api.migrate import migrate
 from user_api.service import SHAPE
-from user_api.settings import MigrationSettings
+
+TEMPLATE_TABLE = "template_users"
+"""The table of the contestants that use SQLAlchemy's ORM (benchmarks/contestants/users_table.py)."""
 
 BATCH = 100
 """The most ids that the service takes in one request."""
 
 
-def populate(postgres: str, name: str, users: int) -> str:
+def populate(postgres: str, name: str, users: int, release: Release = HERE) -> str:
     """The URL of a new database with so many users, whose ids begin with 1."""
     url = urlsplit(postgres)._replace(path=f"/{name}").geturl()
+    asyncio.run(_execute(postgres, f"CREATE DATABASE {name}"))
+    subprocess.run(
+        [release.programs / "user-api", "migrate"],
+        env={**os.environ, "USER_API_DATABASE_URL": url},
+        check=True,
+        capture_output=True,
+    )
+    asyncio.run(_insert(url, "users", users))
+    return url
+
+
+def add_template_table(url: str, users: int) -> None:
+    """The same columns, indexes and users for the template, without the triggers of user-api's table."""
 
     async def run() -> None:
-        await _execute(postgres, f"CREATE DATABASE {name}")
-        await migrate(MigrationSettings.model_validate({"database_url": url}))
-        await _execute(
-            url,
-            "INSERT INTO users (email, name)"  # noqa: S608 (a number)
-            f" SELECT 'user' || n || '@example.com', 'User ' || n FROM generate_series(1, {users}) AS n",
-        )
-        await _execute(url, "VACUUM ANALYZE users")
+        await _execute(url, f"CREATE TABLE {TEMPLATE_TABLE} (LIKE users INCLUDING ALL)")
+        await _insert(url, TEMPLATE_TABLE, users)
 
     asyncio.run(run())
-    return url
+
+
+async def _insert(url: str, table: str, users: int) -> None:
+    await _execute(
+        url,
+        f"INSERT INTO {table} (email, name)"  # noqa: S608 (names and a number of our own)
+        f" SELECT 'user' || n || '@example.com', 'User ' || n FROM generate_series(1, {users}) AS n",
+    )
+    await _execute(url, f"VACUUM ANALYZE {table}")
 
 
 async def _execute(url: str, statement: str) -> None:
@@ -85,32 +104,15 @@ def payload(n: int) -> bytes:
     return json.dumps(user, separators=(",", ":")).encode()
 
 
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+def reads(ids: Iterable[int], fields: str = "") -> list[bytes]:
+    """A read of each of these users."""
+    return [get(f"/v1/users/{n}", fields) for n in ids]
 
 
-def in_turn(users: int) -> Callable[[], Iterator[bytes]]:
-    """Reads of the users 1, 2, 3 … one after the other, again and again."""
-    requests = [get(f"/v1/users/{n}") for n in range(1, users + 1)]
-    return lambda: itertools.cycle(requests)
-
-
-def spread(ids: Sequence[int], *, length: int = 100_000) -> Callable[[], Iterator[bytes]]:
-    """Reads of random users. The requests have as many bytes, however many users there are."""
-    requests = [get(f"/v1/users/{n}") for n in random.Random(1).choices(ids, k=length)]
-    starts = itertools.count(step=length // 7)
-
-    def repeated() -> Iterator[bytes]:
-        at = next(starts) % length  # each round begins with another user
-        return itertools.cycle(requests[at:] + requests[:at])
-
-    return repeated
-
-
-def batches(users: int) -> Callable[[], Iterator[bytes]]:
+def batches(ids: Iterable[int]) -> Iterator[bytes]:
     """Reads of a hundred users each."""
-    requests = list(_batches(range(1, users + 1)))
-    return lambda: itertools.cycle(requests)
+    for batch in _batched(ids, BATCH):
+        yield get("/v1/users?ids=" + ",".join(map(str, batch)))
 
 
 def warm(servers: Iterable[Server], ids: Sequence[int]) -> None:
@@ -122,14 +124,9 @@ def warm(servers: Iterable[Server], ids: Sequence[int]) -> None:
 async def read_all(ports: Iterable[int], ids: Sequence[int]) -> None:
     """One pass through the server at each port, one after the other."""
     for port in ports:
-        measured = await send_all(port, _batches(ids), connections=8)
+        measured = await send_all(port, batches(ids), connections=8)
         if measured.failures:
             raise RuntimeError(f"{measured.failures} of {measured.requests} requests failed")
-
-
-def _batches(ids: Iterable[int]) -> Iterator[bytes]:
-    for batch in _batched(ids, BATCH):
-        yield get("/v1/users?ids=" + ",".join(map(str, batch)))
 
 
 def _batched(ids: Iterable[int], size: int) -> Iterator[list[int]]:

@@ -1,51 +1,16 @@
-"""The applications that are measured: a floor, the tutorials' ways, and Evenkeel's services. Each is a factory for
-uvicorn.
-
-The tutorials' applications were written for this comparison, in the way of a tutorial.
-"""
+"""What FastAPI tutorials teach. These applications were written for this comparison."""
 
 import asyncio
 import json
 import os
 from typing import Any
 
+from benchmarks.contestants.floor import USER
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-USER = {
-    "id": 1,
-    "email": "user1@example.com",
-    "name": "User 1",
-    "version": 1,
-    "created_at": "2026-11-21T01:13:11.876919Z",
-    "updated_at": "2026-11-21T01:13:11.876919Z",
-}
 
-
-def floor() -> Any:
-    """A bare ASGI function: the least work with which uvicorn can answer a body of this size."""
-    body = json.dumps({"source": "memory", "data": USER}).encode()
-    start = {
-        "type": "http.response.start",
-        "status": 200,
-        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
-    }
-    answer = {"type": "http.response.body", "body": body}
-
-    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            await send(start)
-            await send(answer)
-        elif scope["type"] == "lifespan":
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-
-    return app
-
-
-def tutorial_dict() -> FastAPI:
+def in_a_dict() -> FastAPI:
     app = FastAPI()
     cache: dict[int, dict[str, Any]] = {}
 
@@ -58,7 +23,7 @@ def tutorial_dict() -> FastAPI:
     return app
 
 
-def tutorial_redis_cache() -> FastAPI:
+def in_redis() -> FastAPI:
     app = FastAPI()
     redis = Redis.from_url(os.environ["CACHE_URL"])
 
@@ -74,7 +39,7 @@ def tutorial_redis_cache() -> FastAPI:
     return app
 
 
-def tutorial_locked_counter() -> FastAPI:
+def counter_with_lock() -> FastAPI:
     app = FastAPI()
     lock = asyncio.Lock()
     count = 0
@@ -89,7 +54,7 @@ def tutorial_locked_counter() -> FastAPI:
     return app
 
 
-def tutorial_redis_counter() -> FastAPI:
+def counter_in_redis() -> FastAPI:
     app = FastAPI()
     redis = Redis.from_url(os.environ["COUNTERS_URL"])
 
