@@ -11,7 +11,7 @@ from tests.deploy.manifests import BUILT_IN, OVERLAYS, SETTINGS, Manifests, name
 from counter_api.metrics import Metrics as CounterMetrics
 from evenkeel.cache import Metrics as CacheMetrics
 from evenkeel.http.request_context import RequestContext
-from user_api.database import create_engine, observe_pool
+from user_api.pool import Pool
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("kubernetes")
@@ -144,7 +144,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     CacheMetrics(registry)
     CounterMetrics(registry)
     RequestContext(_nothing, replica="replica", registry=registry)
-    observe_pool(create_engine(Settings(), connections=1), registry)
+    Pool(Settings(), size=1).observe(registry)
     return {
         collector._name + ending: set(collector._labelnames)  # type: ignore[attr-defined]
         for collector in set(registry._names_to_collectors.values())

@@ -2,8 +2,10 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +21,17 @@ from stack.process import Program
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
 """The path of PgBouncer; None if it is not installed. Its package puts it where only root's PATH looks."""
 
+
+def _version() -> tuple[int, ...]:
+    if PROGRAM is None:
+        return ()
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(number) for number in re.findall(r"\d+", said.splitlines()[0]))
+
+
+PREPARED = [0, 100] if _version() >= (1, 21) else [0]
+"""Values of `max_prepared_statements` to test with: none is carried, or so many. Older versions carry none."""
+
 POOL_SIZE = 2
 """Connections to PostgreSQL, however many clients there are."""
 
@@ -26,7 +39,7 @@ POOL_SIZE = 2
 class PgBouncer(Child):
     """Every database and role of one PostgreSQL, through a pool."""
 
-    def __init__(self, postgres: str, directory: Path) -> None:
+    def __init__(self, postgres: str, directory: Path, prepared: int) -> None:
         """`postgres` is the server's connection URL. PgBouncer knows only the role in it."""
         target = urlsplit(postgres)
         self._port = free_port()
@@ -34,7 +47,7 @@ class PgBouncer(Child):
         configuration = directory / "pgbouncer.ini"
         users = directory / "users.txt"
         users.write_text(f'"{unquote(target.username or "")}" "{unquote(target.password or "")}"\n')
-        # No startup parameter is ignored, and no prepared statement is remembered. So what works here works with the
+        # No startup parameter is ignored. If no prepared statement is remembered either, what works here works with the
         # default settings of every version of PgBouncer.
         configuration.write_text(
             f"""
@@ -54,6 +67,7 @@ max_client_conn = 200
 server_round_robin = 1
 # As for an operator who restarts PostgreSQL: do not wait 15 seconds until it is tried again.
 server_login_retry = 1
+{f"max_prepared_statements = {prepared}" if len(PREPARED) > 1 else ""}
 """
         )
         argv = [PROGRAM or "pgbouncer", str(configuration)]
@@ -83,8 +97,8 @@ server_login_retry = 1
 
 
 @asynccontextmanager
-async def pgbouncer(postgres: str) -> AsyncIterator[PgBouncer]:
+async def pgbouncer(postgres: str, *, prepared: int = 0) -> AsyncIterator[PgBouncer]:
     # Not pytest's own directory, because only the user who runs pytest may enter it.
     with tempfile.TemporaryDirectory(prefix="evenkeel-pgbouncer-") as name:
-        async with PgBouncer(postgres, Path(name)) as pool:
+        async with PgBouncer(postgres, Path(name), prepared) as pool:
             yield pool

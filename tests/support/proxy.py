@@ -57,6 +57,10 @@ class Proxy:
         """
         self._swallows[direction] = mark
 
+    def sent(self) -> list[bytearray]:
+        """The beginning of what each client has sent, also on connections that have ended."""
+        return list(self._writers.values())
+
     def hold(self) -> None:
         """Hold everything back in both directions until `release`."""
         self._flowing.clear()

@@ -29,16 +29,16 @@ ReadThrough.invalidate = die
 
 
 def counting(queries: Path) -> str:
-    """A program that appends a byte to the file for each query that reads users."""
+    """A program that appends a byte to the file for each query with which the cache loads users."""
     return f"""
 import os
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from user_api.storage import UserStorage
 log = os.open({str(queries)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-@event.listens_for(Engine, "before_cursor_execute")
-def note(connection, cursor, statement, *_):
-    if statement.startswith("SELECT users."):
-        os.write(log, b".")
+read = UserStorage.read
+async def noted_read(*arguments):
+    os.write(log, b".")
+    return await read(*arguments)
+UserStorage.read = noted_read
 {SERVE}"""
 
 

@@ -1,19 +1,20 @@
 """Idempotency-Key on every change of a user: applied once, and the first answer is given again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.problems import problem
 from tests.support.serving import Serve
 from tests.support.users import ADA, count, create, etag
 
 from evenkeel.cache.errors import Disconnected
 from user_api.idempotency import PRUNE_BATCH, Pruner
+from user_api.pool import Pool
+from user_api.settings import Settings
 from user_api.storage import UserStorage
 
 pytestmark = pytest.mark.anyio
@@ -282,7 +283,9 @@ async def test_keys_expire(serve: Serve, sql: Any, database_url: str) -> None:
     assert await count(database_url) == 2
 
 
-async def test_pruning_is_bounded_and_waits_for_nobody(client: httpx.AsyncClient, sql: Any, database_url: str) -> None:
+async def test_pruning_is_bounded_and_waits_for_nobody(
+    client: httpx.AsyncClient, sql: Any, make_settings: Callable[..., Settings]
+) -> None:
     first = await client.post("/v1/users", json=ADA, headers=KEY)
     await sql.execute(
         """
@@ -291,16 +294,16 @@ async def test_pruning_is_bounded_and_waits_for_nobody(client: httpx.AsyncClient
         """,
         PRUNE_BATCH,
     )
-    engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    pool = Pool(make_settings(), size=1)
     transaction = sql.transaction()
     await transaction.start()
     await sql.execute("SELECT FROM user_idempotency_records WHERE id = int4send(5) FOR UPDATE")
     try:
-        assert await Pruner(engine).prune() == PRUNE_BATCH + 10
+        assert await Pruner(pool).prune() == PRUNE_BATCH + 10
         await transaction.rollback()
-        assert await Pruner(engine).prune() == 1
+        assert await Pruner(pool).prune() == 1
     finally:
-        await engine.dispose()
+        await pool.close()
     same(first, await client.post("/v1/users", json=ADA, headers=KEY))
 
 

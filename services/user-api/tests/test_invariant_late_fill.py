@@ -11,7 +11,7 @@ from tests.support.load import Connection
 from tests.support.serving import Serve
 from tests.support.witness import BOUND, Seen, Witness, eventually, fleet, witnessing
 
-from user_api.storage import Tagged, UserStorage
+from user_api.storage import StoredUser, UserStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ class HeldLoads:
         self._released.set()
         self.held = 0
 
-        async def held_read(storage: UserStorage, ids: Sequence[int]) -> list[Tagged]:
+        async def held_read(storage: UserStorage, ids: Sequence[int]) -> list[StoredUser]:
             rows = await read(storage, ids)
             if not self._released.is_set():
                 released = self._released

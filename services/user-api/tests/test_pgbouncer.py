@@ -13,11 +13,12 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.support.load import Connection
-from tests.support.pgbouncer import POOL_SIZE, PgBouncer, pgbouncer
+from tests.support.pgbouncer import POOL_SIZE, PREPARED, PgBouncer, pgbouncer
 from tests.support.proxy import Proxy, proxied
 from tests.support.servers import Servers
 from tests.support.serving import Serve
 from tests.support.users import create, etag
+from tests.support.wire import named_statements
 from tests.support.witness import PATIENCE, eventually, fleet, relay_at_work, witnessing
 
 from stack.layout import free_port
@@ -106,6 +107,34 @@ async def test_what_the_service_does_with_users(serve: Serve, pooled_url: str) -
         assert many == {"data": [patched.json(), bob], "missing": [99]}
         assert (await one.delete(path)).status_code == 204
         await eventually(lambda: _answers(two, path, 404))
+
+
+@pytest.mark.parametrize("prepared", PREPARED)
+async def test_statements_have_names_where_the_pool_carries_them_and_no_request_fails(
+    serve: Serve, servers: Servers, database_url: str, administrator: Any, prepared: int
+) -> None:
+    """Also while the schema changes: PgBouncer uses its own prepared statements again, outdated or not."""
+    async with (
+        pgbouncer(servers.postgres, prepared=prepared) as own_pool,
+        proxied(own_pool.url(database_url), free_port()) as wire,
+    ):
+        await wire.open()
+        # Refused names would be seen as well: the replica would have sent them.
+        async with replicas(serve, wire.url, cache_tiers="") as both:
+            await create(both[0])
+
+            async def work(number: int) -> None:
+                client = both[number % 2]
+                for turn in range(4):
+                    assert (await client.get("/v1/users/1")).status_code == 200
+                    assert (await client.patch("/v1/users/1", json={"name": f"{turn}"})).status_code == 200
+
+            for kind in ("varchar(200)", "text"):
+                await asyncio.gather(*(work(number) for number in range(8)))
+                await administrator.execute(f"ALTER TABLE users ALTER name TYPE {kind}")
+            await asyncio.gather(*(work(number) for number in range(8)))
+        names = {text for text in named_statements(wire) if b"pg_prepared_statements" not in text}
+        assert bool(names) == bool(prepared)
 
 
 async def _answers(client: httpx.AsyncClient, path: str, status: int) -> bool:

@@ -1,8 +1,9 @@
-"""The connection pools, and whether PostgreSQL answers and has the tables that this code needs.
+"""How connections are opened, their failures, and whether PostgreSQL answers and has the tables that this code needs.
 
 A pooler such as PgBouncer in transaction mode may stand before PostgreSQL: it lends a session for one transaction. So
-nothing may be kept in a session. There are no prepared statements, no SET but SET LOCAL, and the startup packet has no
-setting but the application's name, which poolers accept.
+the startup packet has no setting but the application's name, which poolers accept. SQLAlchemy's connections, for work
+in the background, keep nothing in a session: no prepared statements, no SET but SET LOCAL. Requests have the pool in
+pool.py.
 """
 
 import contextlib
@@ -10,11 +11,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import asyncpg
-from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from evenkeel.cache.database_breaker import MOST_PROBES
 from evenkeel.cache.errors import Disconnected, LoadError
@@ -42,8 +42,21 @@ connection, a second check could wait for the first, and would not be woken if t
 PROBE_CONNECTIONS = MOST_PROBES
 """Connections for the probes of the database breaker."""
 
+RECYCLE = 1800
+"""Seconds after which a connection is replaced."""
+
+LIMITS = {
+    "statement_timeout": f"{STATEMENT_TIMEOUT}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT}s",
+}
+"""PostgreSQL's own settings."""
+
 PING_TIMEOUT = 2
 """Seconds within which an idle connection must answer before it is used. If it does not, it is replaced."""
+
+
+WITHOUT_CACHE = {"prepared_statement_cache_size": 0}
+"""An argument of SQLAlchemy's connections. Its statements then keep no names."""
 
 
 def connections(settings: Settings) -> int:
@@ -61,22 +74,32 @@ def create_engine(settings: Settings, *, connections: int, checked: bool = True)
         pool_timeout=POOL_TIMEOUT,
         # Parameters are personal data, and errors are logged.
         hide_parameters=True,
-        pool_recycle=1800,
-        connect_args=connect_arguments(address, settings.replica_name)
-        | {"command_timeout": STATEMENT_TIMEOUT + 1, "connection_class": _LimitedConnection},
+        pool_recycle=RECYCLE,
+        connect_args=_limited(address, settings.replica_name) | WITHOUT_CACHE,
     )
     if checked:
         event.listen(engine.sync_engine, "checkout", _require_answer)
     return engine
 
 
+async def connect(address: DatabaseAddress, name: str) -> "asyncpg.Connection":
+    """A connection without SQLAlchemy."""
+    return await asyncpg.connect(**address.url.translate_connect_args(username="user"), **_limited(address, name))
+
+
+def _limited(address: DatabaseAddress, name: str) -> dict[str, Any]:
+    return connect_arguments(address, name) | {
+        "command_timeout": STATEMENT_TIMEOUT + 1,
+        "connection_class": _LimitedConnection,
+    }
+
+
 def connect_arguments(address: DatabaseAddress, name: str) -> dict[str, Any]:
-    """The arguments with which all connections are opened, those for migrations, too."""
+    """The arguments of asyncpg with which all connections are opened, those for migrations, too."""
     return {
         "timeout": CONNECT_TIMEOUT,
-        # The caches of asyncpg and of SQLAlchemy. Without them statements have no names.
+        # Without asyncpg's cache, statements have no names.
         "statement_cache_size": 0,
-        "prepared_statement_cache_size": 0,
         "server_settings": {"application_name": f"user-api {name}"[:63]},
     } | address.arguments
 
@@ -101,13 +124,10 @@ def probe(engine: AsyncEngine) -> Callable[[], Coroutine[Any, Any, None]]:
 class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is not typed
     """Sends the time limits of each transaction with its BEGIN, and closes within CLOSE_TIMEOUT.
 
-    Statements outside a transaction, such as those on the change log, are cancelled after `command_timeout`.
+    Statements outside a transaction are cancelled after `command_timeout`.
     """
 
-    _LIMITS = (
-        f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}s';"
-        f"SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_TIMEOUT}s'"
-    )
+    _LIMITS = ";".join(f"SET LOCAL {name} = '{value}'" for name, value in LIMITS.items())
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (asyncpg's)
         if query.startswith("BEGIN"):
@@ -119,10 +139,11 @@ class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is
             await super().close(timeout=CLOSE_TIMEOUT if timeout is None else min(timeout, CLOSE_TIMEOUT))
 
 
-_GONE = (
+GONE = (
     *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
     asyncpg.InternalClientError,  # PostgreSQL has announced the end of the connection, and that has not arrived yet
 )
+"""Errors of a connection that has ended, or does not answer."""
 
 _DOWN = ("08", "57P")
 """How the SQLSTATE begins if the server stops or starts, or if a pooler has no server."""
@@ -130,7 +151,7 @@ _DOWN = ("08", "57P")
 
 def failure(error: Exception, *, begun: bool) -> LoadError | None:
     """The failure of the database behind this error; None if it is the caller's error. `begun`: work had been sent."""
-    if isinstance(error, DataError | IntegrityError):
+    if isinstance(error, DataError | IntegrityError | asyncpg.DataError | asyncpg.IntegrityConstraintViolationError):
         return None
     if isinstance(error, OSError | TimeoutError):
         return Disconnected("The database does not answer.", begun=begun)
@@ -152,17 +173,8 @@ def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object
         return
     try:
         connection.run_async(lambda driver: driver.execute("SELECT", timeout=PING_TIMEOUT))
-    except _GONE as error:
+    except GONE as error:
         raise InvalidatePoolError from error
-
-
-def observe_pool(engine: AsyncEngine, registry: CollectorRegistry) -> None:
-    """Export how many connections are in use, and how many the pool may hold."""
-    pool = engine.pool
-    assert isinstance(pool, QueuePool)  # noqa: S101 (what create_engine makes)
-    in_use = Gauge("database_connections_in_use", "Connections lent to requests", registry=registry)
-    in_use.set_function(pool.checkedout)
-    Gauge("database_connections_limit", "Connections the pool may hold", registry=registry).set_function(pool.size)
 
 
 async def schema_revision(engine: AsyncEngine) -> str | None:

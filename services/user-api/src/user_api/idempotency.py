@@ -16,14 +16,15 @@ from datetime import timedelta
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Interval, bindparam, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from evenkeel.cache.errors import LoadError
 from evenkeel.http.idempotency import IdempotencyMismatch, RequestKey
 from evenkeel.tasks.failures import Failures
 from user_api.models import RecordRow
+from user_api.pool import Pool, Transaction
+from user_api.statements import Statement
 
 log = logging.getLogger(__name__)
 
@@ -68,59 +69,89 @@ class RecordKey:
         return cls(bytes.fromhex(key.digest()), hmac.digest(whose, payload.encode(), hashlib.sha256))
 
 
-async def claim(session: AsyncSession, key: RecordKey, ttl: float) -> Changed | None:
-    """The answer that was given under the key. None if there was none; then this transaction must `record` one.
-
-    Waits for another transaction that has claimed the key. IdempotencyMismatch if the payload was a different one.
-    """
-    new = insert(RecordRow).values(
-        id=key.id, payload=key.payload, expires_at=func.clock_timestamp() + timedelta(seconds=ttl)
+_CLAIM = Statement(
+    # Not DO UPDATE, which would lock the record: see the migration.
+    insert(RecordRow)
+    .values(
+        id=bindparam("id"),
+        payload=bindparam("payload"),
+        expires_at=func.clock_timestamp() + bindparam("ttl", type_=Interval),
     )
-    known = select(
+    .on_conflict_do_nothing()
+    .returning(RecordRow.id)
+)
+_KNOWN = Statement(
+    select(
         RecordRow.payload,
         RecordRow.status,
         RecordRow.body,
         RecordRow.user_id,
         RecordRow.tag,
         (RecordRow.expires_at <= func.clock_timestamp()).label("expired"),
-    ).where(RecordRow.id == key.id)
+    ).where(RecordRow.id == bindparam("key"))
+)
+_FORGET_EXPIRED = Statement(
+    delete(RecordRow).where(RecordRow.id == bindparam("key"), RecordRow.expires_at <= func.clock_timestamp())
+)
+_RECORD = Statement(
+    update(RecordRow)
+    .where(RecordRow.id == bindparam("key"))
+    .values({name: bindparam(name) for name in ("status", "body", "user_id", "tag")})
+)
+_PRUNE = Statement(
+    delete(RecordRow)
+    .where(
+        RecordRow.id.in_(
+            select(RecordRow.id)
+            .where(RecordRow.expires_at <= func.clock_timestamp())
+            .order_by(RecordRow.expires_at)
+            .limit(literal_column(str(PRUNE_BATCH)))
+            # Locked records are being deleted already.
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(literal_column("true"))
+)
+
+
+async def claim(transaction: Transaction, key: RecordKey, ttl: float) -> Changed | None:
+    """The answer that was given under the key. None if there was none; then this transaction must `record` one.
+
+    Waits for another transaction that has claimed the key. IdempotencyMismatch if the payload was a different one.
+    """
     for _ in range(_ATTEMPTS):
-        # Not DO UPDATE, which would lock the record: see the migration.
-        if await session.scalar(new.on_conflict_do_nothing().returning(RecordRow.id)) is not None:
+        if await transaction.fetch(_CLAIM, id=key.id, payload=key.payload, ttl=timedelta(seconds=ttl)):
             return None
-        row = (await session.execute(known)).one_or_none()
-        if row is None:
+        known = await transaction.fetch(_KNOWN, key=key.id)
+        if not known:
             continue
-        if row.expired:
-            await session.execute(
-                delete(RecordRow).where(RecordRow.id == key.id, RecordRow.expires_at <= func.clock_timestamp())
-            )
+        [row] = known
+        if row["expired"]:
+            await transaction.fetch(_FORGET_EXPIRED, key=key.id)
             continue
-        if not hmac.compare_digest(row.payload, key.payload):
+        if not hmac.compare_digest(row["payload"], key.payload):
             raise IdempotencyMismatch
-        return Changed(row.status, row.body, row.user_id, row.tag and row.tag.bytes, replayed=True)
+        return Changed(row["status"], row["body"], row["user_id"], row["tag"] and row["tag"].bytes, replayed=True)
     raise LoadError("The record of this Idempotency-Key cannot be had now.")
 
 
-async def record(session: AsyncSession, key: RecordKey, answer: Changed) -> None:
+async def record(transaction: Transaction, key: RecordKey, answer: Changed) -> None:
     """Remember the answer under the key, which this transaction has claimed."""
-    await session.execute(
-        update(RecordRow)
-        .where(RecordRow.id == key.id)
-        .values(
-            status=answer.status,
-            body=answer.body,
-            user_id=answer.user_id,
-            tag=answer.tag and UUID(bytes=answer.tag),
-        )
+    await transaction.fetch(
+        _RECORD,
+        key=key.id,
+        status=answer.status,
+        body=answer.body,
+        user_id=answer.user_id,
+        tag=answer.tag and UUID(bytes=answer.tag),
     )
 
 
 class Pruner:
     """Deletes records that have expired, a bounded number at a time."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -137,18 +168,9 @@ class Pruner:
 
     async def prune(self) -> int:
         """Delete expired records, and return how many."""
-        # Locked records are being deleted already.
-        expired = (
-            select(RecordRow.id)
-            .where(RecordRow.expires_at <= func.clock_timestamp())
-            .order_by(RecordRow.expires_at)
-            .limit(PRUNE_BATCH)
-            .with_for_update(skip_locked=True)
-        )
         total = 0
         for _ in range(PRUNE_BATCHES):
-            async with self._engine.begin() as connection:
-                deleted = (await connection.execute(delete(RecordRow).where(RecordRow.id.in_(expired)))).rowcount
+            deleted = len(await self._pool.fetch(_PRUNE))
             total += deleted
             if deleted < PRUNE_BATCH:
                 break

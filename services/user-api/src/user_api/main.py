@@ -24,11 +24,11 @@ from user_api.database import (
     PROBE_CONNECTIONS,
     check_schema,
     create_engine,
-    observe_pool,
     probe,
 )
 from user_api.hot_reads import HotReads
 from user_api.idempotency import Pruner
+from user_api.pool import Pool
 from user_api.representation import Representation, prepare
 from user_api.routes import router
 from user_api.schemas import Problem
@@ -71,22 +71,22 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
-            engine = create_engine(settings, connections=settings.database_pool_size)
-            stack.push_async_callback(engine.dispose)
+            pool = Pool(settings, size=settings.database_pool_size)
+            stack.push_async_callback(pool.close)
+            pool.observe(registry)
             # Readiness and the change log have connections of their own. If requests wait for connections, the replica
             # is busy, which is not the same as not ready, and it must still follow the change log.
             background = create_engine(settings, connections=BACKGROUND_CONNECTIONS)
             stack.push_async_callback(background.dispose)
-            observe_pool(engine, registry)
             readiness = Readiness({"postgresql": lambda: check_schema(background)})
             await stack.enter_async_context(readiness.awaited())
             probing = create_engine(settings, connections=PROBE_CONNECTIONS, checked=False)
             stack.push_async_callback(probing.dispose)
             database = DatabaseBreaker(probe(probing))
             stack.push_async_callback(database.close)
-            storage = UserStorage(engine, idempotency_ttl=settings.idempotency_ttl)
+            storage = UserStorage(pool, idempotency_ttl=settings.idempotency_ttl)
             # Pruning uses the connections for requests. If requests need them all, pruning can wait.
-            await stack.enter_async_context(running(Pruner(engine).run()))
+            await stack.enter_async_context(running(Pruner(pool).run()))
             shared = _shared_redis(settings, stack)
             if shared is not None and shared.reader is not None:
                 await stack.enter_async_context(following(shared.reader, shared.primary))

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from evenkeel.tasks.failures import first_line
 from user_api import schema_version
-from user_api.database import connect_arguments, schema_revision
+from user_api.database import WITHOUT_CACHE, connect_arguments, schema_revision
 from user_api.settings import MigrationSettings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
         address.url,
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args=connect_arguments(address, "migrate"),
+        connect_args=connect_arguments(address, "migrate") | WITHOUT_CACHE,
     )
     try:
         await _wait(engine, patience)

@@ -14,7 +14,7 @@ from evenkeel.http.problems import Problem
 from user_api.idempotency import Changed, RecordKey
 from user_api.problems import NobodyHasEmail, UserNotFound, VersionMismatch, unavailable
 from user_api.schemas import NewUser, User, UserPatch
-from user_api.storage import Tagged, UserStorage
+from user_api.storage import StoredUser, UserStorage
 
 _KEY = re.compile("[1-9][0-9]{0,17}")
 """The keys that are accepted from a hint in Redis, which other clients could have written."""
@@ -69,7 +69,7 @@ class UserService:
             raise unavailable(error) from error
         if found is None:
             raise NobodyHasEmail
-        key, row = str(found.user.id), _entry(found)
+        key, row = str(found.id), _entry(found)
         await self._cache.aliases.note(email, key)
         answer = await self._get(key, min_version=min_version, from_database=from_database)
         # The cache may have the user as they were just before they got this address.
@@ -88,7 +88,7 @@ class UserService:
             raise unavailable(error) from error
         return {int(key): entry for key, entry in found.items()}
 
-    async def page(self, *, after: int, limit: int) -> tuple[list[User], bool]:
+    async def page(self, *, after: int, limit: int) -> tuple[list[StoredUser], bool]:
         """The users of a page, and whether there are more after it."""
         try:
             users = await self._database.run(lambda: self._storage.page(after=after, limit=limit + 1), repeatable=True)
@@ -135,13 +135,13 @@ def loader(storage: UserStorage) -> Load:
 
     async def load(keys: list[str]) -> Mapping[str, Entry]:
         found = await storage.read([int(key) for key in keys])
-        return {str(tagged.user.id): _entry(tagged) for tagged in found}
+        return {str(user.id): _entry(user) for user in found}
 
     return load
 
 
-def _entry(tagged: Tagged) -> Entry:
-    return Entry(tagged.user.version, tagged.user.model_dump_json().encode(), tagged.tag)
+def _entry(user: StoredUser) -> Entry:
+    return Entry(user.version, user.body, user.tag)
 
 
 def _has(entry: Entry, email: str) -> bool:

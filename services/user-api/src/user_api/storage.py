@@ -4,90 +4,118 @@ Failures of PostgreSQL are raised as the cache's errors, because cached entries 
 """
 
 import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import NamedTuple
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+import asyncpg
+from pydantic_core import to_json
+from sqlalchemy import ARRAY, BigInteger, Uuid, bindparam, delete, func, insert, null, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
-from evenkeel.cache.errors import Busy
+from evenkeel.cache.errors import LoadError
+from evenkeel.http.etags import Tags
 from evenkeel.http.preconditions import Preconditions
 from evenkeel.http.problems import Problem
-from user_api.database import failure
 from user_api.idempotency import Changed, RecordKey, claim, record
 from user_api.models import UserRow
+from user_api.pool import Pool, Transaction
 from user_api.problems import EmailTaken, ReplayedRefusal, StateMismatch, UserNotFound
 from user_api.schemas import NewUser, User
-
-log = logging.getLogger(__name__)
+from user_api.statements import Statement
 
 _EMAIL_INDEX = "users_email_key"
 _REFUSED = 400
 """The lowest status of a refusal."""
 
+_ATTEMPTS = 5
+"""Attempts to change a user who changes at the same moment."""
 
-class Tagged(NamedTuple):
-    """A user, and the tag of its state."""
+_TAG = re.compile("[0-9a-f]{32}")
 
-    user: User
+_COLUMNS = [getattr(UserRow, name) for name in (*User.model_fields, "tag")]
+
+
+def _precondition() -> ColumnElement[bool]:
+    """Whether the row's tag is one of `match` and none of `none_match`; null stands for no condition."""
+    match, none_match = (bindparam(name, type_=ARRAY(Uuid)) for name in ("match", "none_match"))
+    return or_(match.is_(null()), UserRow.tag == func.any(match)) & or_(
+        none_match.is_(null()), UserRow.tag != func.all(none_match)
+    )
+
+
+_ID = UserRow.id == bindparam("user_id")
+_INSERT = Statement(insert(UserRow).values(email=bindparam("email"), name=bindparam("name")).returning(*_COLUMNS))
+_READ = Statement(select(*_COLUMNS).where(UserRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))))
+_READ_BY_EMAIL = Statement(select(*_COLUMNS).where(func.lower(UserRow.email.collate("C")) == bindparam("email")))
+_PAGE = Statement(
+    select(*_COLUMNS)
+    .where(UserRow.id > bindparam("after"))
+    .order_by(UserRow.id)
+    .limit(bindparam("most", type_=BigInteger))
+)
+# PostgreSQL judges the precondition again when it had to wait for another writer of the row.
+_UPDATE = Statement(
+    update(UserRow)
+    .where(_ID, _precondition())
+    .values(
+        {
+            name: func.coalesce(bindparam(name, type_=UserRow.email.type), getattr(UserRow, name))
+            for name in ("email", "name")
+        }
+    )
+    .returning(*_COLUMNS)
+)
+_DELETE = Statement(delete(UserRow).where(_ID, _precondition()).returning(UserRow.id))
+
+
+class StoredUser(NamedTuple):
+    """A user as answers have it, and the tag of its state."""
+
+    id: int
+    version: int
     tag: bytes
+    body: bytes
+    """JSON."""
+
+
+class _Database(Protocol):
+    async def fetch(self, statement: Statement, **values: Any) -> list[Any]: ...
+
+
+_Change = Callable[[_Database], Awaitable[Changed]]
 
 
 class UserStorage:
-    def __init__(self, engine: AsyncEngine, *, idempotency_ttl: float) -> None:
+    def __init__(self, pool: Pool, *, idempotency_ttl: float) -> None:
         """`idempotency_ttl`: seconds for which an answer under an Idempotency-Key is kept."""
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._pool = pool
         self._idempotency_ttl = idempotency_ttl
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncSession]:
-        """A transaction. Its connection is back in the pool when the block ends, however it ends. Raises LoadError."""
-        begun = False
-        try:
-            async with self._sessions.begin() as session:
-                await session.connection()
-                begun = True
-                yield session
-        except PoolTimeoutError:
-            raise Busy("All database connections of this replica are busy.") from None
-        except Exception as error:
-            if (its := failure(error, begun=begun)) is None:
-                raise
-            log.warning("the database does not do its work", extra={"reason": str(error.__cause__ or error)})
-            raise its from error
 
     async def create(self, new: NewUser, key: RecordKey | None) -> Changed:
         """Insert a user. EmailTaken if the address is in use."""
 
-        async def insert_user(session: AsyncSession) -> Changed:
+        async def insert_user(database: _Database) -> Changed:
             with _email_of_another():
-                row = await session.scalar(insert(UserRow).values(email=new.email, name=new.name).returning(UserRow))
-            assert row is not None  # noqa: S101 (an INSERT without conflict clause returns its row)
+                [row] = await database.fetch(_INSERT, email=new.email, name=new.name)
             return _answer(201, row)
 
         return await self._change(insert_user, key)
 
-    async def read(self, ids: Sequence[int]) -> list[Tagged]:
+    async def read(self, ids: Sequence[int]) -> list[StoredUser]:
         """The users that exist, in no particular order."""
-        async with self._transaction() as session:
-            rows = await session.scalars(select(UserRow).where(UserRow.id.in_(ids)))
-            return [_tagged(row) for row in rows]
+        return [_stored(row) for row in await self._pool.fetch(_READ, ids=ids)]
 
-    async def read_by_email(self, email: str) -> Tagged | None:
+    async def read_by_email(self, email: str) -> StoredUser | None:
         """The user who has this address now. `email` is in lower case."""
-        async with self._transaction() as session:
-            row = await session.scalar(select(UserRow).where(func.lower(UserRow.email.collate("C")) == email))
-            return None if row is None else _tagged(row)
+        rows = await self._pool.fetch(_READ_BY_EMAIL, email=email)
+        return _stored(rows[0]) if rows else None
 
-    async def page(self, *, after: int, limit: int) -> list[User]:
+    async def page(self, *, after: int, limit: int) -> list[StoredUser]:
         """Up to `limit` users with ids above `after`, in the order of their ids."""
-        async with self._transaction() as session:
-            rows = await session.scalars(select(UserRow).where(UserRow.id > after).order_by(UserRow.id).limit(limit))
-            return [_tagged(row).user for row in rows]
+        return [_stored(row) for row in await self._pool.fetch(_PAGE, after=after, most=limit)]
 
     async def update(
         self, user_id: int, changes: dict[str, str], preconditions: Preconditions, key: RecordKey | None
@@ -97,48 +125,37 @@ class UserStorage:
         UserNotFound, StateMismatch and EmailTaken leave everything as it was.
         """
 
-        async def update_user(session: AsyncSession) -> Changed:
-            current = await self._lock(session, user_id, preconditions)
+        async def update_user(database: _Database) -> Changed:
             if not changes:
-                return _answer(200, current)
-            changed = update(UserRow).where(UserRow.id == user_id).values(**changes).returning(UserRow)
+                return _answer(200, await _current(database, user_id, preconditions))
+            values = {"email": None, "name": None} | changes
             with _email_of_another():
-                row = await session.scalar(changed.execution_options(populate_existing=True))
-            assert row is not None  # noqa: S101 (the row is locked by this transaction)
-            return _answer(200, row)
+                return _answer(200, await _judged(database, _UPDATE, user_id, preconditions, **values))
 
         return await self._change(update_user, key)
 
     async def delete(self, user_id: int, preconditions: Preconditions, key: RecordKey | None) -> Changed:
         """Delete the user if the preconditions hold. Raises UserNotFound, StateMismatch."""
 
-        async def delete_user(session: AsyncSession) -> Changed:
-            await self._lock(session, user_id, preconditions)
-            await session.execute(delete(UserRow).where(UserRow.id == user_id))
+        async def delete_user(database: _Database) -> Changed:
+            await _judged(database, _DELETE, user_id, preconditions)
             return Changed(204, "")
 
         return await self._change(delete_user, key)
 
-    async def _change(self, change: Callable[[AsyncSession], Awaitable[Changed]], key: RecordKey | None) -> Changed:
-        """Make the change in one transaction. Under a key it is made once, and recorded with its answer or refusal.
+    async def _change(self, change: _Change, key: RecordKey | None) -> Changed:
+        """Make the change. Under a key it is made once, and recorded with its answer or refusal in one transaction.
 
         Raises IdempotencyMismatch, and ReplayedRefusal for a request that was refused before.
         """
         if key is None:
-            async with self._transaction() as session:
-                return await change(session)
+            return await change(self._pool)
         refusal: Problem | None = None
-        async with self._transaction() as session:
-            answer = await claim(session, key, self._idempotency_ttl)
+        async with self._pool.transaction() as transaction:
+            answer = await claim(transaction, key, self._idempotency_ttl)
             if answer is None:
-                try:
-                    # A refusal undoes what this block did, and the transaction goes on.
-                    async with session.begin_nested():
-                        answer = await change(session)
-                except (UserNotFound, StateMismatch, EmailTaken) as problem:
-                    refusal = problem
-                    answer = Changed(problem.status, json.dumps(problem.document(), separators=(",", ":")))
-                await record(session, key, answer)
+                answer, refusal = await _attempted(transaction, change)
+                await record(transaction, key, answer)
         # Now it is committed.
         if refusal is not None:
             raise refusal
@@ -146,14 +163,46 @@ class UserStorage:
             raise ReplayedRefusal(answer.body)
         return answer
 
-    @staticmethod
-    async def _lock(session: AsyncSession, user_id: int, preconditions: Preconditions) -> UserRow:
-        row = await session.scalar(select(UserRow).where(UserRow.id == user_id).with_for_update())
-        if row is None:
-            raise UserNotFound(user_id)
-        if not preconditions.hold(row.tag.hex):
-            raise StateMismatch(row.version)
-        return row
+
+async def _attempted(transaction: Transaction, change: _Change) -> tuple[Changed, Problem | None]:
+    """The answer to record, and the refusal. A refusal undoes what the change did, and the transaction goes on."""
+    try:
+        async with transaction.savepoint():
+            return await change(transaction), None
+    except (UserNotFound, StateMismatch, EmailTaken) as problem:
+        return Changed(problem.status, json.dumps(problem.document(), separators=(",", ":"))), problem
+
+
+async def _judged(
+    database: _Database, statement: Statement, user_id: int, preconditions: Preconditions, **values: Any
+) -> Any:
+    """The row that the statement returns. Raises UserNotFound and StateMismatch, after which nothing has changed."""
+    match, none_match = _uuids(preconditions.match), _uuids(preconditions.none_match)
+    if preconditions.match is not None and preconditions.match.every:
+        match = None
+    if preconditions.none_match is not None and preconditions.none_match.every:
+        match = []  # a user who exists is in some state
+    for _ in range(_ATTEMPTS):
+        rows = await database.fetch(statement, user_id=user_id, match=match, none_match=none_match, **values)
+        if rows:
+            return rows[0]
+        await _current(database, user_id, preconditions)
+        # The user has changed in between, and the preconditions hold now.
+    raise LoadError("The user changes all the time.")
+
+
+async def _current(database: _Database, user_id: int, preconditions: Preconditions) -> Any:
+    rows = await database.fetch(_READ, ids=[user_id])
+    if not rows:
+        raise UserNotFound(user_id)
+    if not preconditions.hold(rows[0]["tag"].hex):
+        raise StateMismatch(rows[0]["version"])
+    return rows[0]
+
+
+def _uuids(tags: Tags | None) -> list[UUID] | None:
+    """The tags that a user can have. No state has any other one."""
+    return None if tags is None else [UUID(hex=state) for state in tags.states if _TAG.fullmatch(state)]
 
 
 @contextmanager
@@ -161,25 +210,19 @@ def _email_of_another() -> Iterator[None]:
     """Raise EmailTaken where the statement meets the unique index of addresses."""
     try:
         yield
-    except IntegrityError as error:
-        if _EMAIL_INDEX in str(error.orig):
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == _EMAIL_INDEX:
             raise EmailTaken from None
         raise
 
 
-def _answer(status: int, row: UserRow) -> Changed:
-    user, tag = _tagged(row)
-    return Changed(status, user.model_dump_json(), user.id, tag)
+def _answer(status: int, row: Any) -> Changed:
+    user = _stored(row)
+    return Changed(status, user.body.decode(), user.id, user.tag)
 
 
-def _tagged(row: UserRow) -> Tagged:
-    # Unchecked: the table's constraints hold, and checking each value again would cost more than the query.
-    user = User.model_construct(
-        id=row.id,
-        email=row.email,
-        name=row.name,
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
-    return Tagged(user, row.tag.bytes)
+def _stored(row: Any) -> StoredUser:
+    # Unchecked: the table's constraints hold. Without a model, since that costs more than the query.
+    members = dict(row)
+    tag: bytes = members.pop("tag").bytes
+    return StoredUser(row["id"], row["version"], tag, to_json(members))
