@@ -12,13 +12,15 @@ Requests = Callable[[], Iterator[bytes]]
 
 def get(path: str, fields: str = "") -> bytes:
     """`fields` are lines of the header, each with its end."""
-    return f"GET {path} HTTP/1.1\r\nhost: x\r\n{fields}\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{fields}\r\n".encode()
 
 
 def with_body(method: str, path: str, document: Any = None) -> bytes:
     """A request with this document as JSON, or with an empty body."""
     body = b"" if document is None else json.dumps(document).encode()
-    fields = b"host: x\r\ncontent-length: %d\r\n" % len(body) + b"content-type: application/json\r\n" * bool(body)
+    fields = b"host: 127.0.0.1\r\ncontent-length: %d\r\n" % len(body) + b"content-type: application/json\r\n" * bool(
+        body
+    )
     return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method.encode(), path.encode(), fields, body)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import bulk, counters, database, footprint, growth, hits, inserts, releases
+from benchmarks import bulk, counters, database, footprint, growth, hits, inserts, releases, tails
 from benchmarks.goals import NOISE
 from benchmarks.rounds import Options
 
@@ -23,6 +23,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], None]]] = {
     "growth": ("A thousand times as many users", growth.measure),
     "memory": ("Process memory", footprint.measure),
     "inserts": ("What the change log costs writers", inserts.measure),
+    "tails": ("The slowest answers to a mixed load", tails.measure),
     "bulk": ("Large changes", bulk.measure),
 }
 

@@ -43,7 +43,7 @@ def populate(postgres: str, name: str, users: int, release: Release = HERE) -> s
         check=True,
         capture_output=True,
     )
-    asyncio.run(_insert(url, "users", users))
+    asyncio.run(insert_users(url, "users", users))
     return url
 
 
@@ -52,12 +52,12 @@ def add_template_table(url: str, users: int) -> None:
 
     async def run() -> None:
         await _execute(url, f"CREATE TABLE {TEMPLATE_TABLE} (LIKE users INCLUDING ALL)")
-        await _insert(url, TEMPLATE_TABLE, users)
+        await insert_users(url, TEMPLATE_TABLE, users)
 
     asyncio.run(run())
 
 
-async def _insert(url: str, table: str, users: int) -> None:
+async def insert_users(url: str, table: str, users: int) -> None:
     await _execute(
         url,
         f"INSERT INTO {table} (email, name)"  # noqa: S608 (names and a number of our own)
