@@ -76,7 +76,7 @@ WRONG = [
     ("verify-rooms", "verify.counters", "verify.cache.sql"),
     ("verify-shared", "verify", "verify.cache.sql"),
     ("verify-shared", "verify.clock", "verify.counters.history"),
-    ("circles", "evenkeel.redis.urls", "evenkeel.redis.opening"),
+    ("circles", "evenkeel.redis.urls", "evenkeel.redis.topology"),
     ("circles", "evenkeel.http.problems", "evenkeel.http.bodies"),
     ("circles", "evenkeel.cache.keys", "evenkeel.cache.relay"),
     ("circles", "evenkeel.tasks.ending", "evenkeel.tasks.background"),

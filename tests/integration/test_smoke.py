@@ -5,9 +5,10 @@ from collections import Counter
 
 import httpx
 import pytest
-from tests.support.load import Connection
 from tests.support.problems import problem
 from tests.support.users import create
+
+from verify.connection import Connection
 
 pytestmark = [pytest.mark.anyio, pytest.mark.with_sidecars_too]
 

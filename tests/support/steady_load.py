@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from tests.support.load import Connection, Reply
+from verify.connection import Connection, Reply
 
 PATIENCE = 120
 """Seconds within which a condition must become true."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.support.load import Connection
+from verify.connection import Connection
 
 JSON = {"content-type": "application/json"}
 CALLER_LIMIT = 30.0

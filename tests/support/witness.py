@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from tests.support.load import Connection
 from tests.support.machine_time import machine_time
 from tests.support.serving import Serve
+
+from verify.connection import Connection
 
 BOUND = 2.0
 """This many seconds after a commit, no reader may get the previous state as fresh."""

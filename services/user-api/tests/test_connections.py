@@ -7,7 +7,7 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.support.goodbye import say_goodbye
+from tests.support.ended_connection import end_by_postgres
 from tests.support.proxy import proxied
 from tests.support.serving import Serve
 from tests.support.users import ADA, create
@@ -113,7 +113,7 @@ async def test_connection_that_has_been_told_goodbye_and_is_still_open_is_replac
     async with engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
-    say_goodbye(driver)
+    end_by_postgres(driver)
     async with engine.connect() as connection:
         assert (await connection.get_raw_connection()).driver_connection is not driver
         assert await connection.scalar(text("SELECT 1")) == 1

@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 from tests.support.cache_names import cache_names
-from tests.support.load import Connection
 from tests.support.proxy import Proxy
 from tests.support.redis_pair import RedisPair, redis_server
 from tests.support.serving import Serve, serving
@@ -19,6 +18,7 @@ from tests.support.witness import BOUND, Witness, eventually, fleet, witnessing
 from counter_api.main import create_app as create_counter_api
 from counter_api.settings import Settings as CounterSettings
 from stack.layout import free_port
+from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 from tests.support.cache_names import cache_names
-from tests.support.load import Connection
 from tests.support.serving import Serve
 from tests.support.witness import BOUND, Seen, Witness, eventually, fleet, witnessing
 
 from user_api.storage import StoredUser, UserStorage
+from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

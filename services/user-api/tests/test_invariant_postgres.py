@@ -8,7 +8,6 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.support.child import Child
-from tests.support.load import Connection
 from tests.support.machine_time import machine_time
 from tests.support.own_postgres import own_postgres
 from tests.support.proxy import proxied
@@ -16,6 +15,7 @@ from tests.support.serving import Serve
 from tests.support.witness import BOUND, TAKEOVER, Witness, fleet, relay_at_work, witnessing
 
 from stack.layout import free_port
+from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

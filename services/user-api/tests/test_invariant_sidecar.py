@@ -4,10 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.load import Connection
 from tests.support.redis_pair import RedisPair
 from tests.support.serving import Serve
 from tests.support.witness import eventually, fleet, witnessing
+
+from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from tests.support.cache_names import cache_names
-from tests.support.load import Connection
 from tests.support.replica import Replica, counting
 from tests.support.witness import witnessing
 
 from evenkeel.cache.filling import PATIENCE
 from user_api.settings import Settings
+from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

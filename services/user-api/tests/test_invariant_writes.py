@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from tests.support.load import Connection, Reply
 from tests.support.serving import Serve
 from tests.support.witness import fleet, witnessing
+
+from verify.connection import Connection, Reply
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.support.load import Connection
 from tests.support.pgbouncer import POOL_SIZE, PREPARED, PgBouncer, pgbouncer
 from tests.support.proxy import Proxy, proxied
 from tests.support.servers import Servers
@@ -25,6 +24,7 @@ from stack.layout import free_port
 from user_api.database import STATEMENT_TIMEOUT, check_schema, create_engine
 from user_api.migrate import migrate
 from user_api.settings import MigrationSettings, Settings
+from verify.connection import Connection
 
 pytestmark = [pytest.mark.anyio, pytest.mark.pgbouncer]
 

@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import bindparam, select
-from tests.support.goodbye import say_goodbye
+from tests.support.ended_connection import end_by_postgres
 from tests.support.proxy import Proxy, proxied
 from tests.support.serving import Serve
 from tests.support.users import ADA, create, etag
@@ -159,7 +159,7 @@ async def test_a_connection_that_was_announced_to_end_and_is_still_open_is_repla
 ) -> None:
     monkeypatch.setattr(pool_module, "TRUSTED", 0)
     driver = await driver_of(one)
-    say_goodbye(driver)
+    end_by_postgres(driver)
     assert await one.fetch(NAMES, user_id=1) == []
     assert await driver_of(one) is not driver
     assert one.in_use == 0

@@ -11,7 +11,6 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.support.child import Child
-from tests.support.load import Connection
 from tests.support.own_postgres import own_postgres
 from tests.support.proxy import Proxy, proxied
 from tests.support.replica import Replica
@@ -22,6 +21,7 @@ from tests.support.waits import Callers, calling, kinds
 from evenkeel.cache.read_through import STAND_IN_AFTER
 from stack.layout import free_port
 from user_api.settings import Settings
+from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ import pytest
 from stack.errors import StackError
 from stack.probe import redis_info
 from stack.process import Program
-from verify.cache import failover, own
+from verify.cache import failover
+from verify.cache.extra_programs import extra_programs
 from verify.cache.faults import USERS
 from verify.cache.load import Rates
 from verify.cache.rows import Row, Rows
@@ -88,8 +89,8 @@ def test_a_machine_that_is_slow_for_the_database_too_makes_no_read_slow() -> Non
 
 @pytest.mark.slow
 async def test_a_frozen_primary_is_replaced_by_its_replica() -> None:
-    async with own.beside() as beside:
-        cache = await failover.start(beside)
+    async with extra_programs() as extra:
+        cache = await failover.start(extra)
         await cache.fail()
         assert await _role(cache.port, cache.password) == "slave"
 
@@ -104,13 +105,13 @@ async def _role(port: int, password: str) -> str:
 
 @pytest.mark.slow
 async def test_programs_of_our_own_end_with_the_scenario() -> None:
-    async with own.beside() as beside:
-        process = await beside.start(_sleeper())
+    async with extra_programs() as extra:
+        process = await extra.start(_sleeper())
         assert process.pid is not None
         assert psutil.pid_exists(process.pid)
         pid = process.pid
     assert not psutil.pid_exists(pid)
-    assert not beside.directory.exists()
+    assert not extra.directory.exists()
 
 
 async def test_they_end_even_when_the_verification_is_killed() -> None:
@@ -118,10 +119,10 @@ async def test_they_end_even_when_the_verification_is_killed() -> None:
         "import asyncio, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_scenarios import _sleeper\n"
-        "from verify.cache import own\n"
+        "from verify.cache.extra_programs import extra_programs\n"
         "async def main():\n"
-        "    async with own.beside() as beside:\n"
-        "        process = await beside.start(_sleeper())\n"
+        "    async with extra_programs() as extra:\n"
+        "        process = await extra.start(_sleeper())\n"
         "        print(process.pid, flush=True)\n"
         "        await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"

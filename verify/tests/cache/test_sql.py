@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from tests.support.goodbye import say_goodbye
+from tests.support.ended_connection import end_by_postgres
 from tests.support.proxy import Proxy, proxied
 from tests.support.users import count
 
@@ -49,7 +49,7 @@ async def writer(proxy: Proxy, rows: Rows) -> AsyncIterator[SqlWriter]:
 async def test_a_write_that_meets_a_dying_postgresql_is_an_error_that_is_counted(writer: SqlWriter) -> None:
     async with writer._pool.acquire() as connection:
         driver = connection._con
-    say_goodbye(driver)
+    end_by_postgres(driver)
     tally = CacheTally("kill-postgres", strict=False)
     await writer.write(tally)
     assert (tally.writes, tally.errors.total()) == (0, 1)

@@ -1,30 +1,16 @@
 """Giving a table a change log, and taking it away."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
-from tests.support.library import BOOKS, Library, library_with_log, library_without_log
-from tests.support.servers import Servers
+from tests.support.books_database import BOOKS, Books
 
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.change_log_schema import install, remove
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def library(servers: Servers) -> AsyncIterator[Library]:
-    async with library_with_log(servers.postgres) as library:
-        yield library
-
-
-@pytest.fixture
-async def bare(servers: Servers) -> AsyncIterator[Library]:
-    async with library_without_log(servers.postgres) as library:
-        yield library
 
 
 class TestInstall:
@@ -37,7 +23,7 @@ class TestInstall:
             ("varchar(5)", ["abc"]),
         ],
     )
-    async def test_keys_of_other_types(self, bare: Library, type_: str, keys: list[str]) -> None:
+    async def test_keys_of_other_types(self, bare: Books, type_: str, keys: list[str]) -> None:
         await bare.execute(
             "DROP TABLE books", BOOKS.replace("id bigint", f"id {type_}").replace("n bigint", "n integer")
         )
@@ -52,37 +38,37 @@ class TestInstall:
         )
         assert await bare.changes(look.state) == dict.fromkeys(keys)
 
-    async def test_names_with_schemas_and_capitals(self, bare: Library) -> None:
+    async def test_names_with_schemas_and_capitals(self, bare: Books) -> None:
         await bare.execute(
-            "CREATE SCHEMA library",
+            "CREATE SCHEMA books",
             'CREATE SCHEMA "Audit"',
-            'CREATE TABLE library."Order" ("user" bigint PRIMARY KEY, "select" bigint NOT NULL DEFAULT 1)',
+            'CREATE TABLE books."Order" ("user" bigint PRIMARY KEY, "select" bigint NOT NULL DEFAULT 1)',
         )
-        names = {"table": "library.Order", "log": "Audit.Order_changes"}
+        names = {"table": "books.Order", "log": "Audit.Order_changes"}
         await bare.execute(*install(**names, key="user", version="select", updated_at=None))
-        log = ChangeLog(bare.engine, table="library.Order", log="Audit.Order_changes", time_limit=60)
+        log = ChangeLog(bare.engine, table="books.Order", log="Audit.Order_changes", time_limit=60)
         state = (await log.look(None)).state
         await bare.execute(
-            'INSERT INTO library."Order" VALUES (1), (2)',
-            'UPDATE library."Order" SET "user" = 3 WHERE "user" = 2',
-            'DELETE FROM library."Order" WHERE "user" = 1',
+            'INSERT INTO books."Order" VALUES (1), (2)',
+            'UPDATE books."Order" SET "user" = 3 WHERE "user" = 2',
+            'DELETE FROM books."Order" WHERE "user" = 1',
         )
         assert (await log.look(state)).changes == {"1": None, "2": None, "3": 2}
         assert await log.prune(retention=0) == 3
         await bare.execute(*remove(**names), 'DROP SCHEMA "Audit"')
 
-    async def test_two_tables_have_logs_of_their_own(self, library: Library) -> None:
-        state = await library.state()
-        await library.execute("CREATE TABLE films (id bigint PRIMARY KEY, version bigint NOT NULL DEFAULT 1)")
-        await library.execute(*install(table="films", key="id", updated_at=None, log="film_changes"))
-        films = ChangeLog(library.engine, table="films", log="film_changes", time_limit=60)
+    async def test_two_tables_have_logs_of_their_own(self, books: Books) -> None:
+        state = await books.state()
+        await books.execute("CREATE TABLE films (id bigint PRIMARY KEY, version bigint NOT NULL DEFAULT 1)")
+        await books.execute(*install(table="films", key="id", updated_at=None, log="film_changes"))
+        films = ChangeLog(books.engine, table="films", log="film_changes", time_limit=60)
         look = await films.look(state)
         assert look.reason == "the database has another history"
-        await library.execute("INSERT INTO films VALUES (7)")
+        await books.execute("INSERT INTO films VALUES (7)")
         assert (await films.look(look.state)).changes == {"7": 1}
-        assert await library.changes(state) == {}
+        assert await books.changes(state) == {}
 
-    async def test_waits_for_writers_and_misses_none(self, bare: Library) -> None:
+    async def test_waits_for_writers_and_misses_none(self, bare: Books) -> None:
         async with bare.connect() as writer:
             transaction = writer.transaction()
             await transaction.start()
@@ -97,26 +83,26 @@ class TestInstall:
         await asyncio.gather(installing, waiting)
         assert await bare.value("SELECT array_agg(book_id) FROM book_changes") == [[2]]
 
-    async def test_takes_one_transaction(self, bare: Library) -> None:
+    async def test_takes_one_transaction(self, bare: Books) -> None:
         statements = install(table="books", key="id", updated_at=None, log="book_changes")
         async with bare.connect() as connection:
             with pytest.raises(asyncpg.NoActiveSQLTransactionError):
                 await connection.execute(statements[0])
 
-    async def test_removed_leaves_nothing_behind(self, library: Library) -> None:
+    async def test_removed_leaves_nothing_behind(self, books: Books) -> None:
         objects = """
             SELECT (SELECT count(*) FROM pg_class) + (SELECT count(*) FROM pg_proc)
                 + (SELECT count(*) FROM pg_trigger) + (SELECT count(*) FROM pg_constraint)
         """
-        with_log = await library.value(objects)
-        await library.execute(*remove(table="books", log="book_changes"))
-        without = await library.value(objects)
-        await library.execute("INSERT INTO books (id) VALUES (7)", "UPDATE books SET version = 9")
-        assert await library.value("SELECT sum(version) FROM books") == 36
-        await library.install()
-        assert await library.value(objects) == with_log
-        await library.execute(*remove(table="books", log="book_changes"))
-        assert await library.value(objects) == without
+        with_log = await books.value(objects)
+        await books.execute(*remove(table="books", log="book_changes"))
+        without = await books.value(objects)
+        await books.execute("INSERT INTO books (id) VALUES (7)", "UPDATE books SET version = 9")
+        assert await books.value("SELECT sum(version) FROM books") == 36
+        await books.install()
+        assert await books.value(objects) == with_log
+        await books.execute(*remove(table="books", log="book_changes"))
+        assert await books.value(objects) == without
 
     @pytest.mark.parametrize(
         "statements",
@@ -127,7 +113,7 @@ class TestInstall:
             ["CREATE TABLE odd (id bigint, version bigint)", "CREATE TABLE child () INHERITS (odd)"],
         ],
     )  # fmt: skip
-    async def test_refuses_what_it_would_not_cover(self, bare: Library, statements: list[str]) -> None:
+    async def test_refuses_what_it_would_not_cover(self, bare: Books, statements: list[str]) -> None:
         await bare.execute(*statements)
         with pytest.raises(asyncpg.RaiseError, match="covers an ordinary table"):
             await bare.execute(*install(table="odd", key="id", updated_at=None, log="odd_changes"))
@@ -139,6 +125,6 @@ class TestInstall:
         with pytest.raises(ValueError, match=r"identifier|neither"):
             remove(table="books", log=name)
 
-    async def test_errors_of_the_database_are_passed_on(self, bare: Library) -> None:
+    async def test_errors_of_the_database_are_passed_on(self, bare: Books) -> None:
         with pytest.raises(DBAPIError, match="does not exist"):
             await bare.log.look(None)

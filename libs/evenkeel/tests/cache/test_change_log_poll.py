@@ -2,13 +2,11 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
-from tests.support.library import Library, library_with_log, library_without_log
-from tests.support.servers import Servers
+from tests.support.books_database import Books
 
 from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.change_log_schema import MOST_CHANGES, remove
@@ -16,23 +14,11 @@ from evenkeel.cache.change_log_schema import MOST_CHANGES, remove
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def library(servers: Servers) -> AsyncIterator[Library]:
-    async with library_with_log(servers.postgres) as library:
-        yield library
-
-
-@pytest.fixture
-async def bare(servers: Servers) -> AsyncIterator[Library]:
-    async with library_without_log(servers.postgres) as library:
-        yield library
-
-
 class TestWhenItCannotBeTold:
-    async def test_without_a_state(self, library: Library) -> None:
-        look = await library.log.look(None)
+    async def test_without_a_state(self, books: Books) -> None:
+        look = await books.log.look(None)
         assert (look.changes, look.reason) == (None, "there is no state")
-        assert (await library.log.look(look.state)).changes == {}
+        assert (await books.log.look(look.state)).changes == {}
 
     @pytest.mark.parametrize(
         "snapshot",
@@ -53,32 +39,32 @@ class TestWhenItCannotBeTold:
             "1:99999999999999999999:",
         ],
     )
-    async def test_with_an_unreadable_state(self, library: Library, snapshot: str) -> None:
-        origin, _, table = (await library.state()).split(" ")
+    async def test_with_an_unreadable_state(self, books: Books, snapshot: str) -> None:
+        origin, _, table = (await books.state()).split(" ")
         for state in (f"{origin} {snapshot} {table}", f"{origin} {snapshot}", snapshot):
-            look = await library.log.look(state)
+            look = await books.log.look(state)
             assert (look.changes, look.reason) == (None, "the state cannot be read")
 
-    async def test_with_the_state_of_another_history(self, library: Library) -> None:
-        origin, _, snapshot = (await library.state()).partition(" ")
+    async def test_with_the_state_of_another_history(self, books: Books) -> None:
+        origin, _, snapshot = (await books.state()).partition(" ")
         state = f"{origin[:-1]}{'01'[origin[-1] == '0']} {snapshot}"
-        look = await library.log.look(state)
+        look = await books.log.look(state)
         assert (look.changes, look.reason) == (None, "the database has another history")
 
-    async def test_with_a_state_ahead_of_the_database(self, library: Library) -> None:
-        origin, _, table = (await library.state()).split(" ")
-        future = await library.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 5")
-        look = await library.log.look(f"{origin} 3:{future}: {table}")
+    async def test_with_a_state_ahead_of_the_database(self, books: Books) -> None:
+        origin, _, table = (await books.state()).split(" ")
+        future = await books.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 5")
+        look = await books.log.look(f"{origin} 3:{future}: {table}")
         assert (look.changes, look.reason) == (None, "the state is ahead of the database")
 
-    async def test_with_more_changes_than_the_limit(self, library: Library) -> None:
-        state = await library.state()
-        await library.execute("UPDATE books SET title = 'U'", "UPDATE books SET title = 'V' WHERE id = 1")
-        assert (await library.log.look(state, limit=4)).changes == {"1": 3, "2": 2, "3": 2}
-        look = await library.log.look(state, limit=3)
+    async def test_with_more_changes_than_the_limit(self, books: Books) -> None:
+        state = await books.state()
+        await books.execute("UPDATE books SET title = 'U'", "UPDATE books SET title = 'V' WHERE id = 1")
+        assert (await books.log.look(state, limit=4)).changes == {"1": 3, "2": 2, "3": 2}
+        look = await books.log.look(state, limit=3)
         assert (look.changes, look.reason) == (None, "more than 3 changes")
 
-    async def test_of_the_time_before_the_log(self, bare: Library) -> None:
+    async def test_of_the_time_before_the_log(self, bare: Books) -> None:
         await bare.install()
         before = await bare.state()
         await bare.execute(*remove(table="books", log="book_changes"))
@@ -100,34 +86,34 @@ class TestWhenItCannotBeTold:
             await transaction.commit()
         assert await bare.changes(look.state) == {"1": 2}
 
-    async def test_after_the_identity(self, library: Library) -> None:
-        look = await library.log.look(None)
-        assert look.identity == await library.log.identity()
-        assert (await library.log.look(look.state)).identity == look.identity
-        await library.execute(*remove(table="books", log="book_changes"))
-        await library.install()
-        assert (await library.log.look(look.state)).identity == await library.log.identity() != look.identity
+    async def test_after_the_identity(self, books: Books) -> None:
+        look = await books.log.look(None)
+        assert look.identity == await books.log.identity()
+        assert (await books.log.look(look.state)).identity == look.identity
+        await books.execute(*remove(table="books", log="book_changes"))
+        await books.install()
+        assert (await books.log.look(look.state)).identity == await books.log.identity() != look.identity
 
 
 class TestHowFar:
     async def test_a_look_goes_through_so_many_transactions_at_most(
-        self, library: Library, monkeypatch: pytest.MonkeyPatch
+        self, books: Books, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("evenkeel.cache.change_log.MOST_TRANSACTIONS", 5)
-        async with library.connect() as first, library.connect() as second:
-            state = await library.state()
+        async with books.connect() as first, books.connect() as second:
+            state = await books.state()
             opened = [connection.transaction() for connection in (first, second)]
             await opened[0].start()
             await first.execute("UPDATE books SET title = 'U' WHERE id = 3")
             for _ in range(7):
-                await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
+                await books.execute("UPDATE books SET title = 'U' WHERE id = 1")
             await opened[1].start()
             await second.execute("INSERT INTO books (id) VALUES (9)")
             for _ in range(7):
-                await library.execute("UPDATE books SET title = 'U' WHERE id = 2")
-            looks = [await library.log.look(state)]
+                await books.execute("UPDATE books SET title = 'U' WHERE id = 2")
+            looks = [await books.log.look(state)]
             while looks[-1].more:
-                looks.append(await library.log.look(looks[-1].state))
+                looks.append(await books.log.look(looks[-1].state))
             told = [look.changes or {} for look in looks]
             assert [sorted(found.items()) for found in told[:2]] == [[("1", 5)], [("1", 8), ("2", 2)]]
             assert told[-1] == {"2": 8}
@@ -137,7 +123,7 @@ class TestHowFar:
             changes: dict[str, int | None] = {}
             state = look.state
             while True:
-                further = await library.log.look(state)
+                further = await books.log.look(state)
                 assert further.changes is not None
                 changes |= further.changes
                 state = further.state
@@ -147,26 +133,26 @@ class TestHowFar:
             assert changes.keys() <= {"1", "2", "3", "9"}
 
     async def test_beyond_what_can_be_told_one_look_begins_anew(
-        self, library: Library, monkeypatch: pytest.MonkeyPatch
+        self, books: Books, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("evenkeel.cache.change_log.MOST_TRANSACTIONS", 5)
-        state = await library.state()
-        await library.execute("DELETE FROM books")
+        state = await books.state()
+        await books.execute("DELETE FROM books")
         for _ in range(10):
-            await library.execute("INSERT INTO books VALUES (1) ON CONFLICT (id) DO UPDATE SET title = NULL")
-        look = await library.log.look(state, limit=2)
+            await books.execute("INSERT INTO books VALUES (1) ON CONFLICT (id) DO UPDATE SET title = NULL")
+        look = await books.log.look(state, limit=2)
         assert (look.changes, look.more, look.reason) == (None, False, "more than 2 changes")
-        assert await library.changes(look.state) == {}
+        assert await books.changes(look.state) == {}
 
 
 class TestTime:
-    async def test_two_looks_that_take_too_long_are_followed_by_one_that_reads_nothing(self, library: Library) -> None:
-        log = ChangeLog(library.engine, table="books", log="book_changes", time_limit=0.5)
+    async def test_two_looks_that_take_too_long_are_followed_by_one_that_reads_nothing(self, books: Books) -> None:
+        log = ChangeLog(books.engine, table="books", log="book_changes", time_limit=0.5)
         await log.identity()  # connects
-        state = await library.state()
-        await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
+        state = await books.state()
+        await books.execute("UPDATE books SET title = 'U' WHERE id = 1")
         assert (await _looked(log, state)).changes == {"1": 2}
-        async with library.connect() as locking, locking.transaction():
+        async with books.connect() as locking, locking.transaction():
             await locking.execute("LOCK TABLE book_changes")
             reasons = []
             for _ in range(50):
@@ -177,11 +163,11 @@ class TestTime:
         assert (await _looked(log, state)).changes == {"1": 2}
 
     async def test_when_postgresql_does_not_answer_at_all_nothing_is_assumed(
-        self, library: Library, monkeypatch: pytest.MonkeyPatch
+        self, books: Books, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        log = ChangeLog(library.engine, table="books", log="book_changes", time_limit=0.2)
-        state = await library.state()
-        async with library.connect() as locking, locking.transaction():
+        log = ChangeLog(books.engine, table="books", log="book_changes", time_limit=0.2)
+        state = await books.state()
+        async with books.connect() as locking, locking.transaction():
             await locking.execute("LOCK TABLE book_changes")
             monkeypatch.setattr("evenkeel.cache.change_log._TRIVIAL", text("SELECT pg_sleep(20)"))
             for _ in range(4):
@@ -198,10 +184,10 @@ async def _looked(log: ChangeLog, state: str) -> Look:
 
 
 class TestCost:
-    async def test_poll_is_one_round_trip_and_starts_no_transaction(self, library: Library) -> None:
+    async def test_poll_is_one_round_trip_and_starts_no_transaction(self, books: Books) -> None:
         commands: list[str] = []
         statements: list[str] = []
-        engine = library.engine.sync_engine
+        engine = books.engine.sync_engine
 
         @event.listens_for(engine, "checkout")
         def watch_connection(_: Any, record: Any, __: Any) -> None:
@@ -211,64 +197,64 @@ class TestCost:
         def watch_engine(_: Any, __: Any, statement: str, *___: Any) -> None:
             statements.append(statement)
 
-        state = await library.state()
+        state = await books.state()
         commands.clear()
         statements.clear()
         next_id = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
-        before = await library.value(next_id)
-        assert await library.changes(state) == {}
-        assert await library.value(next_id) == before
+        before = await books.value(next_id)
+        assert await books.changes(state) == {}
+        assert await books.value(next_id) == before
         assert (commands, len(statements)) == ([], 1)
-        async with library.engine.connect() as connection:  # what is watched is there to be seen
+        async with books.engine.connect() as connection:  # what is watched is there to be seen
             await connection.execute(text("SELECT 1"))
         assert commands[0].startswith("BEGIN")
 
     @pytest.mark.parametrize("statistics", ["none", "of an empty log", "true"])
     async def test_look_reads_nothing_of_transactions_that_are_open_or_rolled_back(
-        self, library: Library, statistics: str
+        self, books: Books, statistics: str
     ) -> None:
         rows = (
             "INSERT INTO book_changes (book_id, version) SELECT ARRAY[i], ARRAY[1] FROM generate_series(1, 100000) AS i"
         )
         if statistics == "of an empty log":
-            await library.execute("DELETE FROM book_changes", "ANALYZE book_changes")
-        async with library.connect() as filling, library.connect() as connection:
+            await books.execute("DELETE FROM book_changes", "ANALYZE book_changes")
+        async with books.connect() as filling, books.connect() as connection:
             transaction = connection.transaction()
-            state = await library.state()
+            state = await books.state()
             await transaction.start()
             await connection.execute(rows)
-            await library.execute("UPDATE books SET title = 'U' WHERE id = 2")
+            await books.execute("UPDATE books SET title = 'U' WHERE id = 2")
             if statistics == "true":
                 await filling.execute("ANALYZE book_changes")
-            assert await _pages(library, state) < 100
-            look = await library.log.look(state)
+            assert await _pages(books, state) < 100
+            look = await books.log.look(state)
             assert look.changes == {"2": 2}
-            await library.execute("UPDATE books SET title = 'U' WHERE id = 3")
-            assert await _pages(library, look.state) < 100
+            await books.execute("UPDATE books SET title = 'U' WHERE id = 3")
+            assert await _pages(books, look.state) < 100
             await transaction.rollback()
-            assert await _pages(library, look.state) < 100
-            assert await library.changes(look.state) == {"3": 2}
+            assert await _pages(books, look.state) < 100
+            assert await books.changes(look.state) == {"3": 2}
             # What is committed is read, but no more of it than is of use.
-            state = await library.state()
+            state = await books.state()
             await filling.execute(rows)
-            assert await _pages(library, state, limit=100) < 200
+            assert await _pages(books, state, limit=100) < 200
             # And of a log that has been read, nothing.
-            assert await _pages(library, await library.state()) < 100
+            assert await _pages(books, await books.state()) < 100
 
-    async def test_work_grows_no_faster_than_the_changes_of_a_statement(self, library: Library) -> None:
+    async def test_work_grows_no_faster_than_the_changes_of_a_statement(self, books: Books) -> None:
         """Reading a long array for each of its elements shows in nothing but the time: pages are cached."""
         seconds = []
         for count in (MOST_CHANGES // 10, MOST_CHANGES):
-            state = await library.state()
-            await library.execute(("INSERT INTO books (id) SELECT $1 + i FROM generate_series(1, $1) AS i", count))
-            assert len(await library.changes(state) or ()) == count
-            seconds.append(min([await _seconds(library, state) for _ in range(5)]))
+            state = await books.state()
+            await books.execute(("INSERT INTO books (id) SELECT $1 + i FROM generate_series(1, $1) AS i", count))
+            assert len(await books.changes(state) or ()) == count
+            seconds.append(min([await _seconds(books, state) for _ in range(5)]))
         assert seconds[1] < 40 * seconds[0]  # 10 times as many; quadratic would be 100
 
 
-async def _explained(library: Library, state: str, limit: int = MOST_CHANGES) -> dict[str, Any]:
+async def _explained(books: Books, state: str, limit: int = MOST_CHANGES) -> dict[str, Any]:
     origin, snapshot, table = state.split(" ")
-    async with library.connect() as connection:
+    async with books.connect() as connection:
         await connection.fetch("SELECT 1")
         call = f"book_changes_look('books'::regclass, '{origin}', '{snapshot}', '{table}', {limit}, 20000)"
         await connection.fetch(f"SELECT FROM {call}")  # has the catalog read before
@@ -277,11 +263,11 @@ async def _explained(library: Library, state: str, limit: int = MOST_CHANGES) ->
     return dict(plan)
 
 
-async def _pages(library: Library, state: str, limit: int = MOST_CHANGES) -> int:
+async def _pages(books: Books, state: str, limit: int = MOST_CHANGES) -> int:
     """How many pages the whole look touched."""
-    plan = (await _explained(library, state, limit))["Plan"]
+    plan = (await _explained(books, state, limit))["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-async def _seconds(library: Library, state: str) -> float:
-    return float((await _explained(library, state))["Execution Time"]) / 1000
+async def _seconds(books: Books, state: str) -> float:
+    return float((await _explained(books, state))["Execution Time"]) / 1000

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.library import Library, library_with_log
+from tests.support.books_database import Books, books_with_log
 from tests.support.servers import Servers
 from tests.support.witness import eventually
 
@@ -42,10 +42,10 @@ SWAPPED_BACK = "DROP TABLE books; ALTER TABLE old RENAME TO books"
 
 
 @pytest.fixture
-async def library(servers: Servers) -> AsyncIterator[Library]:
-    async with library_with_log(servers.postgres) as library:
-        await library.execute("CREATE TABLE works (id bigint NOT NULL, title text)")
-        yield library
+async def books(servers: Servers) -> AsyncIterator[Books]:
+    async with books_with_log(servers.postgres) as books:
+        await books.execute("CREATE TABLE works (id bigint NOT NULL, title text)")
+        yield books
 
 
 @pytest.mark.parametrize(
@@ -82,23 +82,23 @@ async def library(servers: Servers) -> AsyncIterator[Library]:
     ],
 )
 async def test_what_no_trigger_tells_is_a_change_of_anything_once(
-    library: Library, statements: list[str], reason: str
+    books: Books, statements: list[str], reason: str
 ) -> None:
-    state = await library.state()
-    await library.execute(*statements)
-    look = await library.log.look(state)
+    state = await books.state()
+    await books.execute(*statements)
+    look = await books.log.look(state)
     assert (look.changes, look.reason, look.distrust) == (None, reason, None)
-    await library.execute("DELETE FROM books WHERE id = 1")
-    assert await library.changes(look.state) in ({"1": None}, {})
+    await books.execute("DELETE FROM books WHERE id = 1")
+    assert await books.changes(look.state) in ({"1": None}, {})
 
 
-async def test_so_is_vacuum_full(library: Library) -> None:
-    state = await library.state()
-    async with library.connect() as connection:
+async def test_so_is_vacuum_full(books: Books) -> None:
+    state = await books.state()
+    async with books.connect() as connection:
         await connection.execute("VACUUM FULL books")
-    look = await library.log.look(state)
+    look = await books.log.look(state)
     assert (look.changes, look.reason) == (None, REWRITTEN)
-    assert await library.changes(look.state) == {}
+    assert await books.changes(look.state) == {}
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ async def test_so_is_vacuum_full(library: Library) -> None:
         "VACUUM book_changes",
     ],
 )
-async def test_what_changes_no_row_is_none(library: Library, statement: str) -> None:
-    state = await library.state()
-    async with library.connect() as connection:
+async def test_what_changes_no_row_is_none(books: Books, statement: str) -> None:
+    state = await books.state()
+    async with books.connect() as connection:
         await connection.execute(statement)
-    look = await library.log.look(state)
+    look = await books.log.look(state)
     assert (look.changes, look.reason) == ({}, None)
 
 
@@ -187,24 +187,24 @@ async def test_what_changes_no_row_is_none(library: Library, statement: str) -> 
         ),
     ],
 )
-async def test_while_changes_go_unseen_nothing_is_trusted(library: Library, begin: str, end: str, why: str) -> None:
-    before = await library.state()
-    await library.execute(begin)
+async def test_while_changes_go_unseen_nothing_is_trusted(books: Books, begin: str, end: str, why: str) -> None:
+    before = await books.state()
+    await books.execute(begin)
     trigger = begin.rpartition("TRIGGER book_changes_")[2] if " DISABLE " in begin else None
     state = before
     for _ in range(2):
-        look = await library.log.look(state)
+        look = await books.log.look(state)
         assert look.changes is None
         assert look.distrust is not None
         assert look.distrust == look.reason
         expected = why.format(trigger) if trigger else why.partition("{}")[0]
         assert look.distrust.startswith(f"changes of books may go unseen: {expected}")
         state = look.state
-    await library.execute(end)
-    look = await _trusted(library, state)
+    await books.execute(end)
+    look = await _trusted(books, state)
     assert (look.changes, look.reason, look.distrust) == (None, "changes may have gone unseen before", None)
-    await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
-    assert await library.changes(look.state) == {"1": 2}
+    await books.execute("UPDATE books SET title = 'U' WHERE id = 1")
+    assert await books.changes(look.state) == {"1": 2}
 
 
 @pytest.mark.parametrize(
@@ -216,114 +216,114 @@ async def test_while_changes_go_unseen_nothing_is_trusted(library: Library, begi
         ("ALTER TABLE books INHERIT works", "ALTER TABLE books NO INHERIT works"),
     ],
 )
-async def test_what_was_over_before_anybody_looked_is_seen_too(library: Library, begin: str, end: str) -> None:
-    before = await library.state()
-    await library.execute(begin)
-    await library.execute(end)
-    look = await _trusted(library, before)
+async def test_what_was_over_before_anybody_looked_is_seen_too(books: Books, begin: str, end: str) -> None:
+    before = await books.state()
+    await books.execute(begin)
+    await books.execute(end)
+    look = await _trusted(books, before)
     assert look.changes is None
     assert look.distrust is None
-    assert await library.changes(look.state) == {}
+    assert await books.changes(look.state) == {}
 
 
-async def test_every_child_is_seen_not_only_the_first(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_child_is_seen_not_only_the_first(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL leaves the mark of a parent when the child goes: the next one changes nothing in the catalog."""
     monkeypatch.setattr(change_log, "ANALYZE_INTERVAL", 3600)  # that the last call has helped counts, not when it was
     for _ in range(3):
-        before = await library.state()
+        before = await books.state()
         for statement in ("CREATE TABLE novels () INHERITS (books)", "INSERT INTO novels (id) VALUES (9)"):
-            await library.execute(statement)
-        await library.execute("DROP TABLE novels")
-        look = await library.log.look(before)
+            await books.execute(statement)
+        await books.execute("DROP TABLE novels")
+        look = await books.log.look(before)
         assert look.changes is None
-        look = await _trusted(library, look.state)
-        assert await library.changes(look.state) == {}
+        look = await _trusted(books, look.state)
+        assert await books.changes(look.state) == {}
 
 
-async def test_a_child_that_has_gone_is_seen_by_whoever_looks_later(library: Library) -> None:
+async def test_a_child_that_has_gone_is_seen_by_whoever_looks_later(books: Books) -> None:
     """Caches of other Redis servers follow the same log. The mark is gone when they look; so they find it there."""
-    before = await library.state()
-    await library.execute("CREATE TABLE novels () INHERITS (books)")
-    await library.execute("DROP TABLE novels")
-    await _trusted(library, before)
-    look = await library.log.look(before)
+    before = await books.state()
+    await books.execute("CREATE TABLE novels () INHERITS (books)")
+    await books.execute("DROP TABLE novels")
+    await _trusted(books, before)
+    look = await books.log.look(before)
     assert (look.changes, look.reason) == (None, "the whole table may have changed")
 
 
-async def test_the_mark_of_a_child_is_removed_once_and_not_under_a_child(library: Library) -> None:
-    state = await library.state()
-    await library.execute("SELECT book_changes_analyze()")
-    assert await library.changes(state) == {}
-    await library.execute("CREATE TABLE novels () INHERITS (books)")
-    await library.execute("SELECT book_changes_analyze()")
-    assert await library.value("SELECT count(*) FROM book_changes") == 1
-    await library.execute("DROP TABLE novels")
+async def test_the_mark_of_a_child_is_removed_once_and_not_under_a_child(books: Books) -> None:
+    state = await books.state()
+    await books.execute("SELECT book_changes_analyze()")
+    assert await books.changes(state) == {}
+    await books.execute("CREATE TABLE novels () INHERITS (books)")
+    await books.execute("SELECT book_changes_analyze()")
+    assert await books.value("SELECT count(*) FROM book_changes") == 1
+    await books.execute("DROP TABLE novels")
     for _ in range(2):
-        await library.execute("SELECT book_changes_analyze()")
-        assert await library.value("SELECT count(*) FROM book_changes") == 2
+        await books.execute("SELECT book_changes_analyze()")
+        assert await books.value("SELECT count(*) FROM book_changes") == 2
 
 
-async def test_the_mark_is_removed_for_roles_without_rights(library: Library) -> None:
-    await library.execute("CREATE TABLE novels () INHERITS (books)", "CREATE ROLE reader LOGIN PASSWORD 'reader'")
-    await library.execute("DROP TABLE novels")
+async def test_the_mark_is_removed_for_roles_without_rights(books: Books) -> None:
+    await books.execute("CREATE TABLE novels () INHERITS (books)", "CREATE ROLE reader LOGIN PASSWORD 'reader'")
+    await books.execute("DROP TABLE novels")
     try:
-        async with library.connect(user="reader", password="reader") as reader:
+        async with books.connect(user="reader", password="reader") as reader:
             await reader.execute("SELECT public.book_changes_analyze()")
-        assert await library.value("SELECT relhassubclass FROM pg_class WHERE relname = 'books'") is False
+        assert await books.value("SELECT relhassubclass FROM pg_class WHERE relname = 'books'") is False
     finally:
-        await library.execute("DROP ROLE reader")
+        await books.execute("DROP ROLE reader")
 
 
 async def test_a_mark_that_cannot_be_removed_is_told_and_tried_again(
-    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    books: Books, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(change_log, "ANALYZE_INTERVAL", 0)
-    state = await library.state()
-    await library.execute("CREATE TABLE novels () INHERITS (books)")
-    await library.execute("DROP TABLE novels", "ALTER FUNCTION book_changes_analyze RENAME TO away")
+    state = await books.state()
+    await books.execute("CREATE TABLE novels () INHERITS (books)")
+    await books.execute("DROP TABLE novels", "ALTER FUNCTION book_changes_analyze RENAME TO away")
 
     async def told() -> bool:
-        look = await library.log.look(state)
+        look = await books.log.look(state)
         assert look.distrust == "changes of books may go unseen: it had a child, and has not been analyzed since"
         return any(record.message == "the table had a child, and cannot be analyzed" for record in caplog.records)
 
     await eventually(told)
-    await library.execute("ALTER FUNCTION away RENAME TO book_changes_analyze")
-    await _trusted(library, state)
+    await books.execute("ALTER FUNCTION away RENAME TO book_changes_analyze")
+    await _trusted(books, state)
 
 
-async def test_a_table_that_takes_the_name_with_triggers_of_its_own(library: Library) -> None:
+async def test_a_table_that_takes_the_name_with_triggers_of_its_own(books: Books) -> None:
     """As a blue-green migration does it: the log is removed, and installed on the other table, in one transaction."""
-    states = itertools.repeat(await library.state(), 2)
-    await library.execute("ALTER TABLE books RENAME TO old", "CREATE TABLE books (LIKE old INCLUDING ALL)")
-    await library.execute("DROP TABLE old, book_changes, book_changes_horizon")
-    await library.execute(
+    states = itertools.repeat(await books.state(), 2)
+    await books.execute("ALTER TABLE books RENAME TO old", "CREATE TABLE books (LIKE old INCLUDING ALL)")
+    await books.execute("DROP TABLE old, book_changes, book_changes_horizon")
+    await books.execute(
         "DROP FUNCTION book_changes_look, book_changes_prune, book_changes_analyze, book_changes_bump,"
         " book_changes_by_row, book_changes_by_statement"
     )
-    await library.install()
+    await books.install()
     for state in states:
-        look = await library.log.look(state)
+        look = await books.log.look(state)
         assert (look.changes, look.distrust) == (None, None)
 
 
-async def test_an_open_transaction_has_changed_nothing_yet(library: Library) -> None:
-    state = await library.state()
-    async with library.connect() as connection:
+async def test_an_open_transaction_has_changed_nothing_yet(books: Books) -> None:
+    state = await books.state()
+    async with books.connect() as connection:
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute("ALTER TABLE books DISABLE TRIGGER ALL")
-        assert await library.changes(state) == {}
+        assert await books.changes(state) == {}
         await transaction.rollback()
-    assert await library.changes(state) == {}
+    assert await books.changes(state) == {}
 
 
-async def _trusted(library: Library, state: str) -> Look:
+async def _trusted(books: Books, state: str) -> Look:
     """The first look from there that ends a doubt; where a child was, it takes more than one."""
     looks: list[Look] = []
 
     async def looked() -> bool:
-        looks.append(await library.log.look(state))
+        looks.append(await books.log.look(state))
         return HAD_CHILD not in (looks[-1].distrust or "")
 
     await eventually(looked)

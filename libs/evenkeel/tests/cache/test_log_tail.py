@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.support.library import Library, library_with_log
-from tests.support.servers import Servers
+from tests.support.books_database import Books
 
 from evenkeel.cache import Metrics
 from evenkeel.cache.distrust import Distrust
@@ -18,12 +17,6 @@ from evenkeel.cache.metrics import CacheMetrics
 pytestmark = pytest.mark.anyio
 
 LONG = 1000.0
-
-
-@pytest.fixture
-async def library(servers: Servers) -> AsyncIterator[Library]:
-    async with library_with_log(servers.postgres) as library:
-        yield library
 
 
 @pytest.fixture
@@ -44,10 +37,10 @@ def memory(metrics: CacheMetrics, monkeypatch: pytest.MonkeyPatch) -> MemoryTier
 
 
 @pytest.fixture
-async def tail(library: Library, memory: MemoryTier[Entry], distrust: Distrust) -> AsyncIterator[list[str | None]]:
+async def tail(books: Books, memory: MemoryTier[Entry], distrust: Distrust) -> AsyncIterator[list[str | None]]:
     """What it says has changed."""
     said: list[str | None] = []
-    task = asyncio.create_task(LogTail(library.log, memory, said.append, distrust).run())
+    task = asyncio.create_task(LogTail(books.log, memory, said.append, distrust).run())
     await memory.first_trust.wait()
     yield said
     task.cancel()
@@ -60,9 +53,9 @@ def trusted(memory: MemoryTier[Entry]) -> bool:
 
 
 async def test_is_not_trusted_while_a_trigger_is_off(
-    library: Library, memory: MemoryTier[Entry], tail: list[str | None], distrust: Distrust
+    books: Books, memory: MemoryTier[Entry], tail: list[str | None], distrust: Distrust
 ) -> None:
-    await library.execute("ALTER TABLE books DISABLE TRIGGER book_changes_update")
+    await books.execute("ALTER TABLE books DISABLE TRIGGER book_changes_update")
     while trusted(memory):  # noqa: ASYNC110 (there is no event)
         await asyncio.sleep(0.05)
     told = len(tail)
@@ -70,25 +63,25 @@ async def test_is_not_trusted_while_a_trigger_is_off(
         await asyncio.sleep(0.05)
     assert not trusted(memory)
     assert "changes of books may go unseen" in (distrust.reason or "")
-    await library.execute("ALTER TABLE books ENABLE TRIGGER book_changes_update")
+    await books.execute("ALTER TABLE books ENABLE TRIGGER book_changes_update")
     while not trusted(memory):  # noqa: ASYNC110 (there is no event)
         await asyncio.sleep(0.05)
-    await library.execute("UPDATE books SET title = 'U' WHERE id = 1")
+    await books.execute("UPDATE books SET title = 'U' WHERE id = 1")
     while tail[-1] != "1":  # noqa: ASYNC110 (there is no event)
         await asyncio.sleep(0.05)
     assert set(tail[:-1]) == {None}
 
 
 async def test_goes_through_what_is_too_much_for_one_look(
-    library: Library, memory: MemoryTier[Entry], distrust: Distrust, monkeypatch: pytest.MonkeyPatch
+    books: Books, memory: MemoryTier[Entry], distrust: Distrust, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evenkeel.cache.change_log.MOST_TRANSACTIONS", 2)
     said: list[str | None] = []
-    tail = LogTail(library.log, memory, said.append, distrust)
+    tail = LogTail(books.log, memory, said.append, distrust)
     assert not await tail._look()
     memory.distrust("begin")
     for key in (1, 2, 3):
-        await library.execute(("UPDATE books SET title = 'U' WHERE id = $1", key))
+        await books.execute(("UPDATE books SET title = 'U' WHERE id = $1", key))
     assert await tail._look()
     assert not trusted(memory)
     while await tail._look():
@@ -99,14 +92,14 @@ async def test_goes_through_what_is_too_much_for_one_look(
 
 
 async def test_drops_the_range_of_a_large_statement(
-    library: Library, memory: MemoryTier[Entry], tail: list[str | None]
+    books: Books, memory: MemoryTier[Entry], tail: list[str | None]
 ) -> None:
     keys = ["2", "4", "50004", "50005", "x"]
     with memory.reserve(keys) as reservations:
         for key in keys:
             memory.put(key, Entry(1, b"{}"), LONG, reservations[key])
         told = len(tail)
-        await library.execute("INSERT INTO books (id) SELECT generate_series(4, 50004)")
+        await books.execute("INSERT INTO books (id) SELECT generate_series(4, 50004)")
         while len(tail) == told:  # noqa: ASYNC110 (there is no event)
             await asyncio.sleep(0.05)
         assert [key for key in keys if memory.peek(key)] == ["2", "50005", "x"]

@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from evenkeel.redis.connecting import connect
 from evenkeel.redis.push import Invalidated, pushing
-from evenkeel.redis.topology import new_connection
+from evenkeel.redis.single_server import new_connection
 
 pytestmark = pytest.mark.anyio
 

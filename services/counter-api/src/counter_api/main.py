@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from counter_api.counters import badge
 from counter_api.counters.routes import router
-from counter_api.counters.schemas import Problem
+from counter_api.counters.schemas import CounterProblemDocument
 from counter_api.counters.service import Counters
 from counter_api.events import routes as events
 from counter_api.events.feed import Feed
@@ -27,7 +27,7 @@ from counter_api.stats.request_count import RequestCount, Tally
 from counter_api.stores import open_stores
 from counter_api.transfer import routes as transfer
 from counter_api.transfer.importing import Importer
-from counter_api.transfer.storage import TransferStore
+from counter_api.transfer.store import TransferStore
 from counter_api.uniques import routes as uniques
 from counter_api.uniques.service import Uniques
 from evenkeel.secret_key import KEY_BYTES, secret_key
@@ -98,7 +98,7 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
             "uniques": "How many different members there were, approximately",
             "tutorial": "What the single-process tutorials count",
         },
-        problem_document=Problem,
+        problem_document=CounterProblemDocument,
     )
     for part in (router, stats.router, events.router, badge.router, uniques.router, transfer.router):
         app.include_router(part)

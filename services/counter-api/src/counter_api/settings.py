@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from counter_api.counters.series import MOST_BUCKETS, Unit
-from evenkeel.redis.opening import topology_of
+from evenkeel.redis.topology import topology_of
 from evenkeel.redis.urls import Credentials, sentinel_credentials
 from evenkeel.secret_key import secret_key
 from evenkeel.service.settings import ServiceSettings

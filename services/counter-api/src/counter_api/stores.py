@@ -23,8 +23,8 @@ from counter_api.stats.request_count import MemoryTally, RedisTally, Tally
 from counter_api.transfer.cluster_transfer import ClusterTransfer
 from counter_api.transfer.memory_transfer import MemoryTransfer
 from counter_api.transfer.redis_transfer import RedisTransfer
-from counter_api.transfer.storage import TransferStore
-from counter_api.uniques.storage import MemoryUniques, RedisUniques, UniquesStore
+from counter_api.transfer.store import TransferStore
+from counter_api.uniques.store import MemoryUniques, RedisUniques, UniquesStore
 from evenkeel.redis import topology_of
 from evenkeel.redis.cluster import Cluster
 

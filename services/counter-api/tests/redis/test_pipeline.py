@@ -17,7 +17,7 @@ from counter_api.problems import NothingApplied
 from counter_api.redis.calls import Call
 from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import NotFound, Problem
-from evenkeel.redis.opening import topology_of
+from evenkeel.redis.topology import topology_of
 
 pytestmark = pytest.mark.anyio
 

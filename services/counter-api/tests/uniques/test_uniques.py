@@ -12,12 +12,12 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
-from tests.support.load import Connection
 from tests.support.problems import problem
 from tests.support.serving import Serve
 
 from counter_api.settings import Settings
 from stack.layout import free_port
+from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

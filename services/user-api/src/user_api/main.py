@@ -31,7 +31,7 @@ from user_api.idempotency import Pruner
 from user_api.pool import Pool
 from user_api.representation import Representation, prepare
 from user_api.routes import router
-from user_api.schemas import Problem
+from user_api.schemas import UserProblemDocument
 from user_api.service import SHAPE, UserService, loader
 from user_api.settings import Settings
 from user_api.storage import UserStorage
@@ -117,7 +117,7 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
         registry=registry,
         ahead=_hot_reads if hot_reads else None,
         tags={"users": "Users in PostgreSQL, read through the cache"},
-        problem_document=Problem,
+        problem_document=UserProblemDocument,
     )
     app.include_router(router)
     return app

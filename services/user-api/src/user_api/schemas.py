@@ -64,7 +64,7 @@ class UserPatch(BaseModel):
     name: Name = Field(default_factory=str)
 
 
-class Problem(ProblemDocument):
+class UserProblemDocument(ProblemDocument):
     current: Version = Field(1, description="Of `precondition-failed`: the version that the user has")
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from evenkeel.cache.keyring import KeyRing
-from evenkeel.redis.opening import topology_of
+from evenkeel.redis.topology import topology_of
 from evenkeel.redis.urls import Credentials, kind_of, sentinel_credentials
 from evenkeel.service.settings import ServiceSettings
 from user_api.database_url import DatabaseAddress, parse_database_url

@@ -13,8 +13,7 @@ from stack.layout import free_port
 from stack.probe import redis_info, redis_pings
 from stack.process import Process, Program
 from stack.valkey import CACHE, Valkey, binary
-from verify.cache import own
-from verify.cache.own import Own
+from verify.cache.extra_programs import ExtraPrograms, extra_programs
 from verify.cache.scene import Scene, idle_caches, let_it_be_read
 from verify.faults import FROZEN, stopped
 from verify.target import Target
@@ -81,31 +80,31 @@ class Cache:
 async def fail_over(scene: Scene) -> None:
     """Additional replicas use an additional cache beside the stack's, on the same database."""
     settings = scene.local.settings()
-    async with own.beside() as beside:
-        cache = await start(beside)
-        replicas = [await beside.replica_beside(scene.local, settings | cache.settings) for _ in range(REPLICAS)]
+    async with extra_programs() as extra:
+        cache = await start(extra)
+        replicas = [await extra.replica_beside(scene.local, settings | cache.settings) for _ in range(REPLICAS)]
         await _until_cached(scene, replicas)
         await cache.fail()
         await let_it_be_read()
         await _until_cached(scene, replicas)
 
 
-async def start(beside: Own) -> Cache:
+async def start(extra: ExtraPrograms) -> Cache:
     password, port = secrets.token_hex(24), free_port()
-    primary = await _server(beside, "cache-a", port, password, {})
-    await _server(beside, "cache-b", free_port(), password, {"replicaof": f"127.0.0.1 {port}"})
-    sentinels = [await _sentinel(beside, f"sentinel-{n}", password, port) for n in range(1, SENTINELS + 1)]
+    primary = await _server(extra, "cache-a", port, password, {})
+    await _server(extra, "cache-b", free_port(), password, {"replicaof": f"127.0.0.1 {port}"})
+    sentinels = [await _sentinel(extra, f"sentinel-{n}", password, port) for n in range(1, SENTINELS + 1)]
     return Cache(password, port, primary, sentinels)
 
 
-async def _server(beside: Own, name: str, port: int, password: str, settings: Mapping[str, str]) -> Process:
-    server = Valkey(name, beside.directory / name, port, password, CACHE | {"primaryauth": password} | dict(settings))
+async def _server(extra: ExtraPrograms, name: str, port: int, password: str, settings: Mapping[str, str]) -> Process:
+    server = Valkey(name, extra.directory / name, port, password, CACHE | {"primaryauth": password} | dict(settings))
     await server.create()
-    return await beside.start(server.program())
+    return await extra.start(server.program())
 
 
-async def _sentinel(beside: Own, name: str, password: str, primary: int) -> int:
-    port, directory = free_port(), beside.directory / name
+async def _sentinel(extra: ExtraPrograms, name: str, password: str, primary: int) -> int:
+    port, directory = free_port(), extra.directory / name
     directory.mkdir()
     settings = [
         "bind 127.0.0.1",
@@ -124,7 +123,7 @@ async def _sentinel(beside: Own, name: str, password: str, primary: int) -> int:
     async def ready() -> bool:
         return await redis_pings(port, password)
 
-    await beside.start(
+    await extra.start(
         Program(name=name, service="sentinel", argv=[binary(), str(configuration), "--sentinel"], ready=ready)
     )
     return port

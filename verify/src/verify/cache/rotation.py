@@ -4,7 +4,7 @@ import asyncio
 import base64
 import secrets
 
-from verify.cache import own
+from verify.cache.extra_programs import extra_programs
 from verify.cache.scene import Scene, let_it_be_read
 
 MIXED = 5.0
@@ -20,7 +20,7 @@ async def rotate(scene: Scene) -> None:
     old = settings["USER_API_CACHE_KEYS"]
     new = base64.b64encode(secrets.token_bytes(32)).decode()
     with scene.tally.patient(PATIENCE):
-        async with own.beside() as beside:
-            await beside.replica_beside(scene.local, settings | {"USER_API_CACHE_KEYS": f"{new},{old}"})
+        async with extra_programs() as extra:
+            await extra.replica_beside(scene.local, settings | {"USER_API_CACHE_KEYS": f"{new},{old}"})
             await asyncio.sleep(MIXED)
         await let_it_be_read()  # entries sealed with the new key remain, and no replica has that key

@@ -13,10 +13,10 @@ from typing import Literal, cast
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from evenkeel.cache.breaker import CircuitBreaker
 from evenkeel.cache.entry import Entry, Hit, TierUnavailable
 from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.metrics import CacheMetrics
+from evenkeel.cache.redis_breaker import RedisBreaker
 from evenkeel.cache.sealing import Sealing
 from evenkeel.redis.combining import Combiner
 from evenkeel.redis.scripts import load
@@ -274,7 +274,7 @@ class _Server:
     """One Redis server to read from."""
 
     def __init__(self, client: Redis) -> None:
-        self.breaker = CircuitBreaker(self._ping)
+        self.breaker = RedisBreaker(self._ping)
         # With a connection of its own, because one MGET is under way at a time. To borrow one from the pool for each,
         # which checks whether it is still usable, takes as long as the MGET itself.
         self._client = client.client()

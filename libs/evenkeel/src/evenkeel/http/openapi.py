@@ -81,7 +81,7 @@ def sends(*fields: str) -> Node:
 
 
 def for_generators(document: Node, *, problem: type[BaseModel]) -> Node:
-    """Change FastAPI's document in place. Every error then refers to the component `problem`."""
+    """Change FastAPI's document in place. Every error then refers to the component `Problem`, made of `problem`."""
     info = document["info"]
     info["description"] = info.get("description", "") + _FOR_ALL
     document["servers"] = [{"url": "/", "description": "The gateway that this document came from"}]
@@ -89,6 +89,7 @@ def for_generators(document: Node, *, problem: type[BaseModel]) -> Node:
     components = document.setdefault("components", {})
     components["securitySchemes"] = {"token": _TOKEN}
     components.setdefault("schemas", {}).update(_problem_schemas(problem))
+    components["schemas"].pop(problem.__name__, None)
     for path in document["paths"].values():
         # A generator would make a second function for each GET, and it would return nothing.
         path.pop("head", None)
@@ -96,8 +97,11 @@ def for_generators(document: Node, *, problem: type[BaseModel]) -> Node:
         _mend_what_is_sent(operation)
         _declare_headers(operation)
     components["headers"] = {name: copy.deepcopy(HEADERS[name]) for name in sorted(_sent(document))}
+    of_the_class = _reference("schemas", problem.__name__)
     for schema in schemas(document):
         _make_exact(schema)
+        if schema == of_the_class:
+            schema.update(_reference("schemas", "Problem"))
     components["schemas"] = dict(sorted(components["schemas"].items()))
     components["responses"] = _shared_responses(document)
     for operation in operations(document):
@@ -147,7 +151,7 @@ def _problem_schemas(problem: type[BaseModel]) -> Node:
     schema = problem.model_json_schema(mode="validation", ref_template="#/components/schemas/{model}")
     for member in schema["properties"].values():
         member.pop("default", None)
-    return {**schema.pop("$defs", {}), "Problem": schema}
+    return {**schema.pop("$defs", {}), "Problem": {**schema, "title": "Problem"}}
 
 
 def _mend_what_is_sent(operation: Node) -> None:

@@ -4,7 +4,7 @@
 
 * `urls`: the grammar of the URLs.
 * `connecting`: clients of one server. They never send a command twice on their own.
-* `topology`, `sentinel`, `cluster`: which server has a key. `opening` chooses between them by the URL.
+* `topology`: which server has a key. `single_server`, `sentinel` and `cluster` are the three kinds.
 * `primary`: clients that find their server again each time that they connect.
 * `sidecar`: keeps a replica of the server that such a client is connected to.
 * `push`: connections on which Redis pushes invalidations.
@@ -13,9 +13,9 @@
 """
 
 from evenkeel.redis.connecting import connect
-from evenkeel.redis.opening import topology_of
 from evenkeel.redis.primary import connect_to_primary
 from evenkeel.redis.sidecar import following
+from evenkeel.redis.topology import topology_of
 from evenkeel.redis.urls import Credentials
 
 __all__ = ["Credentials", "connect", "connect_to_primary", "following", "topology_of"]

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import RedisError
 
-from evenkeel.redis.topology import new_connection, opened
+from evenkeel.redis.single_server import new_connection, opened
 from evenkeel.redis.urls import UnusableURL, addresses_in, host_and_port, joined, path_of, url_at
 
 SLOTS = 16384

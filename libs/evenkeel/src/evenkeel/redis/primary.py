@@ -26,9 +26,8 @@ from redis.exceptions import TimeoutError as NoAnswer
 
 from evenkeel.redis.cluster import Cluster
 from evenkeel.redis.connecting import COMMAND_TIMEOUT, NO_MAINTENANCE, connect
-from evenkeel.redis.opening import NO_CREDENTIALS, topology_of
 from evenkeel.redis.sentinel import SentinelPrimary
-from evenkeel.redis.topology import Movable
+from evenkeel.redis.topology import NO_CREDENTIALS, Movable, topology_of
 from evenkeel.redis.urls import Credentials, addresses_in, host_and_port, joined
 
 NOT_IN_CHARGE = (ReadOnlyError, MovedError, ClusterDownError, BusyLoadingError)

@@ -7,7 +7,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NotConnected
 
-from evenkeel.redis.topology import new_connection, opened
+from evenkeel.redis.single_server import new_connection, opened
 from evenkeel.redis.urls import Credentials, UnusableURL, addresses_in, joined, path_of, sentinel_url, url_at
 
 ANSWER_WITHIN = 1.0

@@ -4,7 +4,12 @@ from typing import Protocol
 
 from redis.asyncio.connection import AbstractConnection
 
-from evenkeel.redis.connecting import connect
+from evenkeel.redis.cluster import Cluster
+from evenkeel.redis.sentinel import SentinelPrimary
+from evenkeel.redis.single_server import SingleServer
+from evenkeel.redis.urls import LOOKS_LIKE, Credentials, UnusableURL, kind_of
+
+NO_CREDENTIALS = Credentials()
 
 
 class Topology(Protocol):
@@ -53,45 +58,21 @@ class Movable(Protocol):
         ...
 
 
-class SingleServer:
-    """redis://, rediss:// or unix://, as redis-py has them."""
+def topology_of(url: str, *, name: str, sentinels: Credentials = NO_CREDENTIALS) -> Topology:
+    """The topology behind the URL. Nothing is connected yet. `name` is the connections' in CLIENT LIST.
 
-    movable = False
-
-    def __init__(self, url: str, *, name: str) -> None:
-        """`name` is the connections' in CLIENT LIST; raise ValueError or TypeError for an unusable URL."""
-        self._url = url
-        self._name = name
-        new_connection(url, name=name)
-
-    def address(self, key: str) -> str:  # noqa: ARG002 (all of them)
-        return ""
-
-    async def addresses(self) -> list[str]:
-        return [""]
-
-    async def connect(self, address: str) -> AbstractConnection:  # noqa: ARG002 (the only one)
-        return await opened(new_connection(self._url, name=self._name))
-
-    async def redirected(self, slot: int, address: str) -> None:
-        pass
-
-    async def lost(self) -> None:
-        pass
-
-
-def new_connection(url: str, *, name: str) -> AbstractConnection:
-    """Not connected yet; raise ValueError or TypeError for an unusable URL."""
-    connection: AbstractConnection = connect(url, name=name, connections=1).connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has not typed it
-    return connection
-
-
-async def opened(connection: AbstractConnection) -> AbstractConnection:
+    Raise UnusableURL, whose message has no part of the URL.
+    """
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]  # as above
-    except BaseException:
-        await connection.disconnect(nowait=True)
+        match kind_of(url):
+            case "sentinel":
+                return SentinelPrimary(url, name=name, sentinels=sentinels)
+            case "cluster":
+                return Cluster(url, name=name)
+            case _:
+                return SingleServer(url, name=name)
+    except UnusableURL:
         raise
-    # A round trip has a time limit of its own.
-    connection.socket_timeout = None
-    return connection
+    except (TypeError, ValueError):
+        # redis-py's messages contain parts of the URL, so of the password.
+        raise UnusableURL(f"must look like {LOOKS_LIKE}") from None

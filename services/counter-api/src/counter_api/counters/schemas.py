@@ -89,7 +89,7 @@ class BatchRequest(BaseModel):
     operations: list[BatchOperation] = Field(min_length=1, max_length=1000)
 
 
-class Problem(ProblemDocument):
+class CounterProblemDocument(ProblemDocument):
     name: str = Field("", description="The counter, if the request named several")
     current: Int64 | None = Field(None, description="With 409 and 412: the value, unchanged; null: no counter")
     series: SeriesUnit = Field("minute", description="The series that would overflow; `current` is its bucket's value")
@@ -98,7 +98,7 @@ class Problem(ProblemDocument):
 
 
 class BatchResults(BaseModel):
-    results: list[Counter | Problem] = Field(description="one for each operation, in the same order")
+    results: list[Counter | CounterProblemDocument] = Field(description="one for each operation, in the same order")
 
 
 class SeriesQuery(BaseModel):

@@ -15,7 +15,7 @@ from redis.crc import key_slot
 from counter_api.redis import keys
 from counter_api.transfer.entries import Entry
 from counter_api.transfer.redis_transfer import PARTS, RedisTransfer, checked, import_call
-from counter_api.transfer.storage import EntryIsForeign, Progress
+from counter_api.transfer.store import EntryIsForeign, Progress
 from evenkeel.redis.cluster import SLOTS
 from evenkeel.redis.scripts import load
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from counter_api.problems import NotACounter, NothingApplied, OutcomeUnknown
 from counter_api.transfer.entries import LONGEST_LINE, Entry, parse
 from counter_api.transfer.lines import lines
-from counter_api.transfer.storage import EntryIsForeign, Progress, TransferStore
+from counter_api.transfer.store import EntryIsForeign, Progress, TransferStore
 from evenkeel.http.idempotency import IdempotencyMismatch, RequestKey
 from evenkeel.http.problems import Problem, Unavailable
 

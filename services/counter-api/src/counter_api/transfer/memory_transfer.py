@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from counter_api.counters.sorted_counters import SortedCounters
 from counter_api.expiring import ExpiringDict
 from counter_api.transfer.entries import Entry
-from counter_api.transfer.storage import Progress
+from counter_api.transfer.store import Progress
 
 _BATCH = 500
 

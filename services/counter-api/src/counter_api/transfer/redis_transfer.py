@@ -11,7 +11,7 @@ from counter_api.redis.calls import Argument, Call
 from counter_api.redis.keys import COUNTER, IMPORTS, RECORD
 from counter_api.redis.pipeline import RedisPipeline
 from counter_api.transfer.entries import Entry
-from counter_api.transfer.storage import EntryIsForeign, Progress
+from counter_api.transfer.store import EntryIsForeign, Progress
 from evenkeel.http.problems import Problem
 from evenkeel.redis.scripts import Script, load
 

@@ -13,7 +13,7 @@ from counter_api.parameters import NO_STORE, Prefix, strict_query
 from counter_api.problems import NotACounter
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
 from counter_api.transfer.importing import Importer
-from counter_api.transfer.storage import TransferStore
+from counter_api.transfer.store import TransferStore
 from evenkeel.http.bodies import StrictBody
 from evenkeel.http.gateway_problems import TooManyStreams
 from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key

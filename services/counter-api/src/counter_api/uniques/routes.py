@@ -9,7 +9,7 @@ from counter_api.parameters import NO_CACHE, Name, strict_query
 from counter_api.uniques.problems import NotUniques, UniquesOff
 from counter_api.uniques.schemas import AddMember, UniqueCount
 from counter_api.uniques.service import Uniques
-from counter_api.uniques.storage import Estimate
+from counter_api.uniques.store import Estimate
 from evenkeel.http.bodies import StrictBody
 from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key
 from evenkeel.http.preconditions import untagged

@@ -3,7 +3,7 @@
 from counter_api.counters.operations import once
 from counter_api.uniques.members import MemberHash
 from counter_api.uniques.problems import UniquesOff
-from counter_api.uniques.storage import Estimate, UniquesStore
+from counter_api.uniques.store import Estimate, UniquesStore
 from evenkeel.http.idempotency import RequestKey, replayed
 from evenkeel.http.problems import NotFound
 

@@ -4,8 +4,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from evenkeel.cache.breaker import CircuitBreaker
 from evenkeel.cache.entry import TierUnavailable
+from evenkeel.cache.redis_breaker import RedisBreaker
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ class Server:
             raise OSError
 
 
-async def call(breaker: CircuitBreaker, error: Exception | None = None) -> bool:
+async def call(breaker: RedisBreaker, error: Exception | None = None) -> bool:
     """Whether the block was run."""
     ran = False
     try:
@@ -34,7 +34,7 @@ async def call(breaker: CircuitBreaker, error: Exception | None = None) -> bool:
     return ran
 
 
-async def until_closed(breaker: CircuitBreaker) -> None:
+async def until_closed(breaker: RedisBreaker) -> None:
     for _ in range(1000):
         if not breaker.is_open:
             return
@@ -43,7 +43,7 @@ async def until_closed(breaker: CircuitBreaker) -> None:
 
 
 async def test_failures_in_a_row_open_it_and_a_success_ends_the_row() -> None:
-    breaker = CircuitBreaker(Server().ping, failures=3)
+    breaker = RedisBreaker(Server().ping, failures=3)
     for error in (OSError(), RedisConnectionError(), None, OSError(), OSError(), OSError()):
         assert await call(breaker, error)
     assert breaker.is_open
@@ -52,7 +52,7 @@ async def test_failures_in_a_row_open_it_and_a_success_ends_the_row() -> None:
 
 
 async def test_one_time_out_opens_it() -> None:
-    breaker = CircuitBreaker(Server().ping, failures=3)
+    breaker = RedisBreaker(Server().ping, failures=3)
     await call(breaker, RedisTimeoutError())
     assert breaker.is_open
     await breaker.close()
@@ -60,7 +60,7 @@ async def test_one_time_out_opens_it() -> None:
 
 async def test_it_is_probed_in_the_background_until_the_server_answers() -> None:
     server = Server()
-    breaker = CircuitBreaker(server.ping, failures=1, pause=0.01)
+    breaker = RedisBreaker(server.ping, failures=1, pause=0.01)
     await call(breaker, OSError())
     while server.probes < 3:
         assert not await call(breaker)  # no caller is the probe
@@ -76,7 +76,7 @@ async def test_it_is_probed_in_the_background_until_the_server_answers() -> None
 async def test_closed_again_it_counts_from_the_beginning() -> None:
     server = Server()
     server.answers = True
-    breaker = CircuitBreaker(server.ping, failures=2, pause=0.01)
+    breaker = RedisBreaker(server.ping, failures=2, pause=0.01)
     for _ in range(2):
         await call(breaker, OSError())
     await until_closed(breaker)
@@ -86,7 +86,7 @@ async def test_closed_again_it_counts_from_the_beginning() -> None:
 
 async def test_call_under_way_that_fails_when_it_is_open_starts_no_second_probe() -> None:
     server = Server()
-    breaker = CircuitBreaker(server.ping, failures=1, pause=60)
+    breaker = RedisBreaker(server.ping, failures=1, pause=60)
     with pytest.raises(TierUnavailable):  # noqa: PT012 (the second call is what is tested)
         async with breaker.call():
             await call(breaker, OSError())
@@ -96,7 +96,7 @@ async def test_call_under_way_that_fails_when_it_is_open_starts_no_second_probe(
 
 
 async def test_whatever_the_client_raises_is_a_failure() -> None:
-    breaker = CircuitBreaker(Server().ping, failures=1)
+    breaker = RedisBreaker(Server().ping, failures=1)
     assert await call(breaker, AttributeError("'NoneType' object has no attribute 'read'"))
     assert breaker.is_open
     await breaker.close()

@@ -13,7 +13,7 @@ from evenkeel.cache.change_log_schema import install
 BOOKS = "CREATE TABLE books (id bigint PRIMARY KEY, title text, version bigint NOT NULL DEFAULT 1, changed timestamptz)"
 
 
-class Library:
+class Books:
     """A database with a table of books."""
 
     def __init__(self, url: str, engine: AsyncEngine) -> None:
@@ -50,22 +50,22 @@ class Library:
 
 
 @asynccontextmanager
-async def library_without_log(server: str) -> AsyncIterator[Library]:
+async def books_without_log(server: str) -> AsyncIterator[Books]:
     """On the server with this URL, whose role is a superuser."""
     async with new_database(server, "change_log") as url:
         engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
         try:
-            library = Library(url, engine)
-            await library.execute(BOOKS)
-            yield library
+            books = Books(url, engine)
+            await books.execute(BOOKS)
+            yield books
         finally:
             await engine.dispose()
 
 
 @asynccontextmanager
-async def library_with_log(server: str) -> AsyncIterator[Library]:
+async def books_with_log(server: str) -> AsyncIterator[Books]:
     """As above, with the books 1, 2 and 3 at version 1."""
-    async with library_without_log(server) as library:
-        await library.install()
-        await library.execute("INSERT INTO books (id, title) SELECT id, 'T' FROM generate_series(1, 3) AS id")
-        yield library
+    async with books_without_log(server) as books:
+        await books.install()
+        await books.execute("INSERT INTO books (id, title) SELECT id, 'T' FROM generate_series(1, 3) AS id")
+        yield books

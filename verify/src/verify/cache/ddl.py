@@ -78,7 +78,7 @@ FIND_TABLE = "SELECT to_regclass($1) IS NOT NULL"
 FIND_COLUMN = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = $1)"
 
 
-async def change(scene: Scene) -> None:
+async def change_table(scene: Scene) -> None:
     """Run all changes, one after the other. The table is put back even after a failure."""
     async with connected(scene.local.dsn) as connection:
         await connection.execute("SET lock_timeout = '10s'")

@@ -20,7 +20,7 @@ PAUSE = 0.5
 """Seconds between two probes of a server that does not answer."""
 
 
-class CircuitBreaker:
+class RedisBreaker:
     """Around the calls to one server. Turns their failures into TierUnavailable.
 
     While it is open, a task of its own probes the server until that answers. No caller has to be the probe.

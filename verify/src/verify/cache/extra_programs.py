@@ -20,7 +20,7 @@ FIRST_NUMBER = 101
 UNTIL_WE_ARE_GONE = "while kill -0 {us}; do sleep 1; done; kill -INT {program}"
 
 
-class Own:
+class ExtraPrograms:
     """Programs under our supervision, in a directory of their own."""
 
     def __init__(self, directory: Path, stack: contextlib.AsyncExitStack) -> None:
@@ -56,7 +56,7 @@ class Own:
 
 
 @contextlib.asynccontextmanager
-async def beside() -> AsyncIterator[Own]:
+async def extra_programs() -> AsyncIterator[ExtraPrograms]:
     with tempfile.TemporaryDirectory(prefix="evenkeel-verify-", ignore_cleanup_errors=True) as directory:
         async with contextlib.AsyncExitStack() as stack:
-            yield Own(Path(directory), stack)
+            yield ExtraPrograms(Path(directory), stack)
