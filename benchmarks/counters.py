@@ -17,8 +17,9 @@ from benchmarks.goals import Goal, report
 from benchmarks.hits import FLOOR
 from benchmarks.http_requests import Requests, in_turn, with_body
 from benchmarks.load import send_all
-from benchmarks.rounds import Contestant, Options, compete, show
+from benchmarks.rounds import Contestant, Options, compete, show_results
 from benchmarks.serving import Cores, Program, counter_api, pinned_servers, redis_database, running
+from benchmarks.tables import show
 
 CONNECTIONS = 64
 """Connections of the load."""
@@ -67,7 +68,7 @@ def measure(options: Options) -> None:
             *(Contestant(release.called(MANY), replica, many_counters) for release, replica in replicas.items()),
         ]
         results = compete(contestants, cores.servers, options, lambda _: None)
-        show(results, results[FLOOR], options)
+        show_results(results, results[FLOOR], options)
         cost = {name: result.cost for name, result in results.items()}
         report(
             [
@@ -112,16 +113,24 @@ def _batches(ours: Program, redis: str, cores: Cores, options: Options) -> None:
     os.sched_setaffinity(0, {cores.load})
     # The faster of the two clients counts: the comparison is with Redis' limit, not with that of a client.
     bare = max(statistics.median(rates), statistics.median(rate or 0 for rate in reference))
-    print(f"increments a second: {batches:,.0f} in batches of {OPERATIONS} on one counter,", end=" ")
-    print(f"{many:,.0f} on {COUNTERS:,} counters, {bare:,.0f} by bare INCRs", end=" ")
-    print("(redis-benchmark is not installed)" if None in reference else "(redis-benchmark's, if those are more)")
+    show(
+        ["", "increments/s"],
+        [
+            (f"batches of {OPERATIONS:,}, one counter", f"{batches:,.0f}"),
+            (f"batches of {OPERATIONS:,}, {COUNTERS:,} counters", f"{many:,.0f}"),
+            ("bare INCRs" + (" (redis-benchmark is not installed)" if None in reference else ""), f"{bare:,.0f}"),
+        ],
+    )
     report([Goal(f"increments in batches of {OPERATIONS} / bare INCR", batches / bare, least=1)])
 
 
 def _alone(ours: Program, tutorial: Program, cores: Cores, options: Options) -> None:
     with running([ours, tutorial], cores.servers) as servers:
         mine, theirs = median_latencies([(server, one_counter) for server in servers], ALONE * options.rounds)
-    print(f"one caller alone waits {mine * 1e6:,.0f} us, with the tutorial {theirs * 1e6:,.0f} us (p50)")
+    show(
+        ["one caller alone, p50 in µs", "counter-api", "tutorial"],
+        [("increment", f"{mine * 1e6:,.0f}", f"{theirs * 1e6:,.0f}")],
+    )
     report([Goal("latency of one caller alone / tutorial", mine / theirs, most=1.20)])
 
 
@@ -134,7 +143,10 @@ def _memory(ours: Program, cores: Cores) -> None:
                 raise RuntimeError(f"{failures} of {count} requests failed")
             sizes.append(server.resident)
     before, after = sizes
-    print(f"memory of the replica: {before / 2**20:.1f} MiB, and {after / 2**20:.1f} MiB {MILLION:,} increments later")
+    show(
+        ["memory of the replica", "MiB"],
+        [("before", f"{before / 2**20:.1f}"), (f"{MILLION:,} increments later", f"{after / 2**20:.1f}")],
+    )
     report([Goal(f"memory after {MILLION:,} more increments / before", after / before, most=1.02, noise=0)])
 
 

@@ -7,8 +7,9 @@ from benchmarks.alone import median_latencies
 from benchmarks.contestants import programs
 from benchmarks.goals import Goal, report
 from benchmarks.http_requests import Requests, in_turn, once, with_body
-from benchmarks.rounds import Contestant, Options, Result, compete, show
+from benchmarks.rounds import Contestant, Options, Result, compete, show_results
 from benchmarks.serving import Cores, Program, pinned_servers, redis_database, running, user_api
+from benchmarks.tables import show
 from benchmarks.users import add_template_table, populate, reads
 
 USERS = 200_000
@@ -58,7 +59,7 @@ def measure(options: Options) -> None:
             Contestant(FASTAPI_CACHE2, programs.fastapi_cache2(theirs, caches[1]), cold_reads()),
         ]
         results = compete(contestants, cores.servers, options, lambda _: None)
-        show(results, results[TEMPLATE_READ], options)
+        show_results(results, results[TEMPLATE_READ], options)
         report(_goals(results, options))
         _alone(template, list(ours), cores, options)
 
@@ -102,10 +103,14 @@ def _alone(template: Program, ours: Sequence[Program], cores: Cores, options: Op
         changed = median_latencies([(server, patches()) for server in servers], requests)
         plain = [cold_reads() for _ in ours]
         found = median_latencies(list(zip(servers, [*plain, in_turn(reads(READ))], strict=True)), requests)
-    for what, figures in (("PATCH", changed), ("cold read", found)):
-        names = [*(release.called("user-api") for release in options.releases), "template"]
-        waits = ", ".join(f"{name} {figure * 1e6:,.0f}" for name, figure in zip(names, figures, strict=True))
-        print(f"one caller alone, {what}, p50 in us: {waits}")
+    names = [*(release.called("user-api") for release in options.releases), "template"]
+    show(
+        ["one caller alone, p50 in µs", *names],
+        [
+            (what, *(f"{figure * 1e6:,.0f}" for figure in figures))
+            for what, figures in (("PATCH", changed), ("cold read (template: read)", found))
+        ],
+    )
     report(
         Goal(f"one caller alone: {what} / template's", figures[0] / figures[-1], most=0.7)
         for what, figures in (("PATCH", changed), ("cold read", found))

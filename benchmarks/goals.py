@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmarks.tables import show
+
 NOISE = 0.08
 """The share by which a figure may fall short of its goal. Repeated runs differ by so much."""
 
@@ -23,12 +25,11 @@ class Goal:
             self.most is None or self.figure <= self.most * (1 + self.noise)
         )
 
-    def __str__(self) -> str:
-        bound = f">= {self.least:.2f}" if self.least is not None else f"<= {self.most:.2f}"
-        return f"{self.text:64}{bound:>9}{self.figure:10.2f}  {'yes' if self.met else 'NO'}"
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        bound = f"≥ {self.least:.2f}" if self.least is not None else f"≤ {self.most:.2f}"
+        return self.text, bound, f"{self.figure:.2f}", "yes" if self.met else "**no**"
 
 
 def report(goals: Iterable[Goal]) -> None:
-    print(f"{'goal':64}{'':9}{'figure':>10}  met")
-    for goal in goals:
-        print(goal, flush=True)
+    show(["goal", "", "figure", "met"], [goal.row for goal in goals])

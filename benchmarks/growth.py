@@ -8,6 +8,7 @@ from benchmarks.goals import Goal, report
 from benchmarks.http_requests import spread
 from benchmarks.rounds import Contestant, Options, Result, compete
 from benchmarks.serving import Cores, Server, pinned_servers, redis_database, user_api
+from benchmarks.tables import show
 from benchmarks.users import fill_redis, populate, reads, warm
 from redis import Redis
 
@@ -68,6 +69,4 @@ def measure(options: Options) -> None:
 
 
 def _show(results: Mapping[str, Result]) -> None:
-    print(f"{'':36}{'requests/s':>12}{'CPU us each':>14}")
-    for name, result in results.items():
-        print(f"{name:36}{result.rate:12,.0f}{result.cost:14.1f}")
+    show(["", "requests/s", "CPU, µs"], [(name, f"{r.rate:,.0f}", f"{r.cost:.1f}") for name, r in results.items()])

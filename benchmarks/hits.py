@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from benchmarks.contestants import programs
 from benchmarks.goals import Goal, report
 from benchmarks.http_requests import in_turn
-from benchmarks.rounds import Contestant, Options, Result, compete, show
+from benchmarks.rounds import Contestant, Options, Result, compete, show_results
 from benchmarks.serving import Cores, pinned_servers, redis_database, user_api
 from benchmarks.users import BATCH, add_template_table, batches, populate, reads, warm
 
@@ -51,7 +51,7 @@ def measure(options: Options) -> None:
             Contestant(FASTAPI_CACHE2, programs.fastapi_cache2(theirs, cache), users),
         ]
         results = compete(contestants, cores.servers, options, lambda running: warm(running[: len(ours)], ids))
-    show(results, results[FLOOR], options)
+    show_results(results, results[FLOOR], options)
     report(_goals(results, options))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 from benchmarks.goals import Goal, report
 from benchmarks.rounds import Options
+from benchmarks.tables import show
 from benchmarks.users import populate
 from tests.support.servers import embedded
 
@@ -26,9 +27,10 @@ def measure(options: Options) -> None:
     with embedded() as servers:
         database = populate(servers.postgres, "bench", 0)
         rates = asyncio.run(_compete(database, options))
-    print(f"{'rows inserted a second':32}{'without':>12}{'with log':>12}")
-    for name, tables in rates.items():
-        print(f"{name:32}{tables[PLAIN]:12,.0f}{tables[LOGGED]:12,.0f}")
+    show(
+        ["rows inserted a second", "without", "with the log"],
+        [(name, f"{tables[PLAIN]:,.0f}", f"{tables[LOGGED]:,.0f}") for name, tables in rates.items()],
+    )
     report(
         Goal(f"insert rate with the change log / without: {name}", tables[LOGGED] / tables[PLAIN], least=0.75)
         for name, tables in rates.items()

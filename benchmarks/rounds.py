@@ -12,6 +12,7 @@ from benchmarks.http_requests import Requests
 from benchmarks.load import drive
 from benchmarks.releases import HERE, Release
 from benchmarks.serving import Program, Server, running
+from benchmarks.tables import show
 
 WARM_UP = 0.3
 """Seconds of load before each measurement."""
@@ -91,13 +92,19 @@ def compete(
     return results
 
 
-def show(results: Mapping[str, Result], base: Result, options: Options) -> None:
+def show_results(results: Mapping[str, Result], base: Result, options: Options) -> None:
     """Rates, and the server's CPU time for a request. Both are also given relative to `base`."""
-    print(f"(medians of {options.rounds} rounds; a ratio above 1 is faster, or cheaper, than {base.contestant.name})")
-    print(f"{'':44}{'requests/s':>12}{'ratio':>8}{'CPU us each':>14}{'ratio':>8}")
-    for name, result in results.items():
-        speed, thrift = result.rate / base.rate, base.cost / result.cost
-        print(f"{name:44}{result.rate:12,.0f}{speed:8.2f}{result.cost:14.1f}{thrift:8.2f}")
+    print(f"Medians of {options.rounds} rounds. A ratio of 2 is twice as fast, or cheap, as {base.contestant.name}.\n")
+    show(
+        ["", "requests/s", "ratio", "CPU, µs", "ratio"],
+        [
+            (
+                *(name, f"{result.rate:,.0f}", f"{result.rate / base.rate:.2f}"),
+                *(f"{result.cost:,.0f}", f"{base.cost / result.cost:.2f}"),
+            )
+            for name, result in results.items()
+        ],
+    )
 
 
 async def _measure(result: Result, server: Server, options: Options) -> None:
@@ -111,7 +118,7 @@ async def _measure(result: Result, server: Server, options: Options) -> None:
         seconds=options.seconds,
         expected=contestant.expected,
     )
-    if measured.failures:
+    if measured.failures or not measured.requests:
         sys.exit(f"{contestant.name}: {measured.failures} of {measured.requests} requests failed")
     result.rates.append(measured.rate)
     used = server.cpu_seconds - before

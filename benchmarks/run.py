@@ -53,7 +53,7 @@ def main() -> None:
     )
     for name in arguments.only or [name for name in PARTS if name not in LEFT_OUT]:
         title, measure = PARTS[name]
-        print(f"\n{title}", flush=True)
+        print(f"\n## {title}\n", flush=True)
         measure(options)
 
 

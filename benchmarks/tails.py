@@ -25,6 +25,7 @@ from benchmarks.open_loop import Latencies, Load, Request, quantile
 from benchmarks.releases import HERE, Release
 from benchmarks.rounds import Options
 from benchmarks.serving import running
+from benchmarks.tables import show
 from benchmarks.users import insert_users, read_all
 
 from stack.layout import free_port
@@ -119,14 +120,15 @@ async def _measured(ways: Mapping[str, Ports], options: Options) -> dict[str, La
 
 def _show(found: Mapping[str, Latencies]) -> None:
     names = [*SHARES, "all", "sent late"]
-    print(f"{'ms':34}{'':8}" + "".join(f"{name:>11}" for name in names))
+    rows = []
     for way, latencies in found.items():
         columns = {**latencies.by_kind, "all": latencies.all, "sent late": latencies.late}
         for label, share in QUANTILES.items():
-            cells = "".join(f"{quantile(columns[name], share) * 1000:11.2f}" for name in names)
-            print(f"{way if label == 'p50' else '':34}{label:8}{cells}")
+            cells = [f"{quantile(columns[name], share) * 1000:.2f}" for name in names]
+            rows.append((f"{way}, {label}", *cells))
         if latencies.failures:
-            print(f"{'':34}{latencies.failures} requests failed")
+            print(f"{way}: {latencies.failures} requests failed")
+    show(["ms", *names], rows)
 
 
 @contextlib.contextmanager
