@@ -8,17 +8,17 @@ disk show what waits for an fsync.
 import asyncio
 import contextlib
 import itertools
-import json
 import os
 import random
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import uvloop
+from benchmarks import pauses
 from benchmarks.contestants import programs
+from benchmarks.deployment import SERVICES, USERS, Ports, deployed
 from benchmarks.goals import Goal, report
 from benchmarks.http_requests import get, with_body
 from benchmarks.open_loop import Latencies, Load, Request, quantile
@@ -26,11 +26,8 @@ from benchmarks.releases import HERE, Release
 from benchmarks.rounds import Options
 from benchmarks.serving import running
 from benchmarks.tables import show
-from benchmarks.users import insert_users, read_all
+from benchmarks.users import read_all
 
-from stack.layout import free_port
-
-USERS = 200_000
 HOT = range(1, 1_001)
 CHANGED = range(1_001, 11_001)
 COLD = range(11_001, USERS + 1)
@@ -44,14 +41,11 @@ OUTSTANDING = 64
 
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
-SERVICES = ("user-api", "counter-api")
 DIRECT = "directly"
 GATEWAY = "through the gateway"
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory is made below it)
 """On Linux, a folder without a disk: nothing that is stored there waits for an fsync."""
-
-Ports = Mapping[str, Sequence[int]]
 
 
 def mixed(seed: int) -> Iterator[Request]:
@@ -74,20 +68,12 @@ def mixed(seed: int) -> Iterator[Request]:
 
 
 def measure(options: Options) -> None:
-    memory = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
-    with contextlib.ExitStack() as stack:
-        ways: dict[str, Ports] = {}
-        for release in options.releases:
-            direct, gateway = stack.enter_context(deployed(release))
-            ways |= {release.called(DIRECT): direct, release.called(GATEWAY): gateway}
-        if memory:
-            direct, gateway = stack.enter_context(deployed(HERE, memory))
-            ways |= {f"{DIRECT}, no disk": direct, f"{GATEWAY}, no disk": gateway}
-        [floor] = stack.enter_context(running([programs.floor()], None))
-        ways["floor: a bare ASGI function"] = {service: [floor.port] for service in SERVICES}
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(_measured(ways, options))
-    _show(found)
+    with tempfile.TemporaryDirectory(prefix="evenkeel-pauses-") as folder:
+        found, windows = _deployed_and_measured(Path(folder), options)
+        _show(found)
+        print("Pauses of the garbage collector under the steady loads, in CPU time:\n")
+        commands = [f"{service}.serve" for service in SERVICES]
+        show(["", "pauses", "longest, ms", "of the time"], pauses.rows(Path(folder), commands, windows))
     if options.against is not None:
         report(
             Goal(
@@ -99,23 +85,51 @@ def measure(options: Options) -> None:
         )
 
 
-async def _measured(ways: Mapping[str, Ports], options: Options) -> dict[str, Latencies]:
+def _deployed_and_measured(folder: Path, options: Options) -> tuple[dict[str, Latencies], list[pauses.Window]]:
+    """The latencies by way, and when they were measured. Pauses of the first deployment are in the folder."""
+    with contextlib.ExitStack() as stack:
+        ways: dict[str, Ports] = {}
+
+        def deploy(
+            release: Release, environment: Mapping[str, str], suffix: str = "", below: Path | None = None
+        ) -> None:
+            direct, gateway = stack.enter_context(deployed(release, environment, below))
+            asyncio.run(read_all(direct["user-api"], HOT))  # so that hits are hits
+            ways.update({release.called(DIRECT) + suffix: direct, release.called(GATEWAY) + suffix: gateway})
+
+        deploy(HERE, pauses.recording(folder))
+        if options.against is not None:
+            deploy(options.against, os.environ)
+        if os.access(IN_MEMORY, os.W_OK):
+            deploy(HERE, os.environ, ", no disk", IN_MEMORY)
+        [floor] = stack.enter_context(running([programs.floor()], None))
+        ways["floor: a bare ASGI function"] = {service: [floor.port] for service in SERVICES}
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_measured(ways, options))
+
+
+async def _measured(ways: Mapping[str, Ports], options: Options) -> tuple[dict[str, Latencies], list[pauses.Window]]:
     loads = {name: Load(ports, mixed(number)) for number, (name, ports) in enumerate(ways.items())}
     saturated = {}
     for name, load in loads.items():
         await load.saturate(1, outstanding=OUTSTANDING)  # it opens the connections
         saturated[name] = await load.saturate(2 * options.seconds, outstanding=OUTSTANDING)
-        print(f"saturated {name}: {saturated[name]:,.0f} a second", flush=True)
     # The same for all, so that they can be compared: half of what the slowest way takes.
     rate = min(saturated.values()) / 2
-    print(f"then {rate:,.0f} a second for each")
-    found = {name: Latencies() for name in loads}
+    show(["answers a second, saturated", ""], [(name, f"{answers:,.0f}") for name, answers in saturated.items()])
+    seconds = 4 * options.seconds
+    print(f"Then {rate:,.0f} requests a second, {options.rounds} times {seconds:.0f} s for each:\n", flush=True)
+    found: dict[str, Latencies] = {name: Latencies() for name in loads}
+    windows = []
     for _ in range(options.rounds):
         for name, load in loads.items():
-            found[name].add(await load.steady(rate, 4 * options.seconds))
+            began = time.monotonic()
+            found[name].add(await load.steady(rate, seconds))
+            if name in {DIRECT, GATEWAY}:
+                windows.append((began, time.monotonic()))
     for load in loads.values():
         load.close()
-    return found
+    return found, windows
 
 
 def _show(found: Mapping[str, Latencies]) -> None:
@@ -129,35 +143,3 @@ def _show(found: Mapping[str, Latencies]) -> None:
         if latencies.failures:
             print(f"{way}: {latencies.failures} requests failed")
     show(["ms", *names], rows)
-
-
-@contextlib.contextmanager
-def deployed(release: Release, below: Path | None = None) -> Iterator[tuple[Ports, Ports]]:
-    """The local stack of this release, with its data below that folder: the ports of its replicas and of its gateway.
-    The caches have the users that hits read.
-    """
-    with tempfile.TemporaryDirectory(prefix="evenkeel-tails-", dir=below) as folder:
-        stack = [str(release.programs / "stack"), "--directory", str(Path(folder) / "stack")]
-        try:
-            _run([*stack, "up", "--port", str(free_port())])
-            status = json.loads(_run([*stack, "status", "--json"]))
-            [postgres] = [each["dsn"] for each in status["processes"] if each["service"] == "postgres"]
-            asyncio.run(insert_users(postgres, "users", USERS))
-            direct = {
-                service: [_port(each["url"]) for each in status["processes"] if each["service"] == service]
-                for service in SERVICES
-            }
-            asyncio.run(read_all(direct["user-api"], HOT))
-            yield direct, {service: [_port(status["gateway"])] for service in SERVICES}
-        finally:
-            _run([*stack, "down", "--delete-data"])
-
-
-def _run(command: Sequence[str]) -> str:
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def _port(url: str) -> int:
-    port = urlsplit(url).port
-    assert port is not None  # noqa: S101 (the stack names it)
-    return port
