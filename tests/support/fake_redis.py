@@ -1,6 +1,7 @@
 """A server with a small part of Redis' protocol: every command is an array of bulk strings."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,13 +14,15 @@ async def fake_redis(reply: Callable[[list[bytes]], bytes]) -> AsyncIterator[int
     """The port of the server. `reply` gets each command and returns what is sent for it."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while header := await reader.readline():
-            command = []
-            for _ in range(int(header[1:])):
-                length = int((await reader.readline())[1:])
-                command.append(await reader.readexactly(length))
-                await reader.readline()
-            writer.write(reply(command))
+        # A client that gives up may leave replies unread.
+        with contextlib.suppress(ConnectionResetError):
+            while header := await reader.readline():
+                command = []
+                for _ in range(int(header[1:])):
+                    length = int((await reader.readline())[1:])
+                    command.append(await reader.readexactly(length))
+                    await reader.readline()
+                writer.write(reply(command))
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)

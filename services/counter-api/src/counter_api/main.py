@@ -87,7 +87,9 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
 
     app = create_application(
         title="counter-api",
-        description="Counters that stay exact over any number of replicas, and are safe to retry.",
+        description="Counters that stay exact over any number of replicas, and are safe to retry.\n\n"
+        "A 503 says whether a change may have been applied. While Redis is set up so that it could lose changes, all "
+        "of them get 503 (`unavailable`), and reads are served.",
         version=version("counter-api"),
         lifespan=lifespan,
         replica=settings.replica_name,

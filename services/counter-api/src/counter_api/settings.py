@@ -41,7 +41,7 @@ class Settings(ServiceSettings):
     uniques_key: SecretStr | None = Field(
         None, description="32 bytes in base64 under which members of uniques are hashed, the same for all replicas"
     )
-    allow_unsafe_redis: bool = Field(False, description="be ready even if Redis may lose counts")
+    allow_unsafe_redis: bool = Field(False, description="be ready, and accept changes, even if Redis may lose counts")
 
     @field_validator("redis_url")
     @classmethod

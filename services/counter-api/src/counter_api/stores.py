@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,7 +38,7 @@ class Stores:
     uniques: UniquesStore
     transfer: TransferStore
     tally: Tally
-    checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    checks: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     """What must hold for the replica to be ready."""
     background: tuple[Callable[[], AbstractAsyncContextManager[None]], ...] = ()
     """Work that the stores need while the replica runs, whether requests come or not."""
@@ -70,22 +70,24 @@ async def open_stores(settings: Settings, metrics: Metrics) -> AsyncIterator[Sto
         )
         counters = RedisStore(pipeline, terms=terms, most_waiting=settings.max_waiting)
         stack.push_async_callback(counters.close)
-        yield _in_redis(pipeline, counters, settings, metrics)
+        stores = _in_redis(pipeline, counters, settings, metrics)
+        if not settings.allow_unsafe_redis:
+            guard = safety.Safety(pipeline, replica_acks=settings.replica_acks)
+            await guard.check_first()
+            stores.checks["redis-settings"] = guard.check
+        yield stores
 
 
 def _in_redis(pipeline: RedisPipeline, counters: RedisStore, settings: Settings, metrics: Metrics) -> Stores:
     replica = settings.replica_name
     transfer = ClusterTransfer if isinstance(pipeline.topology, Cluster) else RedisTransfer
-    checks = {"redis": partial(safety.ping, pipeline)}
-    if not settings.allow_unsafe_redis:
-        checks["redis-settings"] = partial(safety.check, pipeline, replica_acks=settings.replica_acks)
     return Stores(
         counters=counters,
         watch=RedisWatch(pipeline.topology),
         uniques=RedisUniques(pipeline, idempotency_ttl=settings.idempotency_ttl),
         transfer=transfer(pipeline, counters.listing),
         tally=RedisTally(pipeline, replica=replica, uncounted=metrics.uncounted_requests),
-        checks=checks,
+        checks={"redis": partial(safety.ping, pipeline)},
         background=(counters.listing.upkeep.running, Presence(pipeline, replica=replica).running),
     )
 

@@ -1,5 +1,6 @@
 """/readyz: Redis answers, and is set up so that it keeps what it confirms."""
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from tests.support.fake_redis import fake_redis
+from tests.support.problems import problem
 from tests.support.serving import Serve, until_ready
 
 from counter_api.redis.safety import REQUIRED
@@ -65,6 +67,52 @@ async def test_a_redis_that_may_lose_counts_is_not_ready(
             await redis.config_set(setting, safe)
 
 
+async def test_changes_are_refused_while_redis_may_lose_them(serve: Serve, counters_url: str) -> None:
+    """A gateway without any ready replica sends requests to those that are not ready."""
+    async with Redis.from_url(counters_url) as redis, serve(uniques_key=KEY) as running:
+        await running.post("/v1/counters/a/increment")
+        await redis.config_set("appendfsync", "everysec")
+        try:
+            # Before it serves, a replica that starts finds out by itself. One that runs finds out when it is checked.
+            async with serve(uniques_key=KEY) as started, serve(allow_unsafe_redis=True) as trusting:
+                why = await reason(running)
+                for client in (started, running):
+                    for method, path, body in CHANGES:
+                        response = await client.request(method, path, json=body)
+                        assert problem(response) == (503, "unavailable"), (method, path)
+                        assert response.json()["detail"] == f"Nothing was changed, because {why}."
+                        assert response.headers["Retry-After"] == "5"
+                    assert (await client.get("/v1/counters/a")).json() == {"name": "a", "value": 1}
+                    assert (await client.get("/stats")).json()["total_requests"] > len(CHANGES)
+                assert (await trusting.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 2}
+                await redis.config_set("appendfsync", "always")
+                await until_ready(running)
+                assert (await running.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 3}
+        finally:
+            await redis.config_set("appendfsync", "always")
+
+
+KEY = base64.b64encode(b"u" * 32).decode()
+
+CHANGES: list[tuple[str, str, Any]] = [
+    ("POST", "/v1/counters/a/increment", None),
+    ("POST", "/v1/counters/new/increment", {"by": 2}),
+    ("POST", "/v1/counters:batch", {"operations": [{"name": "a"}, {"name": "b"}]}),
+    ("PUT", "/v1/counters/a", {"value": 5}),
+    ("DELETE", "/v1/counters/a", None),
+    ("POST", "/v1/uniques/a", {"member": "m"}),
+    ("GET", "/counter", None),
+]
+
+
+async def test_a_redis_that_cannot_be_reached_is_no_verdict(serve: Serve, own_redis: Any) -> None:
+    async with serve(redis_url=own_redis.url) as client:
+        assert "Redis cannot be reached" in (await client.post("/v1/counters/a/increment")).json()["detail"]
+        await anyio.to_thread.run_sync(own_redis.start)
+        await until_ready(client)
+        assert (await client.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 1}
+
+
 async def test_settings_that_cannot_be_seen_are_not_taken_for_safe(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with Redis.from_url(own_redis.url) as redis:
@@ -74,7 +122,10 @@ async def test_settings_that_cannot_be_seen_are_not_taken_for_safe(serve: Serve,
     url = own_redis.url.replace("://:test@", "://app:pw@")
     async with serve(redis_url=url) as client, serve(redis_url=url, allow_unsafe_redis=True) as trusting:
         assert "so whether counts are safe there cannot be checked: permit CONFIG GET" in await reason(client)
-        assert (await client.get("/counter")).json() == {"current_count": 1}
+        refused = await client.get("/counter")
+        assert problem(refused) == (503, "unavailable")
+        assert "cannot be checked: permit CONFIG GET" in refused.json()["detail"]
+        assert (await trusting.get("/counter")).json() == {"current_count": 1}
         assert (await trusting.get("/readyz")).json() == {"status": "ready"}
 
 

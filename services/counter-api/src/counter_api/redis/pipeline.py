@@ -28,6 +28,9 @@ LARGEST_ROUND_TRIP = 1000
 CHECK_PATIENCE = 1.0
 """Seconds for which a check is repeated: less than a check of readiness may take, so that it can say what failed."""
 
+REFUSED_FOR = 5
+"""Seconds after which a refused change may be sent again: about as often as readiness is checked."""
+
 SCAN_COUNT = 1000
 """Keys that one SCAN step looks at: a fraction of a millisecond of Redis' time."""
 
@@ -49,6 +52,8 @@ class RedisPipeline:
         `patience` is in seconds. `most_waiting` bounds the operations that wait for a server.
         """
         self.topology = topology
+        self.refusal: str | None = None
+        """Why changes are refused, if they are: safety.py decides that. Reads and counts of requests are not."""
         self._errors = errors
         self._replica_acks = replica_acks
         self._most_waiting = most_waiting
@@ -65,7 +70,9 @@ class RedisPipeline:
             await lane.close()
 
     def submit(self, part: Part) -> "asyncio.Future[Any]":
-        """The part's result; raise NothingApplied if too much is waiting."""
+        """The part's result; raise NothingApplied if too much is waiting, or if changes are refused."""
+        if self.refusal is not None and part.weight:
+            raise self._refused()
         return self._lane("changes", self.topology.address(part.key)).submit(part, part.weight)
 
     async def command(self, *arguments: Argument, repeatable: bool = False) -> Any:
@@ -77,8 +84,10 @@ class RedisPipeline:
         [reply] = await self.replies([Call(arguments, repeatable=repeatable)])
         return checked(reply)
 
-    async def replies(self, calls: Sequence[Call]) -> list[Any]:
+    async def replies(self, calls: Sequence[Call], *, refusable: bool = True) -> list[Any]:
         """Each call's reply, or the problem that came instead, in order."""
+        if self.refusal is not None and refusable:
+            return [self._refused() for _ in calls]
         return await self._results("changes", calls)
 
     async def read(self, *arguments: Argument) -> Any:
@@ -111,6 +120,9 @@ class RedisPipeline:
                 yield address, reply[1]
                 if cursor == 0:
                     break
+
+    def _refused(self) -> NothingApplied:
+        return NothingApplied(f"Nothing was changed, because {self.refusal}.", retry_after=REFUSED_FOR)
 
     async def _addresses(self) -> list[str]:
         try:

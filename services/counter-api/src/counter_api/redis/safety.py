@@ -1,9 +1,14 @@
-"""Whether Redis answers, and whether an acknowledged count survives a crash of Redis.
+"""Whether Redis answers, and whether an acknowledged count survives a crash of Redis. If not, changes are refused.
+
+A replica that is not ready may get requests nevertheless: a gateway without any ready replica uses all of them.
 
 A client cannot see an fsync. It can see four things: the settings promise one before every reply, the append-only file
 grows with each write, no write to the file has failed, and WAITAOF confirms a write.
 """
 
+import asyncio
+import contextlib
+import logging
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +18,8 @@ from counter_api.redis import keys
 from counter_api.redis.calls import Call
 from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import Problem
+
+log = logging.getLogger(__name__)
 
 REQUIRED = {
     "appendonly": "yes",  # without it a restart loses everything since the last snapshot
@@ -30,6 +37,9 @@ CONFIRMED_WITHIN = 500
 ATTEMPTS = 3
 """A rewrite of the file makes it smaller, so one attempt is not enough."""
 
+FIRST_CHECK = 1.0
+"""Seconds that a start waits for the first verdict. Redis may be starting too, so the start goes on without one."""
+
 OVERRIDE = "(COUNTER_API_ALLOW_UNSAFE_REDIS=true overrides)"
 
 
@@ -41,22 +51,52 @@ async def ping(pipeline: RedisPipeline) -> None:
         raise next(iter(answers))
 
 
-async def check(pipeline: RedisPipeline, *, replica_acks: int) -> None:
-    """Raise RuntimeError, which says what is wrong, if a server could lose counts that it has confirmed."""
-    try:
-        settings = await _ask(pipeline, "CONFIG", "GET", *REQUIRED)
-        states = await _persistence(pipeline)
-    except NothingApplied as error:
-        raise RuntimeError(
-            f"{error.detail.rstrip('.')}; so whether counts are safe there cannot be checked: permit CONFIG GET and "
-            "INFO, or set COUNTER_API_ALLOW_UNSAFE_REDIS=true if you have checked"
-        ) from error
-    wrong = {reason for found in settings.values() for reason in _wrong_settings(found)}
-    wrong |= {reason for state in states.values() for reason in _wrong_state(state)}
-    if wrong:
-        raise RuntimeError(f"this Redis may lose counts: {', '.join(sorted(wrong))} {OVERRIDE}")
-    for address in states:
-        await _probe(pipeline, address, replica_acks=replica_acks)
+class Unsafe(RuntimeError):
+    """Redis could lose counts that it has confirmed, or that cannot be ruled out."""
+
+
+class Safety:
+    """The check of readiness that decides whether changes are refused."""
+
+    def __init__(self, pipeline: RedisPipeline, *, replica_acks: int) -> None:
+        self._pipeline = pipeline
+        self._replica_acks = replica_acks
+
+    async def check_first(self) -> None:
+        """Before the replica serves. It serves without a verdict if Redis cannot be reached: then nothing is lost."""
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            async with asyncio.timeout(FIRST_CHECK):
+                await self.check()
+
+    async def check(self) -> None:
+        """Raise Unsafe, which says what is wrong, or RuntimeError if there is no verdict. Then the last one holds."""
+        try:
+            await self._check()
+        except Unsafe as error:
+            if self._pipeline.refusal is None:
+                log.warning("changes are refused", extra={"reason": str(error)})
+            self._pipeline.refusal = str(error)
+            raise
+        if self._pipeline.refusal is not None:
+            log.info("changes are no longer refused")
+        self._pipeline.refusal = None
+
+    async def _check(self) -> None:
+        try:
+            settings = await _ask(self._pipeline, "CONFIG", "GET", *REQUIRED)
+            states = await _persistence(self._pipeline)
+        except NothingApplied as error:
+            kind = RuntimeError if isinstance(error, Unreachable) else Unsafe
+            raise kind(
+                f"{error.detail.rstrip('.')}; so whether counts are safe there cannot be checked: permit CONFIG GET "
+                "and INFO, or set COUNTER_API_ALLOW_UNSAFE_REDIS=true if you have checked"
+            ) from error
+        wrong = {reason for found in settings.values() for reason in _wrong_settings(found)}
+        wrong |= {reason for state in states.values() for reason in _wrong_state(state)}
+        if wrong:
+            raise Unsafe(f"this Redis may lose counts: {', '.join(sorted(wrong))} {OVERRIDE}")
+        for address in states:
+            await _probe(self._pipeline, address, replica_acks=self._replica_acks)
 
 
 async def _ask(pipeline: RedisPipeline, *arguments: str) -> dict[str, Any]:
@@ -89,21 +129,21 @@ async def _probe(pipeline: RedisPipeline, address: str, *, replica_acks: int) ->
     confirm = Call(("WAITAOF", 1, replica_acks, CONFIRMED_WITHIN), at=address, repeatable=True)
     for _ in range(ATTEMPTS):
         before = await _persistence(pipeline)
-        written, confirmed = await pipeline.replies([write, confirm])
+        written, confirmed = await pipeline.replies([write, confirm], refusable=False)
         after = await _persistence(pipeline)
         if isinstance(written, Problem):
             raise RuntimeError(f"a test write did not succeed: {written.detail}")  # noqa: TRY004 (a failed check)
         if int(after[address]["aof_current_size"]) > int(before[address]["aof_current_size"]):
             _judge_confirmation(confirmed, replica_acks)
             return
-    raise RuntimeError(f"this Redis may lose counts: its append-only file does not grow with them {OVERRIDE}")
+    raise Unsafe(f"this Redis may lose counts: its append-only file does not grow with them {OVERRIDE}")
 
 
 def _judge_confirmation(confirmed: Any, replica_acks: int) -> None:
     match confirmed:
         case [int(here), int(replicas)]:
             if here < 1:
-                raise RuntimeError(f"this Redis may lose counts: WAITAOF does not confirm a write {OVERRIDE}")
+                raise Unsafe(f"this Redis may lose counts: WAITAOF does not confirm a write {OVERRIDE}")
             if replicas < replica_acks:
                 raise RuntimeError(f"{replicas} of {replica_acks} replicas of Redis have confirmed a test write")
         case Problem():
