@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 import pytest
 
@@ -51,12 +52,12 @@ async def test_batch_joins_what_is_under_way_and_loads_the_rest_at_once() -> Non
     assert loads.begun == [["b"], ["a", "c"]]
 
 
-@pytest.mark.parametrize("key", ["a", None])
-async def test_after_a_change_nobody_joins_what_began_before(key: str | None) -> None:
+@pytest.mark.parametrize("keys", [{"a"}, {"a": 7, "b": None}.keys(), None])
+async def test_after_a_change_nobody_joins_what_began_before(keys: AbstractSet[str] | None) -> None:
     flights: Flights[int] = Flights()
     loads = Loads()
     before, _ = flights.join(["a"], loads)["a"]
-    flights.forget(key)
+    flights.forget(keys)
     after, shared = flights.join(["a"], loads)["a"]
     assert not shared
     loads.go.set()

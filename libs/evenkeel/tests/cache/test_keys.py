@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from evenkeel.cache.keys import CurrentNames, Names, new_epoch
+from evenkeel.cache.keys import LONGEST_SIGNAL, CurrentNames, Names, new_epoch
 
 pytestmark = pytest.mark.anyio
 
@@ -23,12 +23,35 @@ def test_two_databases_share_no_name() -> None:
     assert all(b"{user}" in name for name in here | there)
 
 
-@pytest.mark.parametrize("key", ["1", "a:b", "", "entry:1", "é"])
-@pytest.mark.parametrize("version", [7, None])
-def test_a_signal_says_what_it_is_about(key: str, version: int | None) -> None:
+def test_one_signal_says_what_it_is_about() -> None:
+    """Whatever the keys are made of."""
     names = Names("user", HERE)
-    assert names.signal(key, version).startswith(names.signals)
-    assert names.signalled(names.signal(key, version)) == (key, version)
+    odd = ["1", "a:b", "", "entry:1", "é", '"', "\\", '1":2,"3', "{user}", "{}", "\n", "\0", ",", "null", " 1", "😀"]
+    for versions in ([7, None], [None], [2**63 - 1]):
+        changes = {key: versions[number % len(versions)] for number, key in enumerate(odd)}
+        [signal] = names.signals_of(changes)
+        assert signal.startswith(names.signals)
+        assert signal != names.everything
+        assert names.signalled(signal) == changes
+    assert names.signals_of({}) == []
+
+
+def test_a_signal_is_bounded() -> None:
+    """Many keys take as few names as the bound permits; a key that is longer than the bound is signalled alone."""
+    names = Names("user", HERE)
+    keys = dict.fromkeys((f"{number:0100}" for number in range(2_000)), 7)
+    signals = names.signals_of(keys)
+    assert [len(name) - len(names.signals) <= LONGEST_SIGNAL for name in signals] == [True] * 4
+    assert [change for name in signals for change in (names.signalled(name) or {}).items()] == list(keys.items())
+    long = {"a": 1, "b" * LONGEST_SIGNAL: 2, "c": 3}
+    assert [names.signalled(name) for name in names.signals_of(long)] == [{key: long[key]} for key in long]
+    assert len(names.signals_of({str(2**62 + number): 2**53 for number in range(1_500)})) == 1
+
+
+def test_a_signal_that_cannot_be_read_is_that_anything_may_have_changed() -> None:
+    names = Names("user", HERE)
+    for text in (b"", b"1:7", b"1", b"[]", b"{", b"\xff", b'{"1":7}x', b'{"1":"7"}', b'{"1":true}', b'{"1":1.5}'):
+        assert names.signalled(names.signals + text) is None
 
 
 def test_what_is_over() -> None:
@@ -42,7 +65,7 @@ def test_what_is_over() -> None:
         now.alive,
         now.owner,
         now.state,
-        now.signal("entry", 1),
+        *now.signals_of({"entry": 1}),
         now.everything,
     ]
     others = [elsewhere.entry("1"), elsewhere.lease("1"), neighbour.entry("1"), b"{user}", b"1", b"user:1"]

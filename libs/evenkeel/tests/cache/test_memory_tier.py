@@ -81,27 +81,40 @@ def test_ttl_cache_expires_and_reading_does_not_prolong(
 def test_dropped_key_is_forgotten(tier: MemoryTier[str]) -> None:
     put(tier, "1")
     put(tier, "2")
-    tier.drop("1")
-    tier.drop("3")
+    tier.drop({"1": None})
+    tier.drop({"3": None})
     assert [key for key in "12" if has(tier, key)] == ["2"]
 
 
 def test_entry_that_has_seen_the_change_stays(tier: MemoryTier[str]) -> None:
     put(tier, "1", Entry(2, b"{}"))
-    tier.drop("1", 2)
+    tier.drop({"1": 2})
     assert has(tier, "1")
-    tier.drop("1", 3)
+    tier.drop({"1": 3})
     assert not has(tier, "1")
 
 
 def test_fill_under_way_when_its_key_is_dropped_does_not_land(tier: MemoryTier[str]) -> None:
     with tier.reserve(["1"]) as reservations:
-        tier.drop("1")
+        tier.drop({"1": None})
         assert tier.put("1", ENTRY, 60, reservations["1"]) is None
         with tier.reserve(["1"]) as later:
             assert tier.put("1", ENTRY, 60, later["1"]) is not None
         # The later one has not made the earlier one right again.
         assert tier.put("1", ENTRY, 60, reservations["1"]) is None
+
+
+def test_many_changes_at_once_are_each_what_they_are_alone(tier: MemoryTier[str]) -> None:
+    """Entries and fills under way, among many keys that are not here."""
+    for key in "123":
+        put(tier, key, Entry(5, b"{}"))
+    elsewhere = {f"x{number}": 9 for number in range(1_000)}
+    with tier.reserve(["4", "5", "6", "7"]) as reservations:
+        tier.drop({"1": 5, "2": 6, "3": None, "4": 5, "5": 6, "6": None} | elsewhere)
+        assert [key for key in "123" if has(tier, key)] == ["1"]
+        landed = [key for key in "4567" if tier.put(key, Entry(5, b"{}"), 60, reservations[key]) is not None]
+        assert landed == ["4", "7"]
+    assert len(tier) == 3
 
 
 def test_dropping_some_leaves_the_others_and_their_fills(tier: MemoryTier[str]) -> None:
@@ -117,8 +130,8 @@ def test_dropping_some_leaves_the_others_and_their_fills(tier: MemoryTier[str]) 
 
 def test_fill_under_way_lands_if_it_has_seen_the_change(tier: MemoryTier[str]) -> None:
     with tier.reserve(["1", "2"]) as reservations:
-        tier.drop("1", 5)
-        tier.drop("2", 5)
+        tier.drop({"1": 5})
+        tier.drop({"2": 5})
         assert tier.put("1", Entry(4, b"{}"), 60, reservations["1"]) is None
         assert tier.put("2", Entry(5, b"{}"), 60, reservations["2"]) is not None
 
@@ -127,7 +140,7 @@ def test_fills_of_one_key_share_the_place_until_the_last_has_ended(tier: MemoryT
     with tier.reserve(["1"]) as first:
         with tier.reserve(["1"]) as second:
             assert second["1"] is first["1"]
-        tier.drop("1")
+        tier.drop({"1": None})
         assert tier.put("1", ENTRY, 60, first["1"]) is None
 
 

@@ -237,8 +237,9 @@ async def test_a_relay_of_an_epoch_that_is_over_does_nothing(replica: Replica, r
     names = replica.names
     await redis.set(names.entry("1"), b"x")
     apply = script(redis, "relay")
-    keys = [names.owner, names.alive, names.state, names.entry("1"), names.lease("1"), names.signal("1")]
-    assert await apply(keys, ["me", 0, "another", await replica.held("state") or "", "s", 2**50, ""]) == 0
+    signals = names.signals_of({"1": None})
+    keys = [names.owner, names.alive, names.state, *signals, names.entry("1"), names.lease("1")]
+    assert await apply(keys, ["me", 0, "another", await replica.held("state") or "", "s", 2**50, 1, ""]) == 0
     assert await redis.get(names.entry("1")) == b"x"
 
 
@@ -361,7 +362,7 @@ async def test_scripts_renew_a_claim_that_is_the_callers(
     await cast("Awaitable[Any]", redis.hset(names.state, mapping={"epoch": names.epoch, "state": "s1"}))
     if owner is not None:
         await redis.set(names.owner, owner, px=30_000)
-    more: list[str | int] = ["s2", 0] if name == "relay" else [new_epoch(), "s2", 0, ""]
+    more: list[str | int] = ["s2", 0, 0] if name == "relay" else [new_epoch(), "s2", 0, ""]
     keys = [names.owner, names.alive, names.state]
     assert await script(redis, name)(keys, ["me", 90_000, names.epoch, "s1", *more]) == 1
     assert await redis.get(names.owner) == after

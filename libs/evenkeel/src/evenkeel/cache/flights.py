@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -55,12 +56,13 @@ class Flights(Generic[T]):
     def __contains__(self, key: str) -> bool:
         return key in self._under_way
 
-    def forget(self, key: str | None) -> None:
-        """Let no reader join the load of this key (None: of any key) any more. Its row may be outdated."""
-        if key is None:
+    def forget(self, keys: AbstractSet[str] | None) -> None:
+        """Let no reader join the loads of these keys (None: of any key) any more. Their rows may be outdated."""
+        if keys is None:
             self._under_way.clear()
-        else:
-            self._under_way.pop(key, None)
+            return
+        for key in keys & self._under_way.keys():
+            del self._under_way[key]
 
     async def close(self) -> None:
         """Give up the loads under way."""

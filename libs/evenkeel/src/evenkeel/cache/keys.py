@@ -9,13 +9,21 @@ scripts only compare whole epochs.
 """
 
 import asyncio
+import json
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from evenkeel.cache.ranges import TOKEN_LENGTH, KeyRanges
 
 BASE_LENGTH = 16
+
+LONGEST_SIGNAL = 64 * 1024
+"""Bytes of a signal's name, beside what all names begin with. More keys, or longer ones, take several signals."""
+
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+_VERSION_TYPES = {int, type(None)}
 
 _BOUND_TO_EPOCH = re.compile(
     rb"[0-9a-f]{%d}(?:\.[0-9a-f]{%d})?:(?P<kind>entry|lease|alias):(?P<key>.*)" % (BASE_LENGTH, TOKEN_LENGTH), re.DOTALL
@@ -76,7 +84,7 @@ class Names:
         self.state = f"{root}state".encode()
         self.signals = f"{root}changed:".encode()
         """How all signals begin."""
-        self.everything = self.signal("")
+        self.everything = self.signals
         """The signal that anything may have changed."""
 
     def at(self, epoch: str) -> "Names":
@@ -106,14 +114,32 @@ class Names:
             return self._root + f"{self.base}.{token}:lease:{key}".encode()
         return (self._lease + key).encode()
 
-    def signal(self, key: str, version: int | None = None) -> bytes:
-        """The name that a script touches when the key has this version now; None: any version, or none."""
-        return self.signals + f"{key}:{'' if version is None else version}".encode()
+    def signals_of(self, changes: Mapping[str, int | None]) -> list[bytes]:
+        """The names that a script touches when the keys have these versions now; None: any version, or none.
 
-    def signalled(self, name: bytes) -> tuple[str, int | None]:
-        """The key and the version of a signal."""
-        key, _, version = name[len(self.signals) :].decode().rpartition(":")
-        return key, int(version) if version else None
+        It is one name unless that were too long. A name costs Redis and each process more than a key in it.
+        """
+        if not changes:
+            return []
+        text = _as_json(changes).encode()
+        if len(text) > LONGEST_SIGNAL and len(changes) > 1:
+            items = list(changes.items())
+            half = len(items) // 2
+            return [name for part in (items[:half], items[half:]) for name in self.signals_of(dict(part))]
+        return [self.signals + text]
+
+    def signalled(self, name: bytes) -> dict[str, int | None] | None:
+        """The keys and the versions of a signal; None: anything may have changed.
+
+        A signal that cannot be read, perhaps of another release, has that meaning as well.
+        """
+        try:
+            changes = json.loads(name[len(self.signals) :])
+        except ValueError:
+            return None
+        if isinstance(changes, dict) and {type(version) for version in changes.values()} <= _VERSION_TYPES:
+            return changes
+        return None
 
     def is_over(self, name: bytes) -> bool:
         """Whether this is an entry, a lease or an alias under a name that is not used any more.

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from evenkeel.cache.change_log import ChangeLog
@@ -28,10 +29,10 @@ class LogTail:
         self,
         changes: ChangeLog,
         memory: MemoryTier[Any],
-        on_change: Callable[[str | None], None],
+        on_change: Callable[[AbstractSet[str] | None], None],
         distrust: Distrust,
     ) -> None:
-        """`on_change` is called with each key that has changed, and with None when any may have."""
+        """`on_change` is called with the keys that have changed, and with None when any may have."""
         self._changes = changes
         self._distrust = distrust
         self._memory = memory
@@ -63,9 +64,9 @@ class LogTail:
             self._memory.clear("change log")
             self._on_change(None)
         else:
-            for key, version in look.changes.items():
-                self._memory.drop(key, version)
-                self._on_change(key)
+            if look.changes:
+                self._memory.drop(look.changes)
+                self._on_change(look.changes.keys())
             if ranges := KeyRanges().adding(look.ranges):
                 self._memory.drop_where(lambda key: ranges.token(key) is not None)
                 self._on_change(None)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
 
 from evenkeel.cache.aliases import Aliases
@@ -130,9 +131,9 @@ class ReadThrough(Generic[R]):
         # A read in between may have put into memory what Redis had until then.
         self._forget(keys)
 
-    def forget_loads(self, key: str | None) -> None:
-        """The key (None: any) has changed: later readers do not join loads that began before."""
-        self._flights.forget(key)
+    def forget_loads(self, keys: AbstractSet[str] | None) -> None:
+        """The keys (None: any) have changed: later readers do not join loads that began before."""
+        self._flights.forget(keys)
 
     async def close(self) -> None:
         """Give up the loads under way, and wait for the invalidations."""
@@ -142,10 +143,10 @@ class ReadThrough(Generic[R]):
             await self._invalidating.close()
 
     def _forget(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self._flights.forget(key)
-            if self._memory is not None:
-                self._memory.drop(key)
+        changes = dict.fromkeys(keys)
+        self._flights.forget(changes.keys())
+        if self._memory is not None:
+            self._memory.drop(changes)
 
     def _missed(self, memory: MemoryTier[R], count: int) -> TierStatus:
         """Count keys that memory does not have, or may not serve."""

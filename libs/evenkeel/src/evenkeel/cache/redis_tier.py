@@ -151,9 +151,12 @@ class RedisTier:
         """Forget the keys. Later reads find nothing older, and no fill under way is stored."""
         for _ in range(2):
             names = self._names
-            keys_of = [name for key in keys for name in (names.entry(key), names.lease(key), names.signal(key))]
+            signals = names.signals_of(dict.fromkeys(keys))
+            held = [name for key in keys for name in (names.entry(key), names.lease(key))]
             async with self._primary.breaker.call():
-                begun: bytes | None = await self._invalidate([names.alive, names.state, *keys_of], [names.epoch])
+                begun: bytes | None = await self._invalidate(
+                    [names.alive, names.state, *signals, *held], [names.epoch, len(signals)]
+                )
             if begun is None:
                 return
             self._current.adopt(begun.decode(), names)

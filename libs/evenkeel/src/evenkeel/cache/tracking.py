@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from redis.asyncio import Redis
@@ -44,11 +45,11 @@ class Tracking:
         current: CurrentNames,
         memory: MemoryTier[Any],
         metrics: CacheMetrics,
-        on_change: Callable[[str | None], None],
+        on_change: Callable[[AbstractSet[str] | None], None],
         *,
         primary: bool,
     ) -> None:
-        """`on_change` is called with each key that has changed, and with None when any may have.
+        """`on_change` is called with the keys that have changed, and with None when any may have.
 
         `primary`: the reader is the primary. Another server's epoch is not adopted.
         """
@@ -126,12 +127,12 @@ class Tracking:
         self._memory.trust(asked + min(TRUST, lifetime / 1000))
 
     def _pushed(self, names: Names, signals: list[bytes] | None) -> None:
-        if signals is None or names.everything in signals:  # the server was emptied, or another epoch begins
-            self._memory.clear("flush pushed")
-            self._on_change(None)
-            return
-        self._metrics.invalidate("push", len(signals))
-        for signal in signals:
-            key, version = names.signalled(signal)
-            self._memory.drop(key, version)
-            self._on_change(key)
+        for signal in signals or [names.everything]:  # none: the server was emptied
+            changes = names.signalled(signal)
+            if changes is None:
+                self._memory.clear("flush pushed")
+                self._on_change(None)
+            else:
+                self._metrics.invalidate("push", len(changes))
+                self._memory.drop(changes)
+                self._on_change(changes.keys())

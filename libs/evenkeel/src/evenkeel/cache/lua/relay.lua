@@ -1,34 +1,44 @@
 -- Apply changes from the change log.
--- KEYS: owner, alive, state; then for each changed key its entry, its lease and its signal (which ends in the version).
+-- KEYS: owner, alive, state; the signals of all changed keys; then for each changed key its entry and its lease.
 -- ARGV: the caller's id, how long its claim holds from now on, if no other relay has it (ms; 0 leaves it as it is); the
 --       epoch of the names; the state that the changes were read from, the state that they lead to, the server's time
---       until which the cache may then be trusted (ms since 1970; 0 if more changes follow); then for each key its
---       version now, '' if it was deleted.
+--       until which the cache may then be trusted (ms since 1970; 0 if more changes follow); the number of signals; then
+--       for each key its version now, '' if it was deleted.
 -- Reply: 1 if the state has moved. 0 if not: another relay or a failover has changed the state or noted distrust.
 local held = redis.call('HMGET', KEYS[3], 'epoch', 'state', 'distrust')
 if held[1] ~= ARGV[3] then
   return 0
 end
-for i = 1, (#KEYS - 3) / 3 do
-  local entry, lease, signal = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
-  local version = tonumber(ARGV[6 + i])
-  local value = redis.call('GET', entry)
-  local lent = redis.call('GET', lease)
-  -- An entry with this version may stay: the writer invalidated, and a reader has filled the key again since.
-  if value and not (version and #value >= 16 and struct.unpack('>I8', value, 1) >= version) then
-    redis.call('DEL', entry)
-  end
-  -- A fill under way may have read the row before or after the change. Its version will show which.
-  if lent then
-    local token, least = string.match(lent, '^(%S+) ?(%d*)$')
-    if not version then
-      redis.call('DEL', lease)
-    elseif least == '' or tonumber(least) < version then
-      redis.call('SET', lease, token .. ' ' .. ARGV[6 + i], 'KEEPTTL')
+local signals = 3 + tonumber(ARGV[7])
+-- Most changed keys have neither an entry nor a lease. So one command finds those that have. Lua's stack is limited.
+for first = signals + 1, #KEYS, 1000 do
+  local values = redis.call('MGET', unpack(KEYS, first, math.min(first + 999, #KEYS)))
+  for i = 1, #values, 2 do
+    local value, lent = values[i], values[i + 1]
+    if value or lent then
+      local entry, lease = KEYS[first + i - 1], KEYS[first + i]
+      local argument = ARGV[7 + (first + i - signals) / 2]
+      local version = tonumber(argument)
+      -- An entry with this version may stay: the writer invalidated, and a reader has filled the key again since.
+      if value and not (version and #value >= 16 and struct.unpack('>I8', value, 1) >= version) then
+        redis.call('DEL', entry)
+      end
+      -- A fill under way may have read the row before or after the change. Its version will show which.
+      if lent then
+        local token, least = string.match(lent, '^(%S+) ?(%d*)$')
+        if not version then
+          redis.call('DEL', lease)
+        elseif least == '' or tonumber(least) < version then
+          redis.call('SET', lease, token .. ' ' .. argument, 'KEEPTTL')
+        end
+      end
     end
   end
-  redis.call('SET', signal, '')
-  redis.call('DEL', signal)
+end
+-- A signal's key does not stay. Redis and its replicas push its name to clients with tracking.
+for i = 4, signals do
+  redis.call('SET', KEYS[i], '')
+  redis.call('DEL', KEYS[i])
 end
 if held[2] ~= ARGV[4] or held[3] then
   return 0
