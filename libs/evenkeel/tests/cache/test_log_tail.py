@@ -95,9 +95,7 @@ async def test_goes_through_what_is_too_much_for_one_look(
     assert sorted(key for keys in said[1:] for key in keys or "") == ["1", "2", "3"]
 
 
-async def test_drops_the_range_of_a_large_statement(
-    books: Books, memory: MemoryTier[Entry], tail: list[Keys]
-) -> None:
+async def test_drops_the_range_of_a_large_statement(books: Books, memory: MemoryTier[Entry], tail: list[Keys]) -> None:
     keys = ["2", "4", "50004", "50005", "x"]
     with memory.reserve(keys) as reservations:
         for key in keys:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,11 +18,14 @@ from evenkeel.cache import relay as relays
 from evenkeel.cache import sweeping
 from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.distrust import Distrust
+from evenkeel.cache.entry import Entry
 from evenkeel.cache.forgetting import forget_cache
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
+from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from evenkeel.cache.redis_tier import ScriptName, script
 from evenkeel.cache.relay import Relay
+from evenkeel.cache.tracking import Tracking
 from evenkeel.tasks.ending import end
 
 pytestmark = pytest.mark.anyio
@@ -322,6 +327,51 @@ async def test_many_changes_move_the_state_in_chunks(
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(lambda: _gone(redis, *(names.entry(str(key)) for key in range(95))))
     assert replica.names.epoch == names.epoch
+
+
+async def test_a_chunk_of_changes_is_pushed_as_one_name(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a backfill would cost each process as many pushes as it changes rows."""
+    monkeypatch.setattr(relays, "CHUNK", 40)
+    metrics = CacheMetrics(Metrics(CollectorRegistry()), "user")
+    memory: MemoryTier[Entry] = MemoryTier(max_entries=300, ttl=60, prepare=lambda entry: entry, metrics=metrics)
+    changed: list[AbstractSet[str] | None] = []
+    tracking = Tracking(redis, replica.current, memory, metrics, changed.append, primary=True)
+    task = asyncio.create_task(tracking.run())
+    try:
+        await memory.first_trust.wait()
+        odd = [":", "a:7", '"', "é", '1":2,"3', "{user}"]
+        keys = [*odd, *map(str, range(89)), "kept", "newer", "filling"]
+        with memory.reserve(keys) as reservations:
+            for key in keys[:-1]:
+                assert memory.put(key, Entry(5, b"{}"), 60, reservations[key])
+            changes: dict[str, int | None] = {key: number % 2 * 9 or None for number, key in enumerate(keys[:-3])}
+            replica.log.changes = {**changes, "newer": 5, "filling": 6}
+            await eventually(lambda: _true(len(changed) >= 3))
+            assert [key for key in keys if memory.peek(key)] == ["kept", "newer"]
+            assert memory.put("filling", Entry(5, b"{}"), 60, reservations["filling"]) is None
+    finally:
+        await end(task)
+    assert changed == [set(chunk) for chunk in (keys[:40], keys[40:80], [*keys[80:-3], "newer", "filling"])]
+
+
+async def test_among_many_changes_each_key_has_its_own_version(replica: Replica, redis: Redis) -> None:
+    """More keys than one MGET of the script takes: every entry and lease is judged by its own change."""
+    names, present = replica.names, [*range(0, 1_200, 97), 499, 500, 999, 1_000, 1_199]
+    changes = {str(key): key + 1 if key % 3 else None for key in range(1_200)}
+    old, new, lent = ({key for number, key in enumerate(present) if number % 3 == rest} for rest in range(3))
+    await redis.mset({names.entry(str(key)): struct.pack(">QQ", key, 0) for key in old})
+    await redis.mset({names.entry(str(key)): struct.pack(">QQ", key + 1, 0) for key in new})
+    await redis.mset({names.lease(str(key)): f"t{key}" for key in lent})
+    replica.log.changes = changes
+    looks = replica.log.number
+    await eventually(lambda: _true(replica.log.number > looks + 2))
+    entries = await redis.mget([names.entry(str(key)) for key in range(1_200)])
+    assert {key for key, entry in enumerate(entries) if entry} == {key for key in new if key % 3}
+    leases = await redis.mget([names.lease(str(key)) for key in range(1_200)])
+    noted = {key: cast("bytes", lease).decode() for key, lease in enumerate(leases) if lease}
+    assert noted == {key: f"t{key} {key + 1}" for key in lent if key % 3}
 
 
 async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

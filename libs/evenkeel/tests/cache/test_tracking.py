@@ -1,8 +1,9 @@
-"""What memory makes of the answers to its question, when an epoch begins that is not pushed."""
+"""What memory makes of pushes, and of the answers to its question when an epoch begins that is not pushed."""
 
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
 import pytest
@@ -81,3 +82,35 @@ async def test_an_epoch_begins_while_it_is_asked_for(
         assert [key for key in KEYS if memory.peek(key)] == ["9", "21"]
     else:
         assert not memory.trusted
+
+
+@pytest.mark.parametrize("what", ["emptied", "everything", "unreadable"])
+async def test_a_push_that_names_no_keys_empties_memory(metrics: CacheMetrics, what: str) -> None:
+    current = CurrentNames("user")
+    current.identified("00000000000000aa")
+    names = await current.known()
+    memory: MemoryTier[Entry] = MemoryTier(max_entries=10, ttl=60, prepare=lambda entry: entry, metrics=metrics)
+    memory.trust(1e9)
+    with memory.reserve(KEYS) as reservations:
+        for key in KEYS:
+            memory.put(key, Entry(1, b"{}"), 60, reservations[key])
+    changed: list[AbstractSet[str] | None] = []
+    tracking = Tracking(Redis(), current, memory, metrics, changed.append, primary=True)
+    tracking._pushed(names, names.signals_of({"9": 2, "10": 1}))
+    assert [key for key in KEYS if memory.peek(key)] == KEYS[1:]
+    pushed = {"emptied": None, "everything": [names.everything], "unreadable": [names.signals + b"9:7"]}[what]
+    tracking._pushed(names, pushed)
+    assert [key for key in KEYS if memory.peek(key)] == []
+    assert changed == [{"9", "10"}, None]
+
+
+async def test_many_keys_are_counted_once(metrics: CacheMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[str, int]] = []
+    monkeypatch.setattr(metrics, "invalidate", lambda cause, count: counted.append((cause, count)))
+    current = CurrentNames("user")
+    current.identified("00000000000000aa")
+    names = await current.known()
+    memory: MemoryTier[Entry] = MemoryTier(max_entries=10, ttl=60, prepare=lambda entry: entry, metrics=metrics)
+    tracking = Tracking(Redis(), current, memory, metrics, lambda _: None, primary=True)
+    tracking._pushed(names, names.signals_of({str(key): 2 for key in range(500)}))
+    assert counted == [("push", 500)]
