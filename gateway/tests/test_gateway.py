@@ -84,6 +84,20 @@ def test_the_variant_has_the_policies_of_the_containers(
     assert listeners["resources"][0]["filter_chains"] == relocated(original["filter_chains"], places)
 
 
+def test_the_clusters_of_a_service_differ_in_limits_only() -> None:
+    clusters = {cluster["name"]: cluster for cluster in _read("envoy.yaml")["static_resources"]["clusters"]}
+    health = json.dumps(clusters["user-api"]["health_checks"])
+    for name, cluster in clusters.items():
+        service = name.removesuffix("-streams")
+        assert json.dumps(cluster["health_checks"]) == health.replace("user-api", service)
+        first, second = cluster["load_assignment"]["endpoints"]
+        for locality, host in ((first, service), (second, f"{service}-ready")):
+            [endpoint] = locality["lb_endpoints"]
+            assert endpoint["endpoint"]["address"]["socket_address"] == {"address": host, "port_value": 8000}
+        assert (first.get("priority", 0), second["priority"]) == (0, 1)
+        assert cluster["cluster_type"] == clusters["user-api"]["cluster_type"]
+
+
 def test_no_path_of_the_image_is_left(bootstrap: dict[str, Any], listeners: dict[str, Any]) -> None:
     assert IN_IMAGE not in json.dumps([bootstrap, listeners])
 

@@ -202,7 +202,8 @@ def test_production_has_no_secrets_and_no_data_servers(local: Manifests, product
 
 
 def test_services_reach_the_pods_that_they_name(manifests: Manifests) -> None:
-    assert named(manifests.of("Service")) == {pod_name(one) for one in manifests.of("Deployment", "StatefulSet")}
+    servers = {pod_name(one) for one in manifests.of("Deployment", "StatefulSet")}
+    assert named(manifests.of("Service")) == servers | {"user-api-ready", "counter-api-ready"}
     for service in manifests.of("Service"):
         (workload,) = [
             workload

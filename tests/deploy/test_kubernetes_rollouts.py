@@ -89,7 +89,7 @@ def test_replicas_leave_without_dropping_requests(manifests: Manifests) -> None:
     for name, settings in SETTINGS.items():
         spec = pod(manifests.one("Deployment", name))
         pause = main_container(manifests.one("Deployment", name))["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert pause >= 10, "the gateway asks DNS anew every second, but resolvers may cache for some"
+        assert pause >= 10, "until every node's proxy sends no new connections"
         drain = settings.model_fields["drain"].default
         assert spec["terminationGracePeriodSeconds"] >= pause + drain + GRACEFUL_SHUTDOWN + 10
 
@@ -117,8 +117,12 @@ def test_the_gateway_sees_every_replica(manifests: Manifests) -> None:
     for name in SETTINGS:
         service = manifests.one("Service", name)["spec"]
         assert service["clusterIP"] == "None"
-        assert not service.get("publishNotReadyAddresses", False), "one that is leaving would stay in DNS to its end"
-        assert [port["port"] for port in service["ports"]] == [8000]
+        assert service["publishNotReadyAddresses"], "a DNS cache would name a new replica long after it is ready"
+        ready = manifests.one("Service", f"{name}-ready")["spec"]
+        assert ready["type"] == "ClusterIP", "one address, which no DNS cache makes wrong"
+        assert not ready.get("publishNotReadyAddresses", False)
+        assert ready["selector"] == service["selector"] == {"app.kubernetes.io/name": name}
+        assert [port["port"] for port in service["ports"] + ready["ports"]] == [8000, 8000]
 
 
 def test_replicas_are_the_autoscalers_business(manifests: Manifests) -> None:

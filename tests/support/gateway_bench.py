@@ -81,11 +81,18 @@ class Upstream:
             return False
         told = ("x-request-id", "x-envoy-retry-on", "authorization", "x-evenkeel-subject")
         body = " ".join(str(headers.get(name)) for name in told)
-        fields = "X-Envoy-RateLimited: true\r\n" if behaviour == "no-database" else ""
+        fields = _fields_for_envoy(path, behaviour, headers)
         head = f"HTTP/1.1 {status}\r\nServer: secret\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
         writer.write(f"{head}{body}".encode())
         await writer.drain()
         return True
+
+
+def _fields_for_envoy(path: str, behaviour: str, headers: httpx.Headers) -> str:
+    if path == "/readyz":
+        # Tests use the same upstreams for both services. In a health check, the host is the name of Envoy's cluster.
+        return f"X-Envoy-Upstream-Healthchecked-Cluster: {headers['host'].removesuffix('-streams')}\r\n"
+    return "X-Envoy-RateLimited: true\r\n" if behaviour == "no-database" else ""
 
 
 async def _read_body(reader: asyncio.StreamReader, headers: httpx.Headers) -> None:

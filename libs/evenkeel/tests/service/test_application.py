@@ -136,7 +136,9 @@ async def test_request_id_that_is_no_token_is_replaced(client: httpx.AsyncClient
 
 
 async def test_liveness_and_readiness(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/readyz")).json() == {"status": "ready"}
+    response = await client.get("/readyz")
+    assert response.json() == {"status": "ready"}
+    assert response.headers["x-envoy-upstream-healthchecked-cluster"] == "test", "the gateway checks the name"
     await client.post("/fail", params={"reason": "gone fishing"})
     response = await client.get("/readyz")
     assert problem(response) == (503, "not-ready")

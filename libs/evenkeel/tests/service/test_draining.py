@@ -58,7 +58,8 @@ async def test_it_serves_on_and_says_that_it_is_not_ready() -> None:
         # On the connections that are open, and on new ones.
         async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as another:
             for each in (client, another):
-                assert (await each.get("/livez")).status_code == 200
+                answer = await each.get("/livez")
+                assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert process.returncode is None
 
 

@@ -33,6 +33,11 @@ from evenkeel.service.readiness import Readiness
 MAX_BODY = 64 * 1024
 """Bytes. A larger body gets 413 before it is read."""
 
+SERVICE_FIELD = "X-Envoy-Upstream-Healthchecked-Cluster"
+"""The field in which /readyz names its service. The gateway uses an address only if it is the right one: an address
+may belong to a pod of another service by now.
+"""
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
 
@@ -54,11 +59,11 @@ def create_application(
 ) -> FastAPI:
     """The application, without the service's own routes.
 
-    The lifespan's state must have a `readiness`, which /readyz checks, together with `app.state.draining`. `ahead` is a
-    layer behind the request context and before everything else. So its answers have an id and are counted, too.
-    `telemetry` is FastAPI's. Without it, OpenTelemetry is on if one of its environment variables is set. For the
-    OpenAPI document, `tags` describes the groups of operations, and `problem_document` has the members of the service's
-    problems.
+    `title` is the name of the service. The lifespan's state must have a `readiness`, which /readyz checks, together
+    with `app.state.draining`. `ahead` is a layer behind the request context and before everything else. So its answers
+    have an id and are counted, too. `telemetry` is FastAPI's. Without it, OpenTelemetry is on if one of its environment
+    variables is set. For the OpenAPI document, `tags` describes the groups of operations, and `problem_document` has
+    the members of the service's problems.
     """
     app = _Application(
         replica=replica,
@@ -144,7 +149,8 @@ def _add_operations(app: FastAPI, registry: CollectorRegistry) -> None:
         readiness: Readiness = request.state.readiness
         await readiness.require()
         details = readiness.current_details()
-        return JSONResponse({"status": "ready"} | ({"details": details} if details else {}))
+        body = {"status": "ready"} | ({"details": details} if details else {})
+        return JSONResponse(body, headers={SERVICE_FIELD: app.title})
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -39,8 +39,15 @@ class _Server(uvicorn.Server):
         """The first SIGTERM begins the draining; another signal, or SIGINT, does not wait for its end."""
         if sig == signal.SIGTERM and self.started and not self._draining.begun:
             self._draining.begin(self._drain)
+            self._close_connections_after_answers()
         else:
             super().handle_exit(sig, frame)
+
+    def _close_connections_after_answers(self) -> None:
+        """Behind an address that stands for all replicas, an open connection continues to lead to this one."""
+        close = (b"connection", b"close")
+        self.config.encoded_headers.append(close)  # uvicorn takes these for its default headers once a second
+        self.server_state.default_headers.append(close)
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self._draining.done
