@@ -226,6 +226,7 @@ def _show_looks(servers: Servers, *, short: bool) -> None:
     print(f"\n{'one look at the log, after':36}{'rows':>12}{'ms':>10}{'answer':>16}")
     for cost in costs:
         print(f"{cost.what:36}{cost.rows:12,}{cost.seconds * 1000:10.1f}{cost.answer:>16}")
+    print()
     found = {(cost.what, cost.rows): cost.seconds / cost.rows for cost in costs}
     report(
         Goal(f"a row's share of a look, 50,000 / 10,000, {what}", found[what, 50_000] / found[what, 10_000], most=1.5)

@@ -121,7 +121,7 @@ def _batches(ours: Program, redis: str, cores: Cores, options: Options) -> None:
             ("bare INCRs" + (" (redis-benchmark is not installed)" if None in reference else ""), f"{bare:,.0f}"),
         ],
     )
-    report([Goal(f"increments in batches of {OPERATIONS} / bare INCR", batches / bare, least=1)])
+    report([Goal(f"increments in batches of {OPERATIONS} / bare INCR (rates)", batches / bare, least=1)])
 
 
 def _alone(ours: Program, tutorial: Program, cores: Cores, options: Options) -> None:

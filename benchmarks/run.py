@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import bulk, counters, database, footprint, growth, hits, inserts, releases, tails
+from benchmarks import at_rest, bulk, counters, database, footprint, growth, hits, inserts, releases, tails
 from benchmarks.goals import NOISE
 from benchmarks.rounds import Options
 
@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], None]]] = {
     "hits": ("Cached reads", hits.measure),
     "database": ("Reads from PostgreSQL, cold reads, writes", database.measure),
     "counters": ("Counters", counters.measure),
+    "rest": ("At rest", at_rest.measure),
     "growth": ("A thousand times as many users", growth.measure),
     "memory": ("Process memory", footprint.measure),
     "inserts": ("What the change log costs writers", inserts.measure),
