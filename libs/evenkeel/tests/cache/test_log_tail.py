@@ -95,6 +95,22 @@ async def test_goes_through_what_is_too_much_for_one_look(
     assert sorted(key for keys in said[1:] for key in keys or "") == ["1", "2", "3"]
 
 
+async def test_a_look_that_is_late_costs_only_what_has_changed(
+    books: Books, memory: MemoryTier[Entry], distrust: Distrust
+) -> None:
+    """PostgreSQL may stall, or the process. The next look begins where the last one ended, and misses nothing."""
+    tail = LogTail(books.log, memory, lambda _: None, distrust)
+    await tail._look()
+    with memory.reserve(["1", "2"]) as reservations:
+        for key in ("1", "2"):
+            assert memory.put(key, Entry(1, b"{}"), LONG, reservations[key])
+    memory.trust(0)
+    await books.execute("UPDATE books SET title = 'U' WHERE id = 1")
+    assert not trusted(memory)
+    await tail._look()
+    assert [key for key in ("1", "2") if memory.peek(key)] == ["2"]
+
+
 async def test_drops_the_range_of_a_large_statement(books: Books, memory: MemoryTier[Entry], tail: list[Keys]) -> None:
     keys = ["2", "4", "50004", "50005", "x"]
     with memory.reserve(keys) as reservations:

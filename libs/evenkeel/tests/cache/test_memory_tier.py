@@ -194,6 +194,22 @@ def test_fill_that_began_in_doubt_does_not_land_after_it(tier: MemoryTier[str]) 
         assert tier.put("1", ENTRY, 60, reservations["1"]) is None
 
 
+def test_what_was_followed_without_a_gap_is_kept(registry: CollectorRegistry) -> None:
+    """Trust has ended by itself, and all invalidations since have been applied before it begins again."""
+    tier = make(registry)
+    put(tier, "1")
+    put(tier, "2")
+    with tier.reserve(["3", "4"]) as reservations:
+        tier.trust(time.monotonic() - 1)
+        assert not has(tier, "1")
+        assert tier.put("3", ENTRY, 60, reservations["3"]) is None
+        tier.drop({"2": None, "3": None})
+        tier.trust(time.monotonic() + 60, gapless=True)
+        landed = [key for key in "34" if tier.put(key, ENTRY, 60, reservations[key]) is not None]
+    assert landed == ["4"]
+    assert [key for key in "123" if has(tier, key)] == ["1"]
+
+
 def test_renewed_trust_forgets_nothing(tier: MemoryTier[str]) -> None:
     put(tier, "1")
     tier.trust(time.monotonic() + 30)

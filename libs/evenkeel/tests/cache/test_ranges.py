@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from evenkeel.cache.ranges import MOST_RANGES, KeyRanges
+from evenkeel.cache.ranges import MOST_RANGES, KeyRanges, span_of
 
 GREATEST = 2**63 - 1
 
@@ -88,3 +88,9 @@ def test_a_long_load_forgets_its_earlier_parts_seldom() -> None:
         before, ranges = ranges, ranges.adding([(number * 10, number * 10 + 9)])
         forgotten += before.token("0") != ranges.token("0")
     assert forgotten <= 10
+
+
+def test_the_span_of_keys_that_may_be_in_a_range() -> None:
+    assert span_of(["7", "-3", "0"]) == (-3, 7)
+    assert span_of([str(-(2**63)), str(2**63 - 1)]) == (-(2**63), 2**63 - 1)
+    assert [span_of(keys) for keys in ([], ["1", "a"], ["07"], ["+7"], ["1 "], [""])] == [None] * 6

@@ -483,6 +483,8 @@ async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
     second = replicas[1]
     assert second.names.epoch != before.epoch
     assert await second.alive() == second.names.epoch
+    renamed = second.names.renames(before)
+    assert [key for key in range(-1, 97) if renamed(str(key))] == [*range(95)]
 
 
 async def test_few_changes_left_unfinished_are_made_again(redis: Redis) -> None:
@@ -579,19 +581,38 @@ async def test_a_range_is_not_trusted_while_there_is_more(replica: Replica, monk
     assert until == [0]
 
 
+@pytest.mark.parametrize("other", ["a", "05"])
 async def test_what_is_left_when_trust_ends_costs_the_epoch(
-    replica: Replica, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, other: str
 ) -> None:
+    """Where a key is in no range."""
     monkeypatch.setattr(relays, "CHUNK", 10)
     monkeypatch.setattr(relays, "CHUNKS_END", 0)
-    before = replica.names.epoch
-    replica.log.changes = dict.fromkeys(map(str, range(95)))
-    await eventually(lambda: _true(replica.names.epoch != before))
+    before = replica.names
+    replica.log.changes = dict.fromkeys([*map(str, range(94)), other])
+    await eventually(lambda: _true(replica.names.epoch != before.epoch))
     await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    assert replica.names.base != before.base
     assert any("85 changes are left" in str(vars(record)) for record in caplog.records)
     looks = replica.log.number
     await eventually(lambda: _true(replica.log.number > looks + 2))
     assert replica.log.asked[-1] == f"state {replica.log.number - 1}"
+
+
+async def test_what_is_left_when_trust_ends_costs_its_range(
+    replica: Replica, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the ranges of large statements. All other entries stay, so no reader fills again while much is changed."""
+    monkeypatch.setattr(relays, "CHUNK", 10)
+    monkeypatch.setattr(relays, "CHUNKS_END", 0)
+    before = replica.names
+    await redis.mset({before.entry(str(key)): b"x" for key in range(300)})
+    replica.log.changes = dict.fromkeys(map(str, range(95)))
+    replica.log.ranges = [(200, 209)]
+    await eventually(lambda: _true(replica.names.epoch != before.epoch))
+    await eventually(lambda: _is(replica.alive, replica.names.epoch))
+    held = await redis.mget([replica.names.entry(str(key)) for key in range(300)])
+    assert [key for key, entry in enumerate(held) if entry] == [*range(95, 200), *range(210, 300)]
 
 
 async def test_another_database_has_other_names(replica: Replica, redis: Redis) -> None:

@@ -72,5 +72,6 @@ class LogTail:
                 self._on_change(None)
         self._state = look.state
         if look.distrust is None and not look.more:
-            self._memory.trust(began + TRUST)
+            # The look began where the last one ended. So it has found what changed while there was no trust, if any.
+            self._memory.trust(began + TRUST, gapless=True)
         return look.more

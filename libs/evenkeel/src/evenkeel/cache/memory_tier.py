@@ -145,10 +145,14 @@ class MemoryTier(Generic[R]):
         self._reservations.clear()
         self._metrics.flush(self.name, reason)
 
-    def trust(self, until: float) -> None:
-        """Until then (a time of `time.monotonic`) no invalidation can be missed, and none has been missed so far."""
+    def trust(self, until: float, *, gapless: bool = False) -> None:
+        """Until then (a time of `time.monotonic`) no invalidation can be missed, and none has been missed so far.
+
+        If there was no trust, the tier begins empty, unless it is `gapless`: then all invalidations of the time without
+        trust have been applied.
+        """
         now = time.monotonic()
-        if now >= self._trusted_until and until > now:
+        if now >= self._trusted_until and until > now and not gapless:
             self.clear("trust renewed")
         self._trusted_until = until
         if until > now:

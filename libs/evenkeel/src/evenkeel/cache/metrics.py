@@ -63,6 +63,7 @@ class CacheMetrics:
         self.redis_unavailable = metrics.reads.labels(cache, "redis", "unavailable").inc
         self.load = metrics.loads.labels(cache).inc
         self.collapse = metrics.collapsed.labels(cache).inc
+        self.pushed = metrics.invalidations.labels(cache, "push").inc
         self.gate_waiting = metrics.gate_waiting.labels(cache)
         self.relay_lag = metrics.relay_lag.labels(cache)
         self.relay_active = metrics.relay_active.labels(cache)

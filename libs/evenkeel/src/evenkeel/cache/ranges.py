@@ -40,6 +40,15 @@ class _Range:
             yield _Range(max(self.low, high + 1), self.high, self.token)
 
 
+def span_of(keys: Iterable[str]) -> tuple[int, int] | None:
+    """The lowest and the highest of the keys; None if there are none, or one of them is in no range."""
+    keys = list(keys)
+    if not all(map(_INTEGER.fullmatch, keys)):
+        return None
+    numbers = [int(key) for key in keys]
+    return (min(numbers), max(numbers)) if numbers else None
+
+
 class KeyRanges:
     """Disjoint ranges, in order; as text joined by `;`."""
 

@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -20,6 +20,7 @@ from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics
+from evenkeel.cache.ranges import span_of
 from evenkeel.cache.redis_tier import script
 from evenkeel.cache.sweeping import Sweep
 from evenkeel.tasks.failures import Failures
@@ -48,8 +49,8 @@ ALIVE = 1.5
 """Seconds after a look at the change log within which the cache is trusted."""
 
 CHUNKS_END = 1.2
-"""Seconds after the beginning of a pass in which it applies changes. If some are left then, a new epoch begins, so that
-trust need not end."""
+"""Seconds after the beginning of a pass in which it applies changes. If some are left then, a new epoch forgets them in
+one step, so that trust need not end."""
 
 CHUNK = 2_000
 """Keys that one script deletes. Redis answers no other client meanwhile: for about 2 ms."""
@@ -237,12 +238,32 @@ class Relay:
         self._metrics.flush("redis", "change log")
         await self._begin_epoch(claimed, known, look, new_epoch(), names.everything)
 
-    async def _forget_ranges(self, claimed: _Claimed, known: str | bytes, look: Look) -> None:
+    async def _forget_at_once(
+        self, claimed: _Claimed, known: str | bytes, look: Look, keys: Iterable[str], reason: str
+    ) -> None:
+        """Forget the ranges and these keys, of which there are too many to delete each: whatever is between them, too.
+
+        To forget everything would make all readers fill again, while there is too much to do already.
+        """
+        if (span := span_of(keys)) is None:
+            await self._forget_everything(claimed, known, look, reason)
+        else:
+            await self._forget_ranges(claimed, known, look, [*look.ranges, span], reason)
+
+    async def _forget_ranges(
+        self, claimed: _Claimed, known: str | bytes, look: Look, ranges: Sequence[tuple[int, int]], reason: str
+    ) -> None:
         """Begin an epoch that forgets ranges, without a signal: each process reads the epoch five times a second."""
         names = claimed.names
-        ranges = ", ".join(f"{low} to {high}" for low, high in look.ranges)
-        log.info("the cache forgets ranges of keys", extra={"cache": names.namespace, "ranges": ranges})
-        await self._begin_epoch(claimed, known, look, names.epoch_without(look.ranges))
+        log.info(
+            "the cache forgets ranges of keys",
+            extra={
+                "cache": names.namespace,
+                "ranges": ", ".join(f"{low} to {high}" for low, high in ranges),
+                "reason": reason,
+            },
+        )
+        await self._begin_epoch(claimed, known, look, names.epoch_without(ranges))
 
     async def _begin_epoch(
         self, claimed: _Claimed, known: str | bytes, look: Look, epoch: str, *signals: bytes
@@ -270,7 +291,7 @@ class Relay:
         """
         if len(changes) > CHUNK and _UNFINISHED.encode() in claimed.state:
             reason = f"{len(changes)} changes were left unfinished"
-            await self._forget_everything(claimed, claimed.state, look, reason)
+            await self._forget_at_once(claimed, claimed.state, look, changes, reason)
             return
         names = claimed.names
         known: str | bytes = claimed.state
@@ -278,7 +299,8 @@ class Relay:
         left = deque(changes.items())
         while True:
             if time.monotonic() > claimed.asked + CHUNKS_END and len(left) < len(changes):
-                await self._forget_everything(claimed, known, look, f"{len(left)} changes are left when trust ends")
+                reason = f"{len(left)} changes are left when trust ends"
+                await self._forget_at_once(claimed, known, look, (key for key, _ in left), reason)
                 return
             chunk = {
                 key: version if version is not None and version < _INEXACT else None
@@ -304,7 +326,7 @@ class Relay:
             if not left:
                 break
         if look.ranges:
-            await self._forget_ranges(claimed, known, look)
+            await self._forget_ranges(claimed, known, look, look.ranges, "a statement changed many rows")
 
 
 def _base(state: bytes) -> str:

@@ -133,6 +133,6 @@ class Tracking:
                 self._memory.clear("flush pushed")
                 self._on_change(None)
             else:
-                self._metrics.invalidate("push", len(changes))
+                self._metrics.pushed(len(changes))
                 self._memory.drop(changes)
                 self._on_change(changes.keys())
