@@ -29,15 +29,15 @@ ReadThrough.invalidate = die
 
 
 def counting(queries: Path) -> str:
-    """A program that appends a byte to the file for each query with which the cache loads users."""
+    """A program that appends a byte to the file for each user that the cache loads."""
     return f"""
 import os
 from user_api.storage import UserStorage
 log = os.open({str(queries)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 read = UserStorage.read
-async def noted_read(*arguments):
-    os.write(log, b".")
-    return await read(*arguments)
+async def noted_read(storage, ids):
+    os.write(log, b"." * len(ids))
+    return await read(storage, ids)
 UserStorage.read = noted_read
 {SERVE}"""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -127,8 +127,10 @@ async def test_min_version_holds_for_what_another_process_has_loaded(metrics: Ca
 
         database = DatabaseBreaker()
 
-        async def fill(self, keys: Sequence[str], **_: Any) -> dict[str, Filled]:
-            return {key: Filled(OLD, "redis", frozenset()) for key in keys}
+        async def fill(self, keys: Sequence[str], _: object) -> AsyncIterator[dict[str, Filled]]:
+            yield {key: Filled(OLD, "redis", frozenset()) for key in keys}
+
+        refresh = fill
 
         async def query(self, keys: Sequence[str], **_: Any) -> dict[str, Entry]:
             return dict.fromkeys(keys, NEW)

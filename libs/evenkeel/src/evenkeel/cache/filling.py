@@ -8,15 +8,16 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from evenkeel.cache.database_breaker import PATIENCE as PATIENCE_WITH_DATABASE
 from evenkeel.cache.database_breaker import SLOW, DatabaseBreaker
 from evenkeel.cache.entry import ABSENT, Entry, Hit, TierUnavailable
 from evenkeel.cache.errors import NotAnswering
+from evenkeel.cache.flights import Terms
 from evenkeel.cache.gate import Gate
 from evenkeel.cache.memory_tier import MemoryTier, Reservation
 from evenkeel.cache.metrics import CacheMetrics
@@ -96,7 +97,7 @@ class Filler:
         """The rows as the database has them now; ABSENT for a missing row. For `deadline`, see DatabaseBreaker.run."""
 
         async def work() -> dict[str, Entry]:
-            async with self._gate.passed():
+            async with self._gate.passed(len(keys)):
                 return await self._rows(keys)
 
         return await self.database.run(work, repeatable=True, deadline=deadline)
@@ -109,57 +110,50 @@ class Filler:
         """Put the entry into memory. True if memory keeps it."""
         return self._memory is not None and self._memory.put(key, entry, ttl, reservations[key]) is not None
 
-    async def fill(
-        self,
-        keys: Sequence[str],
-        *,
-        past_redis: bool = False,
-        unreadable: frozenset[str] = frozenset(),
-        deadline: float | None = None,
-    ) -> dict[str, Filled]:
-        """The rows of all `keys`. A row comes from Redis if another process stores it first.
+    async def fill(self, keys: Sequence[str], terms: Terms) -> AsyncIterator[dict[str, Filled]]:
+        """The rows of all `keys`, part by part. A row comes from Redis if another process stores it first.
 
-        `past_redis` leaves Redis out, because it cannot be trusted now. `unreadable` are keys whose entries in Redis
-        cannot be opened. Raises what `load` and DatabaseBreaker.run raise; `deadline` is that method's.
+        Raises what `load` and DatabaseBreaker.run raise.
         """
-        if deadline is None:
-            deadline = time.monotonic() + PATIENCE_WITH_DATABASE
         with self.reserve(keys) as reservations:
-            if self._redis is None or past_redis:
-                return self._remembered(await self.query(keys, deadline=deadline), reservations)
-            redis, found, asked = self._redis, dict[str, Filled](), list(keys)
+            if self._redis is None or terms.past_redis:
+                yield self._remembered(await self.query(keys, deadline=terms.deadline), reservations)
+                return
+            redis, asked = self._redis, list(keys)
             give_up = time.monotonic() + PATIENCE
             waited: set[str] = set()
             while asked:
-                turn = await self._take_turn(redis, asked, unreadable, deadline=deadline)
+                turn = await self._take_turn(redis, asked, terms.unreadable, deadline=terms.deadline)
+                found = {}
                 for key, hit in turn.hits.items():
                     kept = self.remember(key, hit.entry, hit.ttl, reservations)
                     found[key] = Filled(hit.entry, "redis", frozenset({"memory"} if kept else ()))
                 self._metrics.lease_wait(len(waited & turn.hits.keys()), served=True)
                 found |= await self._stored(redis, turn, reservations)
+                if found:
+                    yield found
                 asked = turn.held
                 waited.update(asked)
-                if asked and not await self._wait_for_others(redis, asked, give_up, deadline):
+                if asked and not await self._wait_for_others(redis, asked, give_up, terms.deadline):
                     self._metrics.lease_wait(len(asked), served=False)
-                    found |= self._remembered(await self.query(asked, deadline=deadline), reservations)
-                    asked = []
-            return found
+                    yield self._remembered(await self.query(asked, deadline=terms.deadline), reservations)
+                    return
 
-    async def refresh(self, keys: Sequence[str]) -> dict[str, Filled]:
+    async def refresh(self, keys: Sequence[str], terms: Terms) -> AsyncIterator[dict[str, Filled]]:
         """Fill those of the keys that no other process is filling."""
         assert self._redis is not None  # noqa: S101 (only what is in Redis can be stale)
         with self.reserve(keys) as reservations:
-            turn = await self._take_turn(self._redis, keys, frozenset(), leased_only=True)
-            return await self._stored(self._redis, turn, reservations)
+            turn = await self._take_turn(self._redis, keys, terms.unreadable, leased_only=True, deadline=terms.deadline)
+            yield await self._stored(self._redis, turn, reservations)
 
     async def _take_turn(
         self,
         redis: RedisTier,
         keys: Sequence[str],
-        unreadable: frozenset[str],
+        unreadable: AbstractSet[str],
         *,
         leased_only: bool = False,
-        deadline: float | None = None,
+        deadline: float,
     ) -> _Turn:
         """Pass the gate, take the leases, load the rows. A lease taken earlier could end while it waits at the gate.
 
@@ -167,7 +161,7 @@ class Filler:
         """
 
         async def work() -> _Turn:
-            async with self._gate.passed():
+            async with self._gate.passed(len(keys)):
                 turn, wanted = await self._lease(redis, keys, unreadable)
                 if leased_only:
                     wanted = [key for key in wanted if key in turn.leases]
@@ -183,7 +177,7 @@ class Filler:
         return await self.database.run(work, repeatable=True, deadline=deadline)
 
     async def _lease(
-        self, redis: RedisTier, keys: Sequence[str], unreadable: frozenset[str]
+        self, redis: RedisTier, keys: Sequence[str], unreadable: AbstractSet[str]
     ) -> tuple[_Turn, list[str]]:
         """A turn with entries that others have stored, and with leases; and the keys to load."""
         turn, wanted, asked, unusable = _Turn(), list[str](), list(keys), set(unreadable)

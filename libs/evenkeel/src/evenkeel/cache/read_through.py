@@ -13,11 +13,12 @@ from typing import Generic, TypeVar
 from evenkeel.cache.aliases import Aliases
 from evenkeel.cache.answer import Answer, Found, Read
 from evenkeel.cache.cache_status import TierStatus
+from evenkeel.cache.database_breaker import PATIENCE
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.entry import Entry, TierUnavailable
 from evenkeel.cache.errors import LoadError, NotAnswering
 from evenkeel.cache.filling import Filled, Filler
-from evenkeel.cache.flights import Flights
+from evenkeel.cache.flights import Flights, Terms
 from evenkeel.cache.invalidating import Invalidating
 from evenkeel.cache.memory_tier import MemoryHit, MemoryTier, Reservation
 from evenkeel.cache.metrics import CacheMetrics
@@ -52,8 +53,8 @@ class ReadThrough(Generic[R]):
         self._redis = redis
         self._filler = filler
         self._metrics = metrics
-        self._flights: Flights[Filled] = Flights()
-        self._refreshes: Flights[Filled] = Flights()
+        self._flights: Flights[Filled] = Flights(filler.fill)
+        self._refreshes: Flights[Filled] = Flights(filler.refresh)
         self._written = OwnWrites()
         self._invalidating = Invalidating(redis) if redis is not None else None
         self._stand_in = StandIn(memory, metrics)
@@ -249,20 +250,14 @@ class ReadThrough(Generic[R]):
             if self._filler.database.is_open:  # then no fill begins for what a stale entry can answer
                 found |= {key: stale for key in missing if (stale := self._stand_in.serve(read, key)) is not None}
                 missing = [key for key in missing if key not in found]
-            flights = self._flights.join(
-                missing,
-                lambda keys: self._filler.fill(
-                    keys, past_redis=past_redis, unreadable=unreadable, deadline=read.deadline
-                ),
-            )
+            terms = Terms(read.deadline, past_redis, unreadable)
+            flights = {key: self._flights.join(key, terms) for key in missing}
             for key, (fill, collapsed) in flights.items():
                 if (landed := await self._landed(read, key, fill, collapsed=collapsed)) is not None:
                     found[key] = landed
         return found
 
-    async def _landed(
-        self, read: Read, key: str, fill: "asyncio.Task[Mapping[str, Filled]]", *, collapsed: bool
-    ) -> Found | None:
+    async def _landed(self, read: Read, key: str, fill: "asyncio.Future[Filled]", *, collapsed: bool) -> Found | None:
         """What the fill finds, or a stale entry if that takes long; None: another fill is needed."""
         if self._stand_in.find(read, key) is not None:
             await self._filler.database.wait(fill, STAND_IN_AFTER)
@@ -270,7 +265,7 @@ class ReadThrough(Generic[R]):
             if not fill.done() and (stale := self._stand_in.serve(read, key)) is not None:
                 return stale
         try:
-            filled = (await asyncio.shield(fill))[key]
+            filled = await fill
         except NotAnswering:
             if not collapsed or time.monotonic() >= read.deadline:
                 raise
@@ -287,6 +282,7 @@ class ReadThrough(Generic[R]):
 
     def _refresh(self, keys: Sequence[str]) -> None:
         """Fill again in the background; the stale entries answer until then."""
-        keys = [key for key in keys if key not in self._refreshes]
-        if keys:
-            self._refreshes.join(keys, self._filler.refresh)
+        terms = Terms(time.monotonic() + PATIENCE)
+        for key in keys:
+            if key not in self._refreshes:
+                self._refreshes.join(key, terms)
