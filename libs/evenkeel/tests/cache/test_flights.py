@@ -163,7 +163,7 @@ async def test_error_reaches_all_and_is_not_remembered(flights: Flights[int], lo
     assert await flights.join("a", TERMS)[0] == 1
 
 
-async def test_a_key_that_a_load_does_not_bring_has_an_end(flights: Flights[int], loads: Loads) -> None:
+async def test_a_key_that_a_load_does_not_bring_has_an_end() -> None:
     async def nothing(_: list[str], __: Terms) -> AsyncIterator[dict[str, int]]:
         yield {}
 

@@ -1,5 +1,6 @@
 """The Redis tier while epochs and databases change: what it believes, and whom."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -221,3 +222,15 @@ async def test_reads_of_two_databases_in_one_round_trip(tier: RedisTier, primary
     second = tier._primary.read(there.alive, [there.entry("1")])
     assert await first == (None, [None])
     assert await second == (there.alive_value, [None])
+
+
+async def test_invalidations_of_one_moment_travel_together(tier: RedisTier, primary: Server) -> None:
+    keys = [str(number) for number in range(50)]
+    for key in keys:
+        await fill(tier, key)
+    await primary.redis.config_resetstat()
+    await asyncio.gather(*(tier.invalidate([key]) for key in keys))
+    calls = (await primary.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    # All but the first wait for it. Redis may not have the script yet.
+    assert calls <= 3
+    assert (await tier.read(keys)).hits == {}

@@ -27,6 +27,7 @@ from user_api.database import (
     probe,
 )
 from user_api.hot_reads import HotReads
+from user_api.hot_writes import HotWrites
 from user_api.idempotency import Pruner
 from user_api.pool import Pool
 from user_api.representation import Representation, prepare
@@ -62,7 +63,7 @@ class State(TypedDict):
 def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> FastAPI:
     """The service. Nothing connects until its lifespan begins. Without `settings` they come from the environment.
 
-    Without `hot_reads` every request goes through FastAPI's routing. That changes the speed alone.
+    Without `hot_reads`, and the hot writes with them, every request goes through FastAPI's routing. That changes the speed alone.
     """
     settings = settings or load(Settings)
     registry = CollectorRegistry()
@@ -115,7 +116,7 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
         lifespan=lifespan,
         replica=settings.replica_name,
         registry=registry,
-        ahead=_hot_reads if hot_reads else None,
+        ahead=_short_ways if hot_reads else None,
         tags={"users": "Users in PostgreSQL, read through the cache"},
         problem_document=UserProblemDocument,
     )
@@ -133,9 +134,10 @@ async def forget(settings: Settings) -> bool:
         return await forget_cache(CACHE, changes=_changes(engine), primary=shared.primary)
 
 
-def _hot_reads(app: ASGIApp) -> HotReads:
+def _short_ways(app: ASGIApp) -> HotReads:
     routes = {route.name: route for route in router.routes if isinstance(route, APIRoute)}
-    return HotReads(app, read_user=routes["read_user"], list_users=routes["list_users"])
+    writes = HotWrites(app, create_user=routes["create_user"], change_user=routes["change_user"])
+    return HotReads(writes, read_user=routes["read_user"], list_users=routes["list_users"])
 
 
 def _changes(engine: AsyncEngine) -> ChangeLog:

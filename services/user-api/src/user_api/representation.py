@@ -1,6 +1,6 @@
-"""Users that were read, as the bytes and header fields that are sent.
+"""Users that were read or changed, as the bytes and header fields that are sent.
 
-The routes and the hot reads both send these, so their answers are the same.
+The routes and the layers ahead of them both send these, so their answers are the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,8 @@ from starlette.responses import Response
 from evenkeel.cache import Answer, Entry, cache_status
 from evenkeel.cache.cache_status import TierStatus
 from evenkeel.http.etags import etag
+from evenkeel.http.idempotency import REPLAYED
+from user_api.idempotency import Changed
 
 Field = tuple[bytes, bytes]
 
@@ -34,8 +36,8 @@ class Representation:
     body: bytes
     headers: tuple[Field, ...]
 
-    def response(self) -> Response:
-        return Response(self.body, headers={name.decode(): value.decode() for name, value in self.headers})
+    def response(self, status: int = 200) -> Response:
+        return Response(self.body, status, headers={name.decode(): value.decode() for name, value in self.headers})
 
     def not_modified(self) -> Response:
         """The answer to a caller that has this state."""
@@ -61,6 +63,18 @@ def of_batch(ids: Sequence[int], found: Mapping[int, Entry]) -> Representation:
     missing = str([user_id for user_id in ids if user_id not in found]).encode()
     body = b'{"data":[%b],"missing":%b}' % (data, missing)
     return Representation(body, (*_CONSTANT, _content_length(len(body))))
+
+
+def of_change(changed: Changed, path: str | None = None) -> Representation:
+    """The user as the change left it. `path`: where a new one is."""
+    assert changed.tag is not None  # noqa: S101 (only deletions and refusals have none)
+    body = changed.body.encode()
+    headers = [*_CONSTANT, (b"etag", etag(changed.tag.hex()).encode()), _content_length(len(body))]
+    if path is not None:
+        headers.append((b"location", path.encode()))
+    if changed.replayed:
+        headers += [(name.lower().encode(), value.encode()) for name, value in REPLAYED.items()]
+    return Representation(body, tuple(headers))
 
 
 # A process answers most reads from entries with few different lifetimes.

@@ -8,15 +8,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from evenkeel.cache import Answer
 from evenkeel.http.bodies import StrictBody, takes_merge_patch
-from evenkeel.http.etags import etag
 from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key, RequestKey
 from evenkeel.http.openapi import sends
 from evenkeel.http.preconditions import Preconditions, untagged
 from evenkeel.http.problems import OF_A_BODY, InvalidInput, Unavailable, responses
-from user_api.idempotency import Changed, RecordKey
+from user_api.idempotency import RecordKey
 from user_api.parameters import If, ReadIf, Service, UserIdPath, strict_query
 from user_api.problems import EmailTaken, StateMismatch, UserNotFound, VersionMismatch
-from user_api.representation import PRIVATE, of_answer, of_batch
+from user_api.representation import PRIVATE, of_answer, of_batch, of_change
 from user_api.schemas import PATH, ListQuery, NewUser, User, UserAnswer, UserBatch, UserPage, UserPatch
 
 router = APIRouter(prefix=PATH, tags=["users"], route_class=StrictBody, dependencies=[Depends(strict_query)])
@@ -34,7 +33,7 @@ _CACHED = sends("ETag", "Cache-Status")
 )
 async def create_user(users: Service, new: NewUser, key: Key) -> Response:
     created = await users.create(new, _record_key(key, PATH, new.model_dump_json()))
-    return _changed(created, {"Location": f"{PATH}/{created.user_id}"})
+    return of_change(created, f"{PATH}/{created.user_id}").response(created.status)
 
 
 @router.get(
@@ -86,7 +85,7 @@ async def read_user(users: Service, user_id: UserIdPath, conditions: ReadIf) -> 
 async def change_user(users: Service, user_id: UserIdPath, patch: UserPatch, key: Key, preconditions: If) -> Response:
     payload = f"{preconditions}{patch.model_dump_json(exclude_unset=True)}"
     record = _record_key(key, f"{PATH}/{user_id}", payload)
-    return _changed(await users.update(user_id, patch, preconditions, record))
+    return of_change(await users.update(user_id, patch, preconditions, record)).response()
 
 
 @router.delete(
@@ -108,13 +107,6 @@ def _answered(answer: Answer[Any], preconditions: Preconditions) -> Response:
         raise StateMismatch(answer.entry.version)
     representation = of_answer(answer)
     return representation.response() if preconditions.hold(tag) else representation.not_modified()
-
-
-def _changed(user: Changed, headers: Mapping[str, str] | None = None) -> Response:
-    """The user as the change left it."""
-    assert user.tag is not None  # noqa: S101 (only deletions and refusals have none)
-    fields = {"ETag": etag(user.tag.hex()), **(headers or {}), **(REPLAYED if user.replayed else {})}
-    return _json(user.body, status=user.status, headers=fields)
 
 
 def _record_key(key: RequestKey | None, path: str, payload: str) -> RecordKey | None:

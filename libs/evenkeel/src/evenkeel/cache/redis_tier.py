@@ -69,10 +69,13 @@ class RedisTier:
         if reader is not None:
             self._sidecar = sidecar = _Server(reader)
             metrics.observe_breaker("sidecar", lambda: float(sidecar.breaker.is_open))
-        self._lease, self._store = script(primary, "lease"), script(primary, "store")
-        self._invalidate = script(primary, "invalidate")
+        # Connections of their own, as for MGET below. A writer waits for no fill.
+        self._for_fills, self._for_writes = primary.client(), primary.client()
+        self._lease, self._store = script(self._for_fills, "lease"), script(self._for_fills, "store")
+        self._invalidate = script(self._for_writes, "invalidate")
         self._leases: Combiner[list[_Request], tuple[Names, list[bytes | int]] | None] = Combiner(self._send_leases)
         self._offers: Combiner[list[_Offer], list[int]] = Combiner(self._send_offers)
+        self._invalidations: Combiner[Sequence[str], None] = Combiner(self._send_invalidations)
 
     async def read(self, keys: Sequence[str], *, from_primary: bool = False) -> Lookup:
         """What the nearest trusted server holds. It takes one round trip if the nearest server is trusted."""
@@ -149,18 +152,7 @@ class RedisTier:
 
     async def invalidate(self, keys: Sequence[str]) -> None:
         """Forget the keys. Later reads find nothing older, and no fill under way is stored."""
-        for _ in range(2):
-            names = self._names
-            signals = names.signals_of(dict.fromkeys(keys))
-            held = [name for key in keys for name in (names.entry(key), names.lease(key))]
-            async with self._primary.breaker.call():
-                begun: bytes | None = await self._invalidate(
-                    [names.alive, names.state, *signals, *held], [names.epoch, len(signals)]
-                )
-            if begun is None:
-                return
-            self._current.adopt(begun.decode(), names)
-        raise TierUnavailable("one epoch follows another")
+        await self._invalidations.submit(keys, weight=len(keys))
 
     async def alias(self, digest: str) -> str | None:
         """The key that was noted for this digest. It is a hint, so trust does not matter."""
@@ -181,8 +173,10 @@ class RedisTier:
         """Return when what is under way has been answered."""
         for server in filter(None, (self._primary, self._sidecar)):
             await server.close()
-        await self._leases.close()
-        await self._offers.close()
+        for combiner in (self._leases, self._offers, self._invalidations):
+            await combiner.close()
+        for client in (self._for_fills, self._for_writes):
+            await client.aclose()
 
     @property
     def _names(self) -> Names:
@@ -210,6 +204,21 @@ class RedisTier:
             else:
                 hits[key] = hit
         return Lookup(hits, alive == names.alive_value, frozenset(unreadable))
+
+    async def _send_invalidations(self, batches: list[Sequence[str]]) -> Sequence[None]:
+        for _ in range(2):
+            names = self._names
+            keys = dict.fromkeys(chain.from_iterable(batches))
+            signals = names.signals_of(keys)
+            held = [name for key in keys for name in (names.entry(key), names.lease(key))]
+            async with self._primary.breaker.call():
+                begun: bytes | None = await self._invalidate(
+                    [names.alive, names.state, *signals, *held], [names.epoch, len(signals)]
+                )
+            if begun is None:
+                return [None] * len(batches)
+            self._current.adopt(begun.decode(), names)
+        raise TierUnavailable("one epoch follows another")
 
     async def _send_leases(self, batches: list[list["_Request"]]) -> Sequence[tuple[Names, list[bytes | int]] | None]:
         for _ in range(2):

@@ -51,16 +51,20 @@ class StrictBody(APIRoute):
 
 class _JsonRequest(Request):
     async def json(self) -> Any:
-        """The body as JSON in UTF-8, with or without a byte order mark (RFC 8259, 8.1).
+        """As `parse_json` reads it."""
+        return parse_json(await self.body())
 
-        Raise json.JSONDecodeError, or InvalidInput if an object has two members of one name.
-        """
-        body = await self.body()
-        try:
-            text = body.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise json.JSONDecodeError("not UTF-8", "", error.start) from None
-        return _DECODER.decode(text)
+
+def parse_json(body: bytes) -> Any:
+    """JSON in UTF-8, with or without a byte order mark (RFC 8259, 8.1).
+
+    Raise json.JSONDecodeError, or InvalidInput if an object has two members of one name.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise json.JSONDecodeError("not UTF-8", "", error.start) from None
+    return _DECODER.decode(text)
 
 
 _MOST_DIGITS = 4000
