@@ -12,6 +12,7 @@ import pytest
 from starlette.routing import BaseRoute
 from tests.support.serving import serving
 
+from evenkeel.http.etags import etag
 from user_api.hot_writes import LARGEST, HotWrites
 from user_api.idempotency import Changed
 from user_api.main import create_app
@@ -117,7 +118,7 @@ async def transcript(settings: Settings, database_url: str, *, hot: bool) -> lis
     async with serving(create_app(settings, hot_reads=hot)) as client:
         for request in HOT + ORDINARY:
             method, path, fields, body = request
-            tag = f'"{(await sql.fetchval("SELECT tag FROM users WHERE id = 1")).hex}"'
+            tag = etag((await sql.fetchval("SELECT tag FROM users WHERE id = 1")).hex)
             headers = [("X-Request-Id", "one"), *((name, value.replace("TAG", tag)) for name, value in fields)]
             response = await client.request(method, path, headers=headers, content=body)
             sent = sorted((name.lower(), unlike(value.decode())) for name, value in response.headers.raw)
