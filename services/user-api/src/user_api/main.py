@@ -63,7 +63,7 @@ class State(TypedDict):
 def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> FastAPI:
     """The service. Nothing connects until its lifespan begins. Without `settings` they come from the environment.
 
-    Without `hot_reads`, which stands for the hot writes, too, every request goes through FastAPI's routing. That changes
+    Without `hot_reads`, and hot writes with them, every request goes through FastAPI's routing. That changes
     the speed alone.
     """
     settings = settings or load(Settings)
