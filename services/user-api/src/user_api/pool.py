@@ -98,12 +98,14 @@ class Pool:
                 self._close(session).add_done_callback(lambda _: self._leave_place())
 
     async def _take_place(self) -> None:
-        try:
-            # The timer costs as much as the rest, and most requests need not wait.
-            async with asyncio.timeout(POOL_TIMEOUT if self._places.locked() else None):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Busy("All database connections of this replica are busy.") from None
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(POOL_TIMEOUT):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise Busy("All database connections of this replica are busy.") from None
+        else:
+            await self._places.acquire()
         self.in_use += 1
 
     def _leave_place(self) -> None:

@@ -13,22 +13,22 @@ INVALIDATION_LIMIT = 0.5
 
 
 class Invalidating:
-    """Runs invalidations in tasks of their own, so that they end even if their writers go away."""
+    """Invalidations end even if their writers go away."""
 
     def __init__(self, redis: RedisTier) -> None:
         self._redis = redis
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[None]] = set()
 
     async def invalidate(self, keys: list[str]) -> bool:
         """Whether Redis confirms, within the time limit, that it has forgotten the keys."""
-        task = asyncio.create_task(self._redis.invalidate(keys))
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-        await asyncio.wait({task}, timeout=INVALIDATION_LIMIT)
-        if not task.done():
+        invalidation = asyncio.ensure_future(self._redis.invalidate(keys))
+        self._under_way.add(invalidation)
+        invalidation.add_done_callback(self._ended)
+        await asyncio.wait({invalidation}, timeout=INVALIDATION_LIMIT)
+        if not invalidation.done():
             return False
         try:
-            task.result()
+            invalidation.result()
         except TierUnavailable:
             return False
         return True
@@ -38,7 +38,7 @@ class Invalidating:
         if self._under_way:
             await asyncio.wait(self._under_way)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._under_way.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _ended(self, invalidation: "asyncio.Future[None]") -> None:
+        self._under_way.discard(invalidation)
+        if not invalidation.cancelled() and (error := invalidation.exception()) is not None:
             log.warning("an invalidation is left to the relay", extra={"reason": repr(error)})

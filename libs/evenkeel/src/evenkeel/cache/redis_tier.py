@@ -150,9 +150,12 @@ class RedisTier:
         """Let other readers fill the keys, because this fill has failed."""
         await self._offers.submit([_Offer(key, lease, b"", 0, 0) for key, lease in leases.items()])
 
-    async def invalidate(self, keys: Sequence[str]) -> None:
-        """Forget the keys. Later reads find nothing older, and no fill under way is stored."""
-        await self._invalidations.submit(keys, weight=len(keys))
+    def invalidate(self, keys: Sequence[str]) -> Awaitable[None]:
+        """Forget the keys. Later reads find nothing older, and no fill under way is stored.
+
+        The keys are forgotten even if nobody awaits it any more.
+        """
+        return self._invalidations.submit(keys, weight=len(keys))
 
     async def alias(self, digest: str) -> str | None:
         """The key that was noted for this digest. It is a hint, so trust does not matter."""
