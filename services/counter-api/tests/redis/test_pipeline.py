@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from counter_api.counters.batch import FOR_EVER, Group
 from counter_api.counters.encoding import Terms
 from counter_api.counters.operations import Applied, Delete, Increment, Outcome, Put
+from counter_api.counters.redis_store import FOR_EVER, Group
 from counter_api.counters.series import Unit
 from counter_api.metrics import Metrics
 from counter_api.problems import NothingApplied

@@ -7,30 +7,19 @@ was reported as unknown does not change later.
 """
 
 import asyncio
-import logging
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from prometheus_client import Counter
-from redis.exceptions import (
-    AskError,
-    ClusterDownError,
-    MasterDownError,
-    MovedError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.asyncio.connection import AbstractConnection
+from redis.connection import HiredisRespSerializer
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from counter_api.problems import NothingApplied, OutcomeUnknown, Unreachable
-from counter_api.redis.calls import Argument, Sending, code_of, sentence
-from counter_api.redis.link import Link
+from counter_api.redis.calls import Argument, Sending
+from counter_api.redis.failures import NOT_HERE, Failures, give_up
+from evenkeel.redis.connecting import CONNECT_TIMEOUT
+from evenkeel.redis.scripts import Script
 from evenkeel.redis.topology import Topology
-
-log = logging.getLogger(__name__)
 
 ATTEMPT = 2.0
 """Seconds after which a round trip without an answer is given up, and its connection closed."""
@@ -38,10 +27,126 @@ ATTEMPT = 2.0
 PAUSE, LONGEST_PAUSE = 0.02, 0.25
 """Seconds before the third attempt, and at most before later ones. The second attempt follows at once."""
 
-NOT_HERE = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
-"""What a server answers while another server takes over, or while a slot moves."""
-
 FAILURES = (RedisError, OSError, TimeoutError)
+
+CLOCK_EVERY = 30.0
+"""Seconds after which Redis' clock is read again, since it drifts and may be set."""
+
+REPLICATION_WAITS = (1, 2, 5, 10, 20, 50, 100, 1000)
+"""Milliseconds. Each WAITAOF makes the replicas report how far they have written. A replica that has not written the
+last command yet reports again only a second later. So there are several short waits instead of one long one."""
+
+_pack: Callable[..., list[bytes]] = HiredisRespSerializer().pack
+"""A command as bytes, in C. redis-py's asyncio connection does this in Python, which is most of a round trip's work."""
+
+
+class Link:
+    """One connection to one server, for one task at a time.
+
+    A lost connection is made again before the next round trip, never during one.
+    """
+
+    def __init__(self, address: str, connect: Callable[[str], Awaitable[AbstractConnection]]) -> None:
+        self.address = address
+        self._connect = connect
+        self._loaded: set[Script] = set()
+        self._connection: AbstractConnection | None = None
+        self._loop = asyncio.get_running_loop()
+        self._clock_ahead = 0.0
+        self._clock_asked = 0.0
+
+    async def open(self) -> None:
+        """Be connected. If this raises, nothing was sent."""
+        # Unexpected bytes, or the end of the connection. What follows could be taken for replies.
+        if self._connection is not None and await self._connection.can_read():
+            await self.close()
+        if self._connection is None:
+            self._connection = await self._connect(self.address)
+            # Redis may have been started again, or this may be another server.
+            self._loaded.clear()
+        if not self._clock_asked:
+            # A server that is still loading its data says so here, before anything was sent.
+            [pong] = await self.exchange([("PING",)], timeout=CONNECT_TIMEOUT)
+            if isinstance(pong, ResponseError):
+                await self.close()
+                raise pong
+
+    def redis_time(self, moment: float) -> int:
+        """A moment of the event loop's clock in milliseconds of Redis' clock, or slightly earlier."""
+        return int((moment + self._clock_ahead) * 1000)
+
+    async def exchange(
+        self,
+        commands: Sequence[tuple[Argument, ...]],
+        *,
+        scripts: Iterable[Script] = (),
+        timeout: float,  # noqa: ASYNC109 (of a round trip; the connection is closed after it)
+    ) -> list[Any]:
+        """The replies in order, Redis' errors among them. If this raises, the commands may have been executed or not.
+
+        `scripts` are those that the commands call.
+        """
+        assert self._connection is not None  # noqa: S101 (opened before)
+        before: list[tuple[Argument, ...]] = []
+        for script in set(scripts) - self._loaded:
+            before.append(("SCRIPT", "LOAD", script.source))
+            self._loaded.add(script)
+        if self._loop.time() > self._clock_asked + CLOCK_EVERY or not self._clock_asked:
+            before.append(("TIME",))
+        try:
+            async with asyncio.timeout(timeout):
+                packed = [piece for command in (*before, *commands) for piece in _pack(*command)]
+                await self._connection.send_packed_command(b"".join(packed), check_health=False)
+                for command in before:
+                    reply = await self._reply()
+                    if command == ("TIME",):
+                        self._take_clock(reply)
+                replies = [await self._reply() for _ in commands]
+        except TimeoutError:
+            await self.close()
+            raise TimeoutError(f"no answer within {timeout:.2g} s") from None
+        except BaseException:
+            await self.close()
+            raise
+        return replies
+
+    async def replicated(self, copies: int) -> int:
+        """How many replicas have on disk what this connection wrote. Waits about a second for `copies` of them."""
+        replies = await self.exchange([("WAITAOF", 1, copies, wait) for wait in REPLICATION_WAITS], timeout=3.0)
+        match replies[-1]:
+            case [int(here), int(replicas)] if here >= 1:
+                return replicas
+            case ResponseError() as error:
+                raise error
+            case _:
+                return 0
+
+    def doubt_clock(self) -> None:
+        """Redis' clock may have been set, so read it before anything else is sent."""
+        self._clock_asked = 0.0
+
+    def forgotten(self, script: Script) -> None:
+        """Redis does not have it any more."""
+        self._loaded.discard(script)
+
+    async def close(self) -> None:
+        connection, self._connection, self._clock_asked = self._connection, None, 0.0
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _reply(self) -> Any:
+        assert self._connection is not None  # noqa: S101 (see exchange)
+        try:
+            return await self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+    def _take_clock(self, reply: Any) -> None:
+        if isinstance(reply, ResponseError):
+            raise reply
+        seconds, microseconds = reply
+        self._clock_asked = self._loop.time()
+        self._clock_ahead = int(seconds) + int(microseconds) / 1e6 - self._clock_asked
 
 
 class Delivery:
@@ -52,7 +157,7 @@ class Delivery:
         self._topology = topology
         self._patience = patience
         self._replica_acks = replica_acks
-        self._errors = errors
+        self._failures = Failures(topology, errors)
         self._links: dict[str, Link] = {}
 
     async def close(self) -> None:
@@ -67,13 +172,15 @@ class Delivery:
         while sendings := await self._send(sendings, until):
             if loop.time() >= until:
                 for sending in sendings:
-                    _give_up(sending)
+                    give_up(sending)
                 return
             await asyncio.sleep(min(pause, until - loop.time()))
             pause = min(LONGEST_PAUSE, max(PAUSE, 2 * pause))
 
     async def _send(self, sendings: Sequence[Sending], until: float) -> list[Sending]:
         """Send each to its server; return those that must be sent again."""
+        if not self._topology.movable:
+            return await self._round_trip("", list(sendings), until)
         places: dict[str, list[Sending]] = {}
         for sending in sendings:
             address = self._topology.address(sending.key) if sending.at is None else sending.at
@@ -90,7 +197,7 @@ class Delivery:
         try:
             await link.open()
         except FAILURES as error:
-            return await self._not_sent(address, sendings, error)
+            return await self._failures.not_sent(address, sendings, error)
         commands: list[tuple[Argument, ...]] = []
         for sending in sendings:
             if sending.asking:
@@ -102,7 +209,7 @@ class Delivery:
             replies = await link.exchange(commands, scripts=scripts, timeout=min(ATTEMPT, max(remaining, PAUSE)))
             kept = await self._is_kept(link, sendings, replies)
         except FAILURES as error:
-            return await self._not_answered(sendings, error)
+            return await self._failures.not_answered(sendings, error)
         coming = iter(replies)
         again = []
         for sending in sendings:
@@ -120,92 +227,18 @@ class Delivery:
             return True
         return await link.replicated(self._replica_acks) >= self._replica_acks
 
-    async def _not_sent(self, address: str, sendings: list[Sending], error: Exception) -> list[Sending]:
-        self._failed("not-sent", error, len(sendings))
-        await self._topology.lost()
-        again = []
-        for sending in sendings:
-            sending.trouble = sentence(error)
-            if sending.asking:
-                sending.asking, sending.at = False, None
-            if sending.unsure or (sending.at is None and self._topology.address(sending.key) != address):
-                again.append(sending)
-            else:
-                why = f"Redis cannot be reached, so nothing was changed: {sending.trouble}"
-                sending.fail(partial(Unreachable, why))
-        return again
-
-    async def _not_answered(self, sendings: list[Sending], error: Exception) -> list[Sending]:
-        self._failed("no-answer", error, len(sendings))
-        await self._topology.lost()
-        for sending in sendings:
-            sending.trouble, sending.unsure = sentence(error), True
-            if sending.asking:
-                sending.asking, sending.at = False, None
-            if not sending.repeatable:
-                _give_up(sending)
-        return [sending for sending in sendings if sending.repeatable]
-
     async def _is_settled(self, sending: Sending, reply: Any, link: Link, *, kept: bool) -> bool:
         if isinstance(reply, ResponseError):
-            return await self._is_refused(sending, reply, link)
+            if isinstance(reply, NoScriptError) and sending.script is not None:
+                link.forgotten(sending.script)
+            elif isinstance(reply, NOT_HERE) and self._topology.movable:
+                await link.close()
+            return await self._failures.refused(sending, reply, link.address)
         if sending.changes and not kept:
-            self._errors.labels("not-replicated").inc()
-            sending.trouble, sending.unsure = "Too few replicas have confirmed it.", True
-            if sending.repeatable:
-                return False
-            _give_up(sending)
-            return True
+            return self._failures.not_replicated(sending)
         if not sending.receive(reply):
             # Either it must be sent in another form, or Redis' clock was set since it was last read.
             sending.trouble = "It came too late."
             link.doubt_clock()
             return False
         return True
-
-    async def _is_refused(self, sending: Sending, error: ResponseError, link: Link) -> bool:
-        """Whether that is its result. If not, it is sent again."""
-        match error:
-            case NoScriptError():
-                # The scripts were flushed.
-                sending.trouble = sentence(error)
-                if sending.script is not None:
-                    link.forgotten(sending.script)
-                return False
-            case MovedError() if self._topology.movable:
-                await self._topology.redirected(error.slot_id, _address(error, link.address))
-                return False
-            case AskError() if self._topology.movable:
-                sending.asking, sending.at = True, _address(error, link.address)
-                return False
-        self._failed(code_of(error), error, 1)
-        sending.trouble = sentence(error)
-        if isinstance(error, NOT_HERE) and self._topology.movable:
-            await link.close()
-            await self._topology.lost()
-            return False
-        if sending.unsure:  # an earlier copy may have been executed
-            return False
-        sending.refused(error)
-        return True
-
-    def _failed(self, reason: str, error: Exception, calls: int) -> None:
-        self._errors.labels(reason).inc(calls)
-        log.warning("Redis failed", extra={"reason": reason, "error": str(error), "calls": calls})
-
-
-def _give_up(sending: Sending) -> None:
-    if not sending.changes:
-        sending.fail(partial(NothingApplied, f"Redis did not answer: {sending.trouble}"))
-    elif sending.unsure:
-        why = f"Redis did not answer, so whether this was applied is unknown: {sending.trouble}"
-        what_now = "Retry with the same Idempotency-Key; a retry without one may count twice."
-        sending.fail(partial(OutcomeUnknown, f"{why} {what_now}"))
-    else:
-        sending.fail(partial(NothingApplied, f"Redis did not take it, so nothing was changed: {sending.trouble}"))
-
-
-def _address(error: AskError, asked: str) -> str:
-    """Where a redirection leads. A node leaves its own host out until it learns the host from another node."""
-    host = error.host or asked.rpartition(":")[0]
-    return f"[{host}]:{error.port}" if ":" in host.strip("[]") and not host.startswith("[") else f"{host}:{error.port}"

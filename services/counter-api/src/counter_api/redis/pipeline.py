@@ -63,6 +63,8 @@ class RedisPipeline:
             "checks": min(patience, CHECK_PATIENCE),
         }
         self._lanes: dict[tuple[Kind, str], _Lane] = {}
+        self._only_lane: _Lane | None = None
+        """That of all changes, if all keys are on one server."""
 
     async def close(self) -> None:
         """Let what was submitted be answered, then close the connections."""
@@ -73,7 +75,12 @@ class RedisPipeline:
         """The part's result; raise NothingApplied if too much is waiting, or if changes are refused."""
         if self.refusal is not None and part.weight:
             raise self._refused()
-        return self._lane("changes", self.topology.address(part.key)).submit(part, part.weight)
+        lane = self._only_lane
+        if lane is None:
+            lane = self._lane("changes", self.topology.address(part.key))
+            if not self.topology.movable:
+                self._only_lane = lane
+        return lane.submit(part, part.weight)
 
     async def command(self, *arguments: Argument, repeatable: bool = False) -> Any:
         """Redis' reply to a command whose first argument is a key.

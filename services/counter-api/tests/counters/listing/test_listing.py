@@ -15,11 +15,10 @@ from tests.support.counters_redis import counters_cluster
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.serving import Serve
 
-from counter_api.counters.batch import Group
 from counter_api.counters.listing import redis_listing, upkeep
 from counter_api.counters.listing.shards import ALL, LISTED_FOR, READ_FOR, STAMPED_FOR, shard_of
 from counter_api.counters.operations import Applied, Delete, Increment, Operation, Outcome, Put
-from counter_api.counters.redis_store import RedisStore
+from counter_api.counters.redis_store import Group, RedisStore
 from counter_api.counters.store import Page
 from counter_api.problems import NothingApplied
 from counter_api.settings import Settings
