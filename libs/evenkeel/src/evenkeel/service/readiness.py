@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from time import monotonic
 
 from evenkeel.http.problems import NotReady
 from evenkeel.tasks.ending import end
@@ -14,6 +16,13 @@ log = logging.getLogger(__name__)
 CHECK_TIMEOUT = 2.0
 """Seconds after which a check that has not answered counts as failed."""
 
+MOST_CHECKS = 4
+"""Good checks in PERIOD. Every gateway checks every replica each second. With many of both, the database would be busy
+with checks."""
+
+PERIOD = 1.0
+"""Seconds."""
+
 
 class Readiness:
     """Named checks. Each returns if all is well, and raises an error with the reason if not.
@@ -23,6 +32,8 @@ class Readiness:
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         self._checks = checks
+        self._passed: deque[float] = deque(maxlen=MOST_CHECKS)
+        """When the last checks began that have passed, since one has failed."""
         self.details: dict[str, Callable[[], str | None]] = {}
         """What a replica that is ready adds to its answer, by name: a function that returns a sentence, or None."""
 
@@ -31,9 +42,20 @@ class Readiness:
         return {name: sentence for name, detail in self.details.items() if (sentence := detail()) is not None}
 
     async def failures(self) -> dict[str, str]:
-        """The reasons of failed checks, by name; empty if ready. The checks run at the same time."""
+        """The reasons of failed checks, by name; empty if ready. The checks run at the same time.
+
+        After MOST_CHECKS good results in a row within PERIOD, the last one stands. A bad one never does.
+        """
+        now = monotonic()
+        if len(self._passed) == MOST_CHECKS and now < self._passed[0] + PERIOD:
+            return {}
         reasons = await asyncio.gather(*(self._failure(check) for check in self._checks.values()))
-        return {name: reason for name, reason in zip(self._checks, reasons, strict=True) if reason}
+        failures = {name: reason for name, reason in zip(self._checks, reasons, strict=True) if reason}
+        if failures:
+            self._passed.clear()
+        else:
+            self._passed.append(now)
+        return failures
 
     async def require(self) -> None:
         """Raise NotReady with every reason unless all checks pass."""
