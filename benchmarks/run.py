@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import at_rest, bulk, counters, database, footprint, growth, hits, inserts, releases, tails
+from benchmarks import at_rest, bulk, counters, database, footprint, growth, hits, inserts, releases, scale, tails
 from benchmarks.goals import NOISE
 from benchmarks.rounds import Options
 
@@ -26,20 +26,21 @@ PARTS: dict[str, tuple[str, Callable[[Options], None]]] = {
     "inserts": ("What the change log costs writers", inserts.measure),
     "tails": ("The slowest answers to a mixed load", tails.measure),
     "bulk": ("Large changes", bulk.measure),
+    "scale": ("Fleets", scale.measure),
 }
 
 
-LEFT_OUT = {"bulk"}
-"""Parts that run only when they are named: this one takes an hour."""
+LEFT_OUT = {"bulk", "scale"}
+"""Parts that run only when they are named: the first takes an hour, the second all cores."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=PARTS, action="append", help="a part to run; all but bulk by default")
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part; all but bulk and scale by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of load, per contestant and round")
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--short", action="store_true", help="of bulk: half a minute instead of half an hour")
+    parser.add_argument("--short", action="store_true", help="of bulk and scale: a minute instead of many")
     parser.add_argument("--against", metavar="REF", help="measure this commit as well, in the same rounds")
     arguments = parser.parse_args()
     options = Options(

@@ -91,6 +91,10 @@ class Server:
         self._statistics = psutil.Process(self._process.pid)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def cpu_seconds(self) -> float:
         """The CPU time that the process has used so far."""
         times = self._statistics.cpu_times()

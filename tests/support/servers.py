@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
@@ -100,8 +100,8 @@ def _redis_url(container: RedisContainer) -> str:
 
 
 @contextlib.contextmanager
-def embedded(counters_below: Path | None = None) -> Iterator[Servers]:
-    """The servers of the local stack, in new directories."""
+def embedded(counters_below: Path | None = None, *, max_connections: int | None = None) -> Iterator[Servers]:
+    """The servers of the local stack, in new directories. PostgreSQL may accept another number of connections."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evenkeel-test-")))
         counters_directory = Path(
@@ -114,7 +114,10 @@ def embedded(counters_below: Path | None = None) -> Iterator[Servers]:
         counters = Valkey("counters", counters_directory, free_port(), credentials.redis_counters, valkey.COUNTERS)
         for server in (postgres, cache, counters):
             asyncio.run(server.create())
-            stack.enter_context(running(server.program(), directory / f"{server.name}.log"))
+            program = server.program()
+            if server is postgres and max_connections is not None:
+                program = replace(program, argv=[*program.argv, "-c", f"max_connections={max_connections}"])
+            stack.enter_context(running(program, directory / f"{server.name}.log"))
         yield Servers(
             f"postgresql://{ADMIN}:{credentials.postgres_admin}@127.0.0.1:{port}/postgres", cache.url, counters.url
         )
