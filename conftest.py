@@ -10,12 +10,14 @@ import pytest
 from redis import Redis
 from tests.support import chromium, leftovers, pgbouncer
 from tests.support.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
+from tests.support.routes_once import build_routes_once
 from tests.support.servers import Servers, backend, docker_answers
 
 import verify  # noqa: F401 (imported here, because otherwise pytest takes the folder of that name for the package)
 
 # For each client, httpx reads the certificates of all authorities of this machine, also for http://. It takes 30 ms.
 httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]  # noqa: SLF001
+build_routes_once()
 
 CACHE_KEY = base64.b64encode(b"k" * 32).decode()
 
