@@ -35,7 +35,12 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
         ),
         pytest.param(AS_IT_IS, Bounds(fills=1, relays=2, writers=False), id="two relays", marks=pytest.mark.slow),
         pytest.param(AS_IT_IS, Bounds(fills=1, failovers=1, writers=False), id="failover", marks=pytest.mark.slow),
-        pytest.param(AS_IT_IS, Bounds(transactions=1, failovers=1), id="failover, two fills at a time"),
+        pytest.param(
+            AS_IT_IS,
+            Bounds(transactions=1, failovers=1),
+            id="failover, two fills at a time",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             AS_IT_IS, Bounds(transactions=1, fills=1, relays=2, failovers=1, writers=False), id="failover, two relays"
         ),
@@ -48,7 +53,10 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
         pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, state_losses=True, epochs=2), id="two epochs"),
         pytest.param(AS_IT_IS, Bounds(transactions=1, by_hand=1), id="an epoch by hand, two fills at a time"),
         pytest.param(
-            AS_IT_IS, Bounds(transactions=1, fills=1, by_hand=1, failovers=1, writers=False), id="an epoch, failover"
+            AS_IT_IS,
+            Bounds(transactions=1, fills=1, by_hand=1, failovers=1, writers=False),
+            id="an epoch, failover",
+            marks=pytest.mark.slow,
         ),
         pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, swaps=1, writers=False), id="another database and back"),
         pytest.param(

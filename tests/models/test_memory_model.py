@@ -33,7 +33,7 @@ def violations(bounds: Bounds) -> Exploration[State]:
         pytest.param(Bounds(loads=1, own_writes=1), id="two changes, one of them its own", marks=pytest.mark.slow),
         pytest.param(Bounds(commits=1, losses=1), id="lost connection"),
         pytest.param(Bounds(commits=1, epochs=1), id="an epoch"),
-        pytest.param(Bounds(commits=1, epochs=1, own_writes=1), id="an epoch, its own change"),
+        pytest.param(Bounds(commits=1, epochs=1, own_writes=1), id="an epoch, its own change", marks=pytest.mark.slow),
         pytest.param(
             Bounds(commits=1, own_writes=1, losses=1, stream=3),
             id="lost connection, its own change",

@@ -20,12 +20,12 @@ GRACE = 10
 """Seconds that they have to end after SIGTERM."""
 
 
-def watched() -> Callable[[], None]:
+def watched(grace: float = GRACE) -> Callable[[], None]:
     """Start the watchdog of this process, before anything else is started. Returns what ends it."""
     os.environ[VARIABLE] = uuid.uuid4().hex
     # This process alone has the other end of the pipe, since programs that it starts inherit no descriptors.
     watchdog = subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, __file__, str(grace)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -50,11 +50,11 @@ def _belongs(process: psutil.Process, name: str) -> bool:
         return False
 
 
-def _end_all(name: str) -> None:
+def _end_all(name: str, grace: float) -> None:
     left = [process for process in psutil.process_iter() if _belongs(process, name)]
     for process in left:
         _send(process, "terminate")
-    _, left = psutil.wait_procs(left, timeout=GRACE)
+    _, left = psutil.wait_procs(left, timeout=grace)
     # What a supervisor has started meanwhile is among these.
     for process in [*left, *(process for process in psutil.process_iter() if _belongs(process, name))]:
         _send(process, "kill")
@@ -67,4 +67,4 @@ def _send(process: psutil.Process, signal: str) -> None:
 
 if __name__ == "__main__":
     sys.stdin.read()
-    _end_all(os.environ[VARIABLE])
+    _end_all(os.environ[VARIABLE], float(sys.argv[1]))

@@ -9,7 +9,7 @@ import psutil
 TEST_PROCESS = """
 import subprocess, sys, time
 from tests.support import leftovers
-leftovers.watched()
+leftovers.watched(grace=0.5)
 sleeper = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 child = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True)
 print(child.pid, flush=True)

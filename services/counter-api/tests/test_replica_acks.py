@@ -63,6 +63,7 @@ async def test_without_the_replica_the_outcome_is_unknown_and_a_retry_settles_it
             assert await replica.get("{a}") == b"2"
 
 
+@pytest.mark.slow
 async def test_a_replay_is_not_acknowledged_before_the_replica_has_it(serve: Serve, pair: CountersPair) -> None:
     """WAITAOF waits for the last write of its own connection: a replay that writes nothing would not wait at all."""
     options = {"redis_url": pair.primary.url, "replica_acks": 1, "patience": 1.0}

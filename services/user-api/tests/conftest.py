@@ -38,8 +38,10 @@ def make_settings(database_url: str, cache_url: str, cache_key: str) -> Callable
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "hot_reads" in metafunc.fixturenames and metafunc.definition.get_closest_marker("hot_and_ordinary"):
-        metafunc.parametrize("hot_reads", [True, False], ids=["hot", "ordinary"])
+    both = metafunc.definition.get_closest_marker("hot_and_ordinary")
+    if both and "hot_reads" in metafunc.fixturenames:
+        ordinary = pytest.param(False, marks=both.kwargs.get("ordinary", ()))
+        metafunc.parametrize("hot_reads", [True, ordinary], ids=["hot", "ordinary"])
 
 
 @pytest.fixture

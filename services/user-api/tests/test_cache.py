@@ -21,7 +21,7 @@ from evenkeel.cache.redis_tier import LEASE
 from stack.layout import free_port
 from user_api.storage import StoredUser, UserStorage
 
-pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary]
+pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary(ordinary=pytest.mark.slow)]
 
 OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 

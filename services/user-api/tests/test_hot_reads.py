@@ -93,7 +93,9 @@ ORDINARY: list[Request] = [
 ]
 
 
-@pytest.mark.parametrize("tiers", ["memory,redis", "memory", "redis", ""])
+@pytest.mark.parametrize(
+    "tiers", ["memory,redis", *(pytest.param(one, marks=pytest.mark.slow) for one in ("memory", "redis", ""))]
+)
 async def test_answers_are_those_of_the_ordinary_way(
     make_settings: Callable[..., Settings], database_url: str, cache_url: str, tiers: str
 ) -> None:

@@ -159,6 +159,7 @@ async def test_promoted_server_is_empty(serve: Serve, database_url: str, address
             await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_server_is_killed_as_an_epoch_begins(serve: Serve, database_url: str, tmp_path: Path) -> None:
     async with redis_server(tmp_path) as server:
         own = {"cache_url": server.url}
@@ -176,7 +177,8 @@ async def test_server_is_killed_as_an_epoch_begins(serve: Serve, database_url: s
             await witness.settled(ids)
 
 
-@pytest.mark.parametrize("tiers", ["memory,redis", pytest.param("redis", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("tiers", ["memory,redis", "redis"])
 async def test_sidecar_lags_behind_the_new_epoch(serve: Serve, database_url: str, pair: RedisPair, tiers: str) -> None:
     """It has the old epoch, while the primary has the new one. Then it begins again, or catches up."""
     beside = {"cache_url": pair.primary.url, "cache_read_url": pair.replica.socket_url, "cache_tiers": tiers}

@@ -48,6 +48,7 @@ async def test_promoted_replica_lacks_the_last_deletes(
         await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_promoted_replica_is_far_behind(serve: Serve, database_url: str, pair: RedisPair, address: Proxy) -> None:
     """By so much that nothing of its `alive` is left, only old entries, and an old state that must be caught up."""
     own = {"cache_url": address.url}

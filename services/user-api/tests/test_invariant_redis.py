@@ -26,6 +26,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
         yield running
 
 
+@pytest.mark.slow
 async def test_frozen_and_thawed(serve: Serve, database_url: str, server: RedisServer) -> None:
     own = {"cache_url": server.url}
     async with (
@@ -118,6 +119,7 @@ USELESS_STATES: list[Callable[[bytes, bytes], bytes | None]] = [
 ]
 
 
+@pytest.mark.slow
 async def test_state_lost_together_with_the_word_of_changes(serve: Serve, database_url: str, cache_url: str) -> None:
     """One Redis database for each way to lose the state. The changes were made while no relay followed the log."""
     urls = [urlsplit(cache_url)._replace(path=f"/{number}").geturl() for number in range(len(USELESS_STATES))]

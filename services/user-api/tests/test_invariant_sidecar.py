@@ -18,6 +18,7 @@ def beside(pair: RedisPair, **changes: Any) -> dict[str, Any]:
     return {"cache_url": pair.primary.url, "cache_read_url": pair.replica.socket_url} | changes
 
 
+@pytest.mark.slow
 async def test_cut_off_from_its_primary(serve: Serve, database_url: str, pair: RedisPair) -> None:
     """It has the old entries. Within two seconds it is not trusted any more, and reads go to the primary."""
     async with (

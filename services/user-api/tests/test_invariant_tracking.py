@@ -30,6 +30,7 @@ async def ways(cache_url: str) -> AsyncIterator[list[Proxy]]:
         yield proxies
 
 
+@pytest.mark.slow
 async def test_half_open(serve: Serve, database_url: str, ways: list[Proxy]) -> None:
     """Pushes are lost, or questions, or both, or everything. The connection is never reported as closed."""
     pushes_lost, questions_lost, both_lost, all_silent = ways
@@ -53,6 +54,7 @@ async def test_half_open(serve: Serve, database_url: str, ways: list[Proxy]) -> 
             await witness.settled(ids)
 
 
+@pytest.mark.slow
 async def test_slow(serve: Serve, database_url: str, ways: list[Proxy]) -> None:
     """What was held back arrives later, in order: answers to old questions, then pushes."""
     async with (

@@ -209,7 +209,9 @@ class TestCost:
             await connection.execute(text("SELECT 1"))
         assert commands[0].startswith("BEGIN")
 
-    @pytest.mark.parametrize("statistics", ["none", "of an empty log", "true"])
+    @pytest.mark.parametrize(
+        "statistics", ["true", *(pytest.param(one, marks=pytest.mark.slow) for one in ("none", "of an empty log"))]
+    )
     async def test_look_reads_nothing_of_transactions_that_are_open_or_rolled_back(
         self, books: Books, statistics: str
     ) -> None:
