@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from tests.support.databases import connection_to, new_database
+from tests.support.databases import connection_to, emptied_database
 
 from evenkeel.cache.change_log import ChangeLog
 from evenkeel.cache.change_log_schema import install
@@ -52,14 +52,14 @@ class Books:
 @asynccontextmanager
 async def books_without_log(server: str) -> AsyncIterator[Books]:
     """On the server with this URL, whose role is a superuser."""
-    async with new_database(server, "change_log") as url:
-        engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
-        try:
-            books = Books(url, engine)
-            await books.execute(BOOKS)
-            yield books
-        finally:
-            await engine.dispose()
+    url = await emptied_database(server, "change_log")
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
+    try:
+        books = Books(url, engine)
+        await books.execute(BOOKS)
+        yield books
+    finally:
+        await engine.dispose()
 
 
 @asynccontextmanager
