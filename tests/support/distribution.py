@@ -8,8 +8,8 @@ from _pytest.nodeid import NodeId
 
 from stack.layout import PORTS, PORTS_VARIABLE
 
-MORE_WORKERS_THAN_CORES = 1
-"""Tests wait much of the time. But with more workers than this, faults would be injected late."""
+MORE_WORKERS_THAN_CORES = 2
+"""Tests wait more than half of the time. But with many more workers, faults would be injected late."""
 
 
 WHOLE_SYSTEMS = Path(__file__).parents[1] / "integration"
@@ -44,10 +44,11 @@ def stay_together(item: pytest.Item) -> None:
 def longest_first(items: list[pytest.Item]) -> None:
     """Order the tests so that all workers end at about the same time.
 
-    Groups come first, then whole systems, and the library's units last. The order within a file stays.
+    Whole systems come first, because one worker has all of them. Then come the other groups, and the library's units
+    last. The order within a file stays.
     """
     position = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
-    items.sort(key=lambda item: (not _group(item), -position[item.path]))
+    items.sort(key=lambda item: (_group(item) != WHOLE_SYSTEMS.name, not _group(item), -position[item.path]))
 
 
 def _group(item: pytest.Item) -> str:
