@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 
@@ -210,3 +211,29 @@ async def test_stopped_process_finds_no_fault_with_the_database(database: Databa
         assert not breaker.is_open
     database.released.set()
     assert await slow == "row"
+
+
+async def test_probe_that_fails_beside_an_answered_one_makes_no_noise() -> None:
+    """Otherwise asyncio logs that an exception was never retrieved."""
+    noise: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context["message"]))
+    for _ in range(6):  # which of the two is looked at first is a matter of chance
+        turn, begun = asyncio.Event(), 0
+
+        async def probe(turn: asyncio.Event = turn) -> None:
+            nonlocal begun
+            begun += 1
+            fails = begun == 1
+            await turn.wait()
+            if fails:
+                raise OSError("refused")
+
+        breaker = DatabaseBreaker(probe)
+        breaker.suspect()
+        while begun < database_breaker.MOST_PROBES:  # noqa: ASYNC110 (the second one begins by itself)
+            await asyncio.sleep(0.01)
+        turn.set()
+        await asyncio.sleep(0.05)
+        await breaker.close()
+    gc.collect()
+    assert noise == []

@@ -162,6 +162,7 @@ class DatabaseBreaker:
                 if len(probes) == MOST_PROBES:
                     self._give_up(probes.pop(0))
                 probes.append(asyncio.create_task(probe()))
+                probes[-1].add_done_callback(_retrieve)  # this loop may not look at it any more
                 began = time.monotonic()
                 done = await _any_done(probes, patience)
                 if any(one.exception() is None for one in done):
@@ -213,6 +214,12 @@ class DatabaseBreaker:
         self._given_up.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("work given up has failed", extra={"reason": repr(error)})
+
+
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    """Otherwise asyncio logs that the exception was never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _any_done(tasks: list["asyncio.Task[None]"], seconds: float) -> set["asyncio.Task[None]"]:
