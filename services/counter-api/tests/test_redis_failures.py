@@ -7,11 +7,15 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from prometheus_client import Counter
 from redis.asyncio import Redis
 from tests.support.fake_redis import GREETING, fake_redis
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.serving import Serve, until_ready
 
+from counter_api.redis.calls import Call, SingleCall
+from counter_api.redis.failures import MOST_REQUEST_IDS, Failures
+from evenkeel.redis.single_server import SingleServer
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
@@ -272,3 +276,27 @@ async def test_a_loading_redis_is_unavailable(serve: Serve) -> None:
         for method, path, body in REQUESTS:
             detail = unavailable(await client.request(method, path, json=body))
             assert "Redis is loading the dataset in memory" in detail
+
+
+async def test_the_log_names_the_requests_that_a_failure_concerns(
+    serve: Serve, own_redis: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(redis_url=own_redis.url) as client:
+        for path in ("/v1/counters/a/increment", "/v1/counters:batch"):
+            body = {"operations": [{"name": name} for name in "ab"]} if path.endswith("batch") else None
+            answer = await client.post(path, json=body, headers={"X-Request-Id": f"one-{path[-5:]}"})
+            assert answer.status_code == 503
+    lines = [record.__dict__["request_ids"] for record in caplog.records if record.message == "Redis failed"]
+    assert ["one-ement"] in lines
+    assert ["one-batch"] in lines
+
+
+async def test_a_line_of_the_log_does_not_name_all_requests_of_a_large_round_trip(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = Failures(SingleServer("redis://", name="test"), Counter("errors", "", ["reason"], registry=None))
+    calls = [Call(("GET", "a"), request_id=b"%d" % number) for number in range(3 * MOST_REQUEST_IDS)]
+    await failures.not_answered([SingleCall(call, changes=False) for call in calls], TimeoutError("late"))
+    [line] = caplog.records
+    assert line.__dict__["request_ids"] == [str(number) for number in range(MOST_REQUEST_IDS)]
+    assert line.__dict__["calls"] == len(calls)

@@ -7,7 +7,7 @@ there before, plus the sum up to the caller's own.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 from counter_api.counters.encoding import Judged, Terms, integer
@@ -22,6 +22,7 @@ from counter_api.redis.calls import Argument, Batch, Call, Sender, checked
 from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.idempotency import IdempotencyMismatch
 from evenkeel.http.problems import Problem
+from evenkeel.http.request_context import REQUEST_ID
 
 FOR_EVER = 2**53
 """Milliseconds."""
@@ -36,6 +37,7 @@ class Group:
     terms: Terms
     listed: int = 0
     """Until when the counter may be made if it is not there, in milliseconds of Redis' time: its name is listed."""
+    request_id: bytes | None = field(default_factory=REQUEST_ID.get, compare=False)
 
     @property
     def key(self) -> str:
@@ -71,6 +73,7 @@ class CounterBatch(Batch):
         # The service's own counters are in no list.
         self._listed = FOR_EVER if name.startswith("_") else 0
         self._operations: list[Operation] = []
+        self.request_ids: list[bytes] = []
         self._encoded: PlainSum | Judged | None = None
         self.outcomes: list[Outcome] = []
 
@@ -78,6 +81,8 @@ class CounterBatch(Batch):
         start = len(self._operations)
         self._operations.extend(part.operations)
         self._listed = max(self._listed, part.listed)
+        if part.request_id is not None:
+            self.request_ids.append(part.request_id)
         return slice(start, len(self._operations))
 
     def result_at(self, place: slice) -> list[Outcome]:

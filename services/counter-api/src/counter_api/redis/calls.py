@@ -1,14 +1,15 @@
 """What travels to Redis in one round trip: single commands, and batches to which several callers contribute."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from redis.exceptions import ResponseError
 
 from counter_api.problems import NotACounter, NothingApplied
 from evenkeel.http.problems import Problem
+from evenkeel.http.request_context import REQUEST_ID
 from evenkeel.redis.scripts import Script
 from evenkeel.tasks.failures import first_line
 
@@ -38,6 +39,9 @@ class Sending(ABC):
 
     asking = False
     """Whether the next attempt goes to `at` after ASKING, because the cluster is moving the slot."""
+
+    request_ids: Sequence[bytes] = ()
+    """Of the requests that wait for it. The lane's task belongs to none of them, so its log lines name them."""
 
     trouble = ""
     """Why it has no result yet, as a sentence."""
@@ -115,6 +119,7 @@ class Call:
     repeatable: bool = False
     at: str | None = None
     """The address of the one server that it is for, wherever its keys are."""
+    request_id: bytes | None = field(default_factory=REQUEST_ID.get, compare=False)
 
     @property
     def key(self) -> str:
@@ -127,6 +132,7 @@ class SingleCall(Sending):
     def __init__(self, call: Call, *, changes: bool) -> None:
         self.key, self.at, self.script, self.repeatable = call.key, call.at, call.script, call.repeatable
         self.changes = changes
+        self.request_ids = () if call.request_id is None else (call.request_id,)
         self._command = call.arguments if call.script is None else ("EVALSHA", call.script.sha, *call.arguments)
         self.result: Any = None
         """The reply, or the problem that came instead."""

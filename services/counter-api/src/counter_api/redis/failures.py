@@ -1,7 +1,9 @@
 """What becomes of commands that Redis did not take, did not answer, or refused: a problem, or another attempt."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 
 from prometheus_client import Counter
 from redis.exceptions import (
@@ -25,6 +27,10 @@ NOT_HERE = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 """What a server answers while another server takes over, or while a slot moves."""
 
 
+MOST_REQUEST_IDS = 20
+"""In one line of the log. A round trip may carry the operations of a thousand requests."""
+
+
 class Failures:
     """Counts and logs failures. Methods that return sendings return those that must be sent again."""
 
@@ -34,7 +40,7 @@ class Failures:
         self._errors = errors
 
     async def not_sent(self, address: str, sendings: list[Sending], error: Exception) -> list[Sending]:
-        self._failed("not-sent", error, len(sendings))
+        self._failed("not-sent", error, sendings)
         await self._topology.lost()
         again = []
         for sending in sendings:
@@ -49,7 +55,7 @@ class Failures:
         return again
 
     async def not_answered(self, sendings: list[Sending], error: Exception) -> list[Sending]:
-        self._failed("no-answer", error, len(sendings))
+        self._failed("no-answer", error, sendings)
         await self._topology.lost()
         for sending in sendings:
             sending.trouble, sending.unsure = sentence(error), True
@@ -81,7 +87,7 @@ class Failures:
             case AskError() if self._topology.movable:
                 sending.asking, sending.at = True, _address(error, address)
                 return False
-        self._failed(code_of(error), error, 1)
+        self._failed(code_of(error), error, [sending])
         sending.trouble = sentence(error)
         if isinstance(error, NOT_HERE) and self._topology.movable:
             await self._topology.lost()
@@ -91,9 +97,12 @@ class Failures:
         sending.refused(error)
         return True
 
-    def _failed(self, reason: str, error: Exception, calls: int) -> None:
-        self._errors.labels(reason).inc(calls)
-        log.warning("Redis failed", extra={"reason": reason, "error": str(error), "calls": calls})
+    def _failed(self, reason: str, error: Exception, sendings: Sequence[Sending]) -> None:
+        self._errors.labels(reason).inc(len(sendings))
+        ids = dict.fromkeys(each.decode() for sending in sendings for each in sending.request_ids)
+        named = list(islice(ids, MOST_REQUEST_IDS))
+        extra = {"reason": reason, "error": str(error), "calls": len(sendings), "request_ids": named}
+        log.warning("Redis failed", extra=extra)
 
 
 def give_up(sending: Sending) -> None:
