@@ -83,7 +83,7 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	@grep -A 1000 '^uv==' requirements.lock | awk 'NR > 1 && /^[^ ]/ {exit} {print}' > bootstrap.lock
 
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Evenkeel needs Python 3.11 or newer; make PYTHON=/path/to/python3 …")'
+	@$(PYTHON) stack/check_machine.py
 	@echo "Preparing .venv …" >&2
 	@# Without the system's package for venv, .venv is made without pip. So this looks for pip, not for the folder.
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
