@@ -11,7 +11,7 @@ from redis import Redis
 from tests.support import chromium, leftovers, pgbouncer
 from tests.support.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
 from tests.support.routes_once import build_routes_once
-from tests.support.servers import Servers, backend, docker_answers
+from tests.support.servers import Servers, backend, container_trouble, docker_answers
 
 import verify  # noqa: F401 (imported here, because otherwise pytest takes the folder of that name for the package)
 
@@ -20,6 +20,17 @@ httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_
 build_routes_once()
 
 CACHE_KEY = base64.b64encode(b"k" * 32).decode()
+
+
+_WHY_EMBEDDED = pytest.StashKey[str]()
+
+
+def _chosen_backend() -> tuple[str, str]:
+    """The backend for this machine, and why it is the embedded servers if it is these."""
+    if not docker_answers():
+        return "embedded", "no Docker"
+    trouble = container_trouble()
+    return ("containers", "") if trouble is None else ("embedded", f"Docker starts no usable container: {trouble}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.backend is None:
-        config.option.backend = "containers" if docker_answers() else "embedded"
+        config.option.backend, config.stash[_WHY_EMBEDDED] = _chosen_backend()
     share_out_ports()
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
         config.add_cleanup(leftovers.watched())
@@ -70,7 +81,8 @@ def _deselect(marker: str, config: pytest.Config, items: list[pytest.Item]) -> N
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    where = {"containers": "testcontainers (Docker)", "embedded": "the embedded servers (no Docker)"}
+    why = config.stash.get(_WHY_EMBEDDED, "as chosen")
+    where = {"containers": "testcontainers (Docker)", "embedded": f"the embedded servers ({why})"}
     return f"backend: PostgreSQL and Redis from {where[config.option.backend]}"
 
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis for a test session: in containers if Docker answers, else the embedded servers."""
+"""Real PostgreSQL and Redis for a test session: in containers if Docker can start them, else the embedded servers."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,7 @@ from docker.errors import DockerException
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.redis import RedisContainer
 
+from evenkeel.tasks.failures import first_line
 from stack import valkey
 from stack.credentials import Credentials
 from stack.layout import free_port
@@ -57,6 +58,19 @@ def docker_answers() -> bool:
             return False
         finally:
             gc.collect()
+
+
+def container_trouble() -> str | None:
+    """Why a container that Docker starts is of no use here; None if it works.
+
+    Docker's socket may answer although containers cannot be used: the container with which testcontainers cleans up
+    needs rights that rootless engines do not give, a registry cannot be reached, or ports are published elsewhere.
+    """
+    try:
+        with RedisContainer(REDIS_IMAGE):  # this waits until it can be reached
+            return None
+    except Exception as error:  # noqa: BLE001 (whatever it is, the embedded servers work)
+        return first_line(error)
 
 
 @contextlib.contextmanager
