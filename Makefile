@@ -61,6 +61,9 @@ sbom: $(BIN)/.ready ## a bill of materials of each service in build/sbom
 licences: $(BIN)/.ready ## write docs/licences.md from what the lock files pin
 	@$(BIN)/python supply_chain/licences.py
 
+# kind cannot load an image with attestations from Docker's containerd store. docs/supply-chain.md publishes with them.
+images: export BUILDX_NO_DEFAULT_ATTESTATIONS = 1
+
 images: ## build the container images (PYTHON_BASE, UV_BASE, ENVOY_BASE: other base images, such as name:tag@sha256:…)
 	@for image in user-api counter-api; do \
 	  docker build --quiet --tag evenkeel/$$image:dev --file services/$$image/Dockerfile \
