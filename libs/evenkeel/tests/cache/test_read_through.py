@@ -283,3 +283,22 @@ async def test_all_tiers_are_named_that_a_read_from_the_database_passes_by(metri
     database.answering.set()
     answer = await cache_of(database, tier, metrics, redis=Redis()).get("1", from_database=True)
     assert render(answer.statuses) == "redis; fwd=request, memory; fwd=request"
+
+
+@pytest.mark.parametrize("tier", [None, Redis()], ids=["without a tier", "Redis"])
+async def test_cold_reads_of_one_moment_are_one_query(metrics: CacheMetrics, tier: Redis | None) -> None:
+    loads: list[list[str]] = []
+
+    class Counted(Database):
+        async def load(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+            loads.append(list(keys))
+            return dict.fromkeys(keys, NEW)
+
+    if tier is not None:
+        tier.hits = False
+    cache = cache_of(Counted(), None, metrics, redis=tier)
+    keys = [str(number) for number in range(30)]
+    answers = await asyncio.gather(*(cache.get(key) for key in [*keys, *keys]))
+    assert [answer.entry for answer in answers] == [NEW] * 60
+    assert loads == [keys]
+    assert [answer.statuses[0].collapsed for answer in answers if answer.statuses] in ([], [False] * 30 + [True] * 30)
