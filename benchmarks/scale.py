@@ -93,8 +93,9 @@ async def _measure(plan: Plan, program: Program, postgres: str, cache: str) -> N
     finally:
         await connection.close()
     tables.show_fleets([real for real, _ in pairs], light, larger)
-    tables.show_lines(light)
-    tables.show_limits(light)
+    if len(light) >= tables.LEAST:
+        tables.show_lines(light)
+        tables.show_limits(light)
     tables.show_sidecars(light[0], followed, plan.sidecars)
     report(tables.likeness(pairs))
 
@@ -118,7 +119,7 @@ class _Run:
         """Whether this machine can run so many replicas, after what the smaller fleet has needed."""
         needed = smaller.cores * replicas / smaller.replicas
         room = ROOM * len(os.sched_getaffinity(0))
-        if not smaller.fits or needed > room:
+        if needed > room:
             print(f"{replicas} light: not measured, they would need {needed:.1f} cores", flush=True)
             return False
         return True
