@@ -88,7 +88,9 @@ def compete(
                     runner.run(_measure(results[contestant.name], server, options))
     share = statistics.median(statistics.median(result.shares) for result in results.values())
     if share < BUSY:
-        print(f"(The machine did other things, too: the servers had {share:.0%} of their core. Compare the CPU times.)")
+        print(
+            f"(The machine did other things, too: the servers had {share:.0%} of their core. Compare the CPU times.)\n"
+        )
     return results
 
 

@@ -49,7 +49,7 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory is made below it)
 
 
 def mixed(seed: int) -> Iterator[Request]:
-    """The mixed load. Each seed has cold users of its own."""
+    """The mixed load. Each seed takes the cold users in an order of its own."""
     chance = random.Random(seed)
     kinds = chance.choices(list(SHARES), list(SHARES.values()), k=10_000)
     cold = itertools.cycle(chance.sample(COLD, len(COLD)))
@@ -138,7 +138,7 @@ def _show(found: Mapping[str, Latencies]) -> None:
     for way, latencies in found.items():
         columns = {**latencies.by_kind, "all": latencies.all, "sent late": latencies.late}
         for label, share in QUANTILES.items():
-            cells = [f"{quantile(columns[name], share) * 1000:.2f}" for name in names]
+            cells = [f"{quantile(columns[name], share) * 1000:.2f}" if name in columns else "-" for name in names]
             rows.append((f"{way}, {label}", *cells))
         if latencies.failures:
             print(f"{way}: {latencies.failures} requests failed")
