@@ -23,6 +23,9 @@ CHUNKS = 3
 STANDBY = 1
 """Ticks between two attempts to take over."""
 
+WELL = 4
+"""Relays that stand by do not try to take over while `alive` lives for at least this many ticks."""
+
 LOOK = 2
 SLOWEST = 3
 """The most ticks that a look, and a script, may take."""
@@ -42,6 +45,8 @@ class Protocol:
 
     unfinished: Literal["forgotten", "begun anew"] = "forgotten"
     """What the next relay does with changes of which another one has applied a part."""
+    well: int = WELL
+    """With so many ticks of `alive` left, a relay that stands by does not try to take over."""
     claim_in_run: int = ALIVE
     """A chunk renews the claim until this many ticks after its pass began."""
 
@@ -95,6 +100,8 @@ class Model:
     def _step(self, state: State, who: int) -> tuple[str, State]:
         relay, name = state.relays[who], "AB"[who]
         if relay.phase == "standing by":
+            if state.alive >= self.protocol.well:
+                return f"{name} sees that trust lives", _with(state, who, relay._replace(since=0))
             if state.owner not in {who, NOBODY}:
                 return f"{name} does not get the claim", _with(state, who, relay._replace(since=0))
             claimed = state._replace(owner=who, claim=CLAIM)

@@ -1,7 +1,7 @@
 """Slow relays do not take the claim from each other for ever. `pytest -s` shows how they would without safeguards."""
 
 import pytest
-from tests.models.claim_model import ALIVE, CHUNKS_END, CLAIM, LONGEST, STANDBY, TICK, Model, Protocol, State
+from tests.models.claim_model import ALIVE, CHUNKS_END, CLAIM, LONGEST, STANDBY, TICK, WELL, Model, Protocol, State
 from tests.models.state_space import explore
 
 from evenkeel.cache import change_log, relay
@@ -13,6 +13,7 @@ BOUND = 20
 def test_it_has_the_times_of_the_code() -> None:
     assert (CLAIM * TICK, ALIVE * TICK) == (relay.CLAIM, relay.ALIVE)
     assert pytest.approx(relay.CHUNKS_END, abs=TICK / 2) == CHUNKS_END * TICK
+    assert WELL * TICK == relay.WELL > relay.ALIVE - relay.CLAIM
     assert STANDBY * TICK >= relay.STANDBY_INTERVAL
     assert change_log.LOOK_LIMIT > TICK
 

@@ -180,6 +180,8 @@ class Model:
         for place, relay in enumerate(state.passes):
             others = (*state.passes[:place], *state.passes[place + 1 :])
             if not relay.looked:
+                if relay.age:  # as after a look that found nothing: the state of then is not read again
+                    yield "it reads the time again", _with_passes(state, (*others, relay._replace(age=0)))
                 looked = relay._replace(looked=True, committed=state.age != NEVER, table=state.table)
                 has = "which has" if looked.committed and looked.table.logged else "without"
                 name = f"it looks at the log, {has} the change"

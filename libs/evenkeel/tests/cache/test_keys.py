@@ -15,10 +15,10 @@ def test_two_databases_share_no_name() -> None:
     epoch = new_epoch()
 
     def names_of(names: Names) -> set[bytes]:
-        return {names.alive, names.owner, names.state, names.everything, names.entry("1"), names.lease("1")}
+        return {names.alive, names.state, names.everything, names.entry("1"), names.lease("1")}
 
     here, there = (names_of(Names("user", identity, epoch)) for identity in (HERE, THERE))
-    assert len(here) == len(there) == 6
+    assert len(here) == len(there) == 5
     assert not here & there
     assert all(b"{user}" in name for name in here | there)
 
@@ -63,7 +63,6 @@ def test_what_is_over() -> None:
         now.lease("1"),
         now.alias("1"),
         now.alive,
-        now.owner,
         now.state,
         *now.signals_of({"entry": 1}),
         now.everything,
@@ -92,7 +91,7 @@ def test_a_range_that_is_forgotten_has_new_names_and_all_else_the_same() -> None
     assert second.entry("12") == first.entry("12") != base.entry("12")
     assert not second.renames(first)("12")
     needed = [name for key in ("1", "12", "15", "30") for name in (second.entry(key), second.lease(key))]
-    assert not any(second.is_over(name) for name in [*needed, second.alive, second.state, second.owner])
+    assert not any(second.is_over(name) for name in [*needed, second.alive, second.state])
     assert second.alive_value == second.epoch.encode()
     assert second.at(new_epoch()).is_over(second.entry("12"))
     assert all(names.renames(base)("1") for names in (base.at(new_epoch()), Names("user", HERE)))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from tests.support.machine_time import machine_time
 from tests.support.witness import eventually
 
 from evenkeel.cache import relay as relays
@@ -23,6 +25,7 @@ from evenkeel.cache.forgetting import forget_cache
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
+from evenkeel.cache.pulse import Pulse
 from evenkeel.cache.redis_tier import ScriptName, script
 from evenkeel.cache.relay import Relay
 from evenkeel.cache.tracking import Tracking
@@ -74,6 +77,8 @@ class Replica:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     current: CurrentNames = field(default_factory=lambda: CurrentNames("user"))
 
+    pulse: Pulse = field(default_factory=Pulse)
+
     def __post_init__(self) -> None:
         metrics = CacheMetrics(Metrics(self.registry), "user")
         self.distrust = Distrust(metrics)
@@ -83,6 +88,7 @@ class Replica:
             current=self.current,
             metrics=metrics,
             distrust=self.distrust,
+            pulse=self.pulse,
         )
 
     @property
@@ -198,7 +204,7 @@ async def test_who_stands_by_sweeps_no_more(redis: Redis) -> None:
     sweep = replica.relay._sweep._task
     assert sweep is not None
     assert not sweep.done()
-    await redis.set(replica.names.owner, "another")
+    await claim(redis, replica.names, "another")
     await replica.relay._pass()
     assert sweep.cancelled()
     assert await replica.held("swept") is None
@@ -230,7 +236,7 @@ async def test_an_epoch_begins_only_where_it_was_to(replica: Replica, redis: Red
     """Two relays that find the same do not forget twice."""
     names = replica.names
     begin = script(redis, "new_epoch")
-    keys = [names.owner, names.alive, b"test:state", names.everything]
+    keys = [names.alive, b"test:state", names.everything]
     assert await begin(keys, ["me", 100, "", "", "a", "s1", 0, ""]) == 1
     assert await begin(keys, ["me", 100, "", "", "b", "s1", 0, ""]) == 0
     assert await begin(keys, ["me", 100, "a", "s0", "b", "s2", 0, ""]) == 0
@@ -243,7 +249,7 @@ async def test_a_relay_of_an_epoch_that_is_over_does_nothing(replica: Replica, r
     await redis.set(names.entry("1"), b"x")
     apply = script(redis, "relay")
     signals = names.signals_of({"1": None})
-    keys = [names.owner, names.alive, names.state, *signals, names.entry("1"), names.lease("1")]
+    keys = [names.alive, names.state, *signals, names.entry("1"), names.lease("1")]
     assert await apply(keys, ["me", 0, "another", await replica.held("state") or "", "s", 2**50, 1, ""]) == 0
     assert await redis.get(names.entry("1")) == b"x"
 
@@ -284,7 +290,7 @@ async def test_a_relay_that_does_not_know_of_a_doubt_gives_no_trust(redis: Redis
     other.log.distrust = "it has a child"
 
     async def look(since: str | None) -> Look:
-        await redis.delete(names.owner)
+        await end_claim(redis, names)
         await other.relay._pass()
         return await looked(since)
 
@@ -303,18 +309,18 @@ async def test_a_relay_that_does_not_know_of_a_doubt_gives_no_trust(redis: Redis
     assert await replica.held("distrust") is None
 
 
-async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica, redis: Redis) -> None:
+async def test_a_look_that_is_late_is_followed_by_the_next_one(replica: Replica) -> None:
     """By the same relay: for others it would take as long."""
-    state, owner = await replica.held("state"), await redis.get(replica.names.owner)
+    state, owner = await replica.held("state"), await replica.held("relay")
     assert owner is not None
     replica.log.error = TimeoutError()
     looks = len(replica.log.asked)
     await eventually(lambda: _true(len(replica.log.asked) > looks + 3))
-    assert await redis.get(replica.names.owner) == owner
+    assert await replica.held("relay") == owner
     assert set(replica.log.asked[looks + 2 :]) == {await replica.held("state")} != {None}
     assert await replica.relay._after(TimeoutError()) == 0 < await replica.relay._after(OSError())
     replica.log.error = OSError()
-    await eventually(lambda: _gone(redis, replica.names.owner))
+    await eventually(lambda: _is(lambda: replica.held("relay"), None))
     assert state is not None
 
 
@@ -337,7 +343,7 @@ async def test_a_chunk_of_changes_is_pushed_as_one_name(
     metrics = CacheMetrics(Metrics(CollectorRegistry()), "user")
     memory: MemoryTier[Entry] = MemoryTier(max_entries=300, ttl=60, prepare=lambda entry: entry, metrics=metrics)
     changed: list[AbstractSet[str] | None] = []
-    tracking = Tracking(redis, replica.current, memory, metrics, changed.append, primary=True)
+    tracking = Tracking(redis, replica.current, memory, metrics, changed.append, pulse=replica.pulse)
     task = asyncio.create_task(tracking.run())
     try:
         await memory.first_trust.wait()
@@ -379,17 +385,18 @@ async def test_a_claim_outlives_a_long_series(replica: Replica, redis: Redis, mo
     claims: list[float] = []
     monkeypatch.setattr(relays, "CHUNK", 10)
 
-    def rest(_: object, lifetime: float) -> int:
+    def until(claimed: relays._Claimed, lifetime: float) -> int:
         claims.append(lifetime)
-        return 5000
+        return claimed.server_time + 5000
 
-    monkeypatch.setattr(relays._Claimed, "rest", rest)
+    monkeypatch.setattr(relays._Claimed, "until", until)
     replica.log.changes = dict.fromkeys(map(str, range(95)))
-    await eventually(lambda: _true(len(claims) >= 10))
+    await eventually(lambda: _true(relays.ALIVE in claims and claims[-1] == relays.CLAIM))
+    claims = claims[claims.index(relays.ALIVE) :][:10]
     assert claims == [relays.ALIVE] * 9 + [relays.CLAIM]
 
     async def renewed() -> bool:
-        return await redis.pttl(replica.names.owner) > 1000
+        return await left(redis, replica.names) > 1000
 
     replica.log.changes = dict.fromkeys(map(str, range(95)))
     await eventually(renewed)
@@ -411,29 +418,161 @@ async def test_scripts_renew_a_claim_that_is_the_callers(
     names = Names("user", HERE, new_epoch())
     await cast("Awaitable[Any]", redis.hset(names.state, mapping={"epoch": names.epoch, "state": "s1"}))
     if owner is not None:
-        await redis.set(names.owner, owner, px=30_000)
+        await claim(redis, names, owner)
     more: list[str | int] = ["s2", 0, 0] if name == "relay" else [new_epoch(), "s2", 0, ""]
-    keys = [names.owner, names.alive, names.state]
-    assert await script(redis, name)(keys, ["me", 90_000, names.epoch, "s1", *more]) == 1
-    assert await redis.get(names.owner) == after
-    assert (await redis.pttl(names.owner) > 30_000) is (after == b"me")
+    until = (await redis.time())[0] * 1000 + 90_000
+    reply = await script(redis, name)([names.alive, names.state], ["me", until, names.epoch, "s1", *more])
+    assert reply == (2 if (name, owner) == ("relay", "other") else 1)
+    assert await cast("Awaitable[Any]", redis.hget(names.state, "relay")) == after
+    assert (await left(redis, names) > 30_000) is (after == b"me")
 
 
 async def test_every_pass_renews_the_claim_of_its_own_relay(redis: Redis) -> None:
     names = Names("user", HERE, new_epoch())
-    claim = script(redis, "claim")
+    take = script(redis, "claim")
     for owner, mine in (("me", 1), ("other", 0)):
-        await redis.set(names.owner, owner, px=30_000)
-        assert (await claim([names.owner, names.alive, names.state], ["me", 90_000]))[0] == mine
-        assert await redis.get(names.owner) == owner.encode()
-        assert (await redis.pttl(names.owner) > 30_000) is (owner == "me")
+        await claim(redis, names, owner)
+        assert (await take([names.alive, names.state], ["me", 90_000]))[0] == mine
+        assert await cast("Awaitable[Any]", redis.hget(names.state, "relay")) == owner.encode()
+        assert (await left(redis, names) > 30_000) is (owner == "me")
 
 
-@pytest.mark.parametrize(("ago", "most", "least"), [(0, 1000, 900), (0.6, 400, 300), (0.97, 50, 50), (10, 50, 50)])
+async def test_a_claim_that_has_ended_is_taken(redis: Redis) -> None:
+    names = Names("user", HERE, new_epoch())
+    await claim(redis, names, "other", 0)
+    assert (await script(redis, "claim")([names.alive, names.state], ["me", 90_000]))[0] == 1
+    assert await cast("Awaitable[Any]", redis.hget(names.state, "relay")) == b"me"
+    assert await left(redis, names) > 30_000
+
+
+async def test_a_script_that_is_late_ends_no_trust_that_another_relay_has_renewed(redis: Redis) -> None:
+    names = Names("user", HERE, new_epoch())
+    await cast("Awaitable[Any]", redis.hset(names.state, mapping={"epoch": names.epoch, "state": "s1"}))
+    await claim(redis, names, "other")
+    await redis.set(names.alive, names.epoch, px=30_000)
+    past = (await redis.time())[0] * 1000 - 1000
+    assert await script(redis, "relay")([names.alive, names.state], ["me", past, names.epoch, "s1", "s1", past, 0]) == 2
+    assert await redis.pttl(names.alive) > 20_000
+
+
+async def test_a_relay_with_nothing_to_do_renews_claim_and_trust(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks more often than that. What a look finds in between is applied at once."""
+    replica = Replica(Log(), redis)
+    await _calm(replica)
+    now = time.monotonic()
+    monkeypatch.setattr("evenkeel.cache.relay.time.monotonic", lambda: now)
+    await replica.relay._pass()  # it may have renewed them
+    before, looks = await counted(redis), replica.log.number
+    await replica.relay._pass()
+    assert await counted(redis) == before
+    assert replica.log.number == looks + 1
+    state = await replica.held("state")
+    now += relays.RENEWAL_INTERVAL
+    await redis.pexpire(replica.names.alive, 500)
+    await claim(redis, replica.names, (await replica.held("relay")) or "", 500)
+    await replica.relay._pass()
+    assert await counted(redis) - before == 5 + 5  # those of this test, and TIME, EVALSHA, HMGET, HSET, SET
+    assert await redis.pttl(replica.names.alive) > 1000
+    assert await left(redis, replica.names) > 700
+    assert await replica.held("state") != state
+    await redis.set(replica.names.entry("1"), b"x")
+    replica.log.changes = {"1": None}
+    await replica.relay._pass()
+    assert await redis.exists(replica.names.entry("1")) == 0
+
+
+async def test_a_relay_that_has_lost_the_claim_meanwhile_stands_by(redis: Redis) -> None:
+    replica = Replica(Log(), redis)
+    await _calm(replica)
+    await claim(redis, replica.names, "another")
+    while replica.relay._calm is not None:
+        await replica.relay._pass()
+        await asyncio.sleep(0.05)
+    assert await replica.relay._pass() == relays.STANDBY_INTERVAL
+    assert await replica.held("relay") == "another"
+
+
+async def test_a_state_that_has_moved_meanwhile_is_read_again(redis: Redis) -> None:
+    """By a failover, for example. Until then nothing is trusted anew."""
+    replica = Replica(Log(), redis)
+    await _calm(replica)
+    await cast("Awaitable[Any]", redis.hset(replica.names.state, "state", "of another relay"))
+    await redis.delete(replica.names.alive)
+    while replica.relay._calm is not None:
+        assert await replica.alive() is None
+        await replica.relay._pass()
+        await asyncio.sleep(0.05)
+    assert await replica.alive() is None
+    await replica.relay._pass()
+    assert replica.log.asked[-1] == "of another relay"
+    assert await replica.alive() == replica.names.epoch
+
+
+@pytest.mark.usefixtures("replica")
+async def test_who_stands_by_sends_nothing_while_trust_is_renewed(redis: Redis) -> None:
+    """It has seen that elsewhere, or reads it now and then. Without signs of life it tries to take over."""
+    other = Replica(Log(), redis)
+    await other.relay._pass()
+    await other.relay._pass()
+    claims, take = 0, other.relay._claim
+
+    async def counting(*arguments: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        return await take(*arguments)
+
+    other.relay._claim = counting  # type: ignore[assignment]
+    other.pulse.note(other.names.alive, time.monotonic(), 100_000)
+    other.relay._primary = cast("Redis", None)
+    assert await other.relay._pass() == relays.STANDBY_INTERVAL
+    other.relay._primary = redis
+    other.pulse.note(other.names.alive, time.monotonic(), 0)
+    assert await other.relay._pass() == relays.STANDBY_INTERVAL
+    assert claims == 0
+    assert other.pulse.left(other.names.alive) > relays.WELL
+    other.pulse.note(other.names.alive, time.monotonic(), 0)
+    await redis.pexpire(other.names.alive, 300)
+    await other.relay._pass()
+    assert claims <= 1
+
+
+async def _calm(replica: Replica) -> None:
+    while replica.relay._calm is None:
+        await replica.relay._pass()
+        await asyncio.sleep(0.01)
+
+
+async def counted(redis: Redis) -> int:
+    """The commands that Redis has executed, those of scripts included; without INFO."""
+    stats = await redis.info("commandstats")
+    return sum(each["calls"] for name, each in stats.items() if name != "cmdstat_info")
+
+
+async def claim(redis: Redis, names: Names, relay: str, milliseconds: int = 30_000) -> None:
+    """Give that relay the claim."""
+    seconds, _ = await redis.time()
+    held: dict[Any, Any] = {"relay": relay, "claimed_until": seconds * 1000 + milliseconds}
+    await cast("Awaitable[Any]", redis.hset(names.state, mapping=held))
+
+
+async def end_claim(redis: Redis, names: Names) -> None:
+    await cast("Awaitable[Any]", redis.hdel(names.state, "relay", "claimed_until"))
+
+
+async def left(redis: Redis, names: Names) -> int:
+    """For how many milliseconds the claim still holds."""
+    seconds, _ = await redis.time()
+    until = await cast("Awaitable[Any]", redis.hget(names.state, "claimed_until"))
+    return int(until or 0) - seconds * 1000
+
+
+@pytest.mark.parametrize(
+    ("ago", "most", "least"), [(0, 1000, 900), (0.6, 1000, 900), (0.97, 1020, 1019), (10, 10_050, 10_049)]
+)
 def test_a_claim_counts_from_when_it_was_asked_for(
     ago: float, most: int, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And never ends at once: nobody could take over in order, and to Redis 0 means something else."""
+    """And never ends at once: nobody could take over in order."""
     claimed = relays._Claimed(
         asked=100.0,
         mine=True,
@@ -441,11 +580,11 @@ def test_a_claim_counts_from_when_it_was_asked_for(
         state=b"",
         swept="",
         distrust="",
-        server_time=0,
+        server_time=5000,
         lifetime=0,
     )
     monkeypatch.setattr("evenkeel.cache.relay.time.monotonic", lambda: 100.0 + ago)
-    assert least <= claimed.rest(relays.CLAIM) <= most
+    assert least <= claimed.until(relays.CLAIM) - 5000 <= most
 
 
 async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
@@ -468,7 +607,7 @@ async def test_who_finds_chunks_left_unfinished_does_not_begin_them_anew(
         async def apply(keys: list[bytes], arguments: list[Any]) -> Any:
             moved = await applied(keys, arguments)
             if moved and (other := next(others, None)) is not None:
-                await redis.delete(before.owner)
+                await end_claim(redis, before)
                 await other.relay._pass()
             return moved
 
@@ -570,7 +709,7 @@ async def test_a_range_is_not_trusted_while_there_is_more(replica: Replica, monk
 
     async def noted(keys: list[Any], arguments: list[Any]) -> Any:
         until.append(arguments[6])
-        assert keys == [replica.names.owner, replica.names.alive, replica.names.state]
+        assert keys == [replica.names.alive, replica.names.state]
         return await began(keys, arguments)
 
     monkeypatch.setattr(replica.relay, "_new_epoch", noted)
@@ -622,7 +761,7 @@ async def test_another_database_has_other_names(replica: Replica, redis: Redis) 
     replica.log.id = THERE
     await eventually(lambda: _true(replica.current.now is not None and replica.names.identity == THERE))
     await eventually(lambda: _is(replica.alive, replica.names.epoch))
-    assert await redis.exists(here.alive, here.state, here.owner) == 0
+    assert await redis.exists(here.alive, here.state) == 0
     replica.log.id = HERE
     await eventually(lambda: _true(replica.current.now is not None and replica.names.identity == HERE))
     await eventually(lambda: _is(replica.alive, replica.names.epoch))
@@ -676,3 +815,17 @@ async def _is(ask: Callable[[], Awaitable[str | None]], expected: str | None) ->
 
 async def _gone(redis: Redis, *names: bytes) -> bool:
     return await redis.exists(*names) == 0
+
+
+async def test_a_relay_that_dies_is_replaced_before_trust_ends(redis: Redis) -> None:
+    """It does not release its claim. A machine that is too busy for this shows nothing."""
+    async with Replica(Log(), redis).running() as other, machine_time() as elapsed:
+        await claim(redis, other.names, "dead", 1000)
+        await eventually(lambda: _true(other.relay._stands_by))
+        await claim(redis, other.names, "dead", 1000)
+        await redis.pexpire(other.names.alive, 1500)
+        began, trusted = time.monotonic(), True
+        while await other.held("relay") != other.relay._id:
+            trusted = trusted and await other.alive() is not None
+            await asyncio.sleep(0.01)
+        assert trusted or elapsed() < 0.8 * (time.monotonic() - began)

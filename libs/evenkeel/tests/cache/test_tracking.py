@@ -14,6 +14,7 @@ from evenkeel.cache.entry import Entry
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
+from evenkeel.cache.pulse import Pulse
 from evenkeel.cache.tracking import Tracking
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +65,8 @@ async def test_an_epoch_begins_while_it_is_asked_for(
             memory.put(key, Entry(1, b"{}"), 60, reservations[key])
     begun = names.epoch_without([(10, 20)])
     connection: Any = Connection(names, begun)
-    tracking = Tracking(Redis(), current, memory, metrics, lambda _: None, primary=primary)
+    pulse = Pulse() if primary else None
+    tracking = Tracking(Redis(), current, memory, metrics, lambda _: None, pulse=pulse)
     questions: deque[float] = deque()
     tasks = [
         asyncio.create_task(tracking._ask(connection, names, questions)),
@@ -77,7 +79,8 @@ async def test_an_epoch_begins_while_it_is_asked_for(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    if primary:
+    if pulse is not None:
+        assert pulse.left(names.alive) > 0
         assert (await current.known()).epoch == begun
         assert [key for key in KEYS if memory.peek(key)] == ["9", "21"]
     else:
@@ -95,7 +98,7 @@ async def test_a_push_that_names_no_keys_empties_memory(metrics: CacheMetrics, w
         for key in KEYS:
             memory.put(key, Entry(1, b"{}"), 60, reservations[key])
     changed: list[AbstractSet[str] | None] = []
-    tracking = Tracking(Redis(), current, memory, metrics, changed.append, primary=True)
+    tracking = Tracking(Redis(), current, memory, metrics, changed.append, pulse=Pulse())
     tracking._pushed(names, names.signals_of({"9": 2, "10": 1}))
     assert [key for key in KEYS if memory.peek(key)] == KEYS[1:]
     pushed = {"emptied": None, "everything": [names.everything], "unreadable": [names.signals + b"9:7"]}[what]
@@ -111,6 +114,6 @@ async def test_many_keys_are_counted_once(metrics: CacheMetrics, monkeypatch: py
     current.identified("00000000000000aa")
     names = await current.known()
     memory: MemoryTier[Entry] = MemoryTier(max_entries=10, ttl=60, prepare=lambda entry: entry, metrics=metrics)
-    tracking = Tracking(Redis(), current, memory, metrics, lambda _: None, primary=True)
+    tracking = Tracking(Redis(), current, memory, metrics, lambda _: None, pulse=Pulse())
     tracking._pushed(names, names.signals_of({str(key): 2 for key in range(500)}))
     assert counted == [500]

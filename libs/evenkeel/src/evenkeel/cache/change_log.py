@@ -67,6 +67,11 @@ class Look:
     """Why no row of the table may be cached: changes are not logged now, or not all of them. `changes` is None then. It
     is None once more in the first look after this has ended, if that look begins at `state`."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has changed, and all changes are logged."""
+        return self.changes == {} and not self.ranges and not self.more
+
 
 class ChangeLog:
     """Reads and prunes the log that `install` made. Any number of processes may do so. No session state is needed.

@@ -57,7 +57,6 @@ class Names:
         "everything",
         "identity",
         "namespace",
-        "owner",
         "pattern",
         "ranges",
         "signals",
@@ -80,7 +79,6 @@ class Names:
         self.pattern = f"{root}*".encode()
         """What SCAN finds all names by."""
         self.alive = f"{root}alive".encode()
-        self.owner = f"{root}relay".encode()
         self.state = f"{root}state".encode()
         self.signals = f"{root}changed:".encode()
         """How all signals begin."""

@@ -23,6 +23,7 @@ from evenkeel.cache.log_tail import LogTail
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from evenkeel.cache.pruning import Pruner
+from evenkeel.cache.pulse import Pulse
 from evenkeel.cache.read_through import ReadThrough
 from evenkeel.cache.redis_tier import RedisTier
 from evenkeel.cache.relay import Relay
@@ -84,6 +85,7 @@ async def open_cache(
     own = CacheMetrics(metrics or Metrics(CollectorRegistry()), namespace)
     current = CurrentNames(namespace)
     distrust = Distrust(own)
+    pulse = Pulse()
     async with AsyncExitStack() as stack:
         memory_tier = redis_tier = None
         if memory is not None:
@@ -135,7 +137,14 @@ async def open_cache(
         current.on_change.append(begin_anew)
         async with _at_most(FIRST_TRUST):
             if redis is not None:
-                relay = Relay(changes=changes, primary=redis.primary, current=current, metrics=own, distrust=distrust)
+                relay = Relay(
+                    changes=changes,
+                    primary=redis.primary,
+                    current=current,
+                    metrics=own,
+                    distrust=distrust,
+                    pulse=pulse,
+                )
                 stack.push_async_callback(relay.release)
                 await stack.enter_async_context(running(relay.run()))
                 await relay.passed.wait()
@@ -149,7 +158,7 @@ async def open_cache(
                         memory_tier,
                         own,
                         cache.forget_loads,
-                        primary=redis.reader is None,
+                        pulse=pulse if redis.reader is None else None,
                     )
                 else:
                     feed = LogTail(changes, memory_tier, cache.forget_loads, distrust)

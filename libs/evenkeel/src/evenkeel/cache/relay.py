@@ -3,6 +3,9 @@
 Every replica runs one. The one that holds the claim works, and the others stand by. The relay remembers nothing. How
 far the log has been relayed is a state in Redis. The script that deletes the changed entries also moves that state. If
 a crash or a failover of Redis loses the deletes, it loses the move as well, and the deletes are made again.
+
+While nothing changes, only every other look is followed by a script, which renews claim and trust. Relays that stand by
+send nothing while trust is being renewed.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redis.asyncio import Redis
 
@@ -20,6 +23,7 @@ from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics
+from evenkeel.cache.pulse import Pulse
 from evenkeel.cache.ranges import span_of
 from evenkeel.cache.redis_tier import script
 from evenkeel.cache.sweeping import Sweep
@@ -30,8 +34,16 @@ log = logging.getLogger(__name__)
 INTERVAL = 0.1
 """Seconds between two looks at the change log."""
 
+RENEWAL_INTERVAL = 0.15
+"""Seconds after which a look that finds nothing renews claim and trust. Two looks that are given up (LOOK_LIMIT), and
+the one after them, then still fit into trust."""
+
 STANDBY_INTERVAL = 0.2
-"""Seconds between two tries to take over."""
+"""Seconds after which a relay that stands by looks again whether trust is being renewed."""
+
+WELL = 1.0
+"""Seconds for which trust lives on at least while a relay is at work. With less, relays that stand by try to take over.
+The claim of a relay that has died still holds for a while then, as trust outlives it (CLAIM, ALIVE)."""
 
 RETRY_INTERVAL = 0.5
 """Seconds after a failed pass. Relays that stand by try more often, and may reach servers that this one cannot."""
@@ -64,9 +76,10 @@ _INEXACT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """The reply of claim.lua, and when the script was called."""
+    """The reply of claim.lua, and when the script was called. While nothing changes, it counts for later looks, too."""
 
     asked: float
+    """Of `time.monotonic`, not after `server_time`."""
     mine: bool
     names: Names
     """In the epoch that Redis has."""
@@ -77,6 +90,11 @@ class _Claimed:
     server_time: int
     lifetime: int
 
+    @property
+    def is_complete(self) -> bool:
+        """There is a state, all chunks before it have been applied, and nothing speaks against trust."""
+        return bool(self.state) and _UNFINISHED.encode() not in self.state and not self.distrust
+
     def trusted_after(self, look: Look) -> int:
         """Until when the cache may be trusted after this look, in the server's time; 0: not at all.
 
@@ -84,22 +102,30 @@ class _Claimed:
         """
         return 0 if look.more else self.server_time + int(ALIVE * 1000)
 
-    def rest(self, lifetime: float) -> int:
-        """Milliseconds until the claim has held for `lifetime` seconds, and at least LEAST_CLAIM."""
-        return int(max(LEAST_CLAIM, self.asked + lifetime - time.monotonic()) * 1000)
+    def until(self, lifetime: float) -> int:
+        """When the claim has held for `lifetime` seconds, but at least LEAST_CLAIM from now, in the server's time."""
+        return self.server_time + int(max(lifetime, time.monotonic() - self.asked + LEAST_CLAIM) * 1000)
 
 
 class Relay:
     """Two that work at once do no harm. The state moves by compare-and-set, and deletes may be repeated."""
 
     def __init__(
-        self, *, changes: ChangeLog, primary: Redis, current: CurrentNames, metrics: CacheMetrics, distrust: Distrust
+        self,
+        *,
+        changes: ChangeLog,
+        primary: Redis,
+        current: CurrentNames,
+        metrics: CacheMetrics,
+        distrust: Distrust,
+        pulse: Pulse,
     ) -> None:
         self._changes = changes
         self._primary = primary
         self._current = current
         self._metrics = metrics
         self._distrust = distrust
+        self._pulse = pulse
         self._id = secrets.token_hex(8)
         self._claim, self._release, self._relay, self._new_epoch, self._remove_trust = (
             script(primary, name) for name in ("claim", "release", "relay", "new_epoch", "distrust")
@@ -107,6 +133,9 @@ class Relay:
         self._sweep = Sweep(primary)
         self._left: Names | None = None
         self._identified = float("-inf")
+        self._stands_by = False
+        self._calm: _Claimed | None = None
+        """What the last pass began with, if it found nothing to do. It was the state in Redis then."""
         self.passed = asyncio.Event()
         """Set once a relay, here or in another process, has followed the log."""
 
@@ -128,12 +157,12 @@ class Relay:
             self._metrics.relay_active.set(0)
             await self._sweep.end()
 
-    async def release(self) -> None:
-        """Let another replica take over at once, when this one stops."""
+    async def release(self, well: float = WELL) -> None:
+        """Let another replica take over at once, when this one stops: trust lives for less than `well` seconds then."""
         if (names := self._current.now) is not None:
             # The claim also ends by itself. A connection that was closed raises more than redis-py's own errors.
             with contextlib.suppress(Exception):
-                await self._release([names.owner], [self._id])
+                await self._release([names.alive, names.state], [self._id, int(well * 1000)])
 
     async def _after(self, error: Exception) -> float:
         """Seconds until the next pass."""
@@ -142,7 +171,7 @@ class Relay:
             # has changed, and must end before trust does. If only this replica is slow, its claim ends first.
             return 0
         self._metrics.relay_active.set(0)
-        await self.release()
+        await self.release(ALIVE)
         return RETRY_INTERVAL
 
     async def _pass(self) -> float:
@@ -150,18 +179,52 @@ class Relay:
 
         Returns the seconds from the beginning of this pass to the next one.
         """
-        claimed = await self._claimed(self._current.now or await self._identify())
+        names = self._current.now or await self._identify()
+        calm, self._calm = self._calm, None
+        if calm is not None and calm.names is names:
+            return await self._look_again(calm)
+        if self._stands_by and await self._another_is_well(names):
+            return STANDBY_INTERVAL
+        claimed = await self._claimed(names)
         self._metrics.relay_lag.set(ALIVE - max(0, claimed.lifetime) / 1000)
         self._metrics.relay_active.set(claimed.mine)
+        self._stands_by = not claimed.mine
         if not claimed.mine:
             await self._stand_by(claimed)
             return STANDBY_INTERVAL
-        look = await self._changes.look(_base(claimed.state) or None)
+        return await self._relayed(claimed, await self._look(claimed))
+
+    async def _look(self, claimed: _Claimed) -> Look:
+        return await self._changes.look(_base(claimed.state) or None)
+
+    async def _look_again(self, calm: _Claimed) -> float:
+        """A pass after one that had nothing to do. The relay still has the claim, unless it was late."""
+        renewing = time.monotonic() >= calm.asked + RENEWAL_INTERVAL
+        claimed = await self._timed(calm) if renewing else calm
+        look = await self._look(claimed)
+        if not renewing and look.identity == claimed.names.identity and look.is_empty:
+            # As if this look had not been made.
+            self._calm = calm
+            return INTERVAL
+        return await self._relayed(claimed, look)
+
+    async def _timed(self, calm: _Claimed) -> _Claimed:
+        """The same, from now on. relay.lua finds out whether it has stayed so."""
+        asked = time.monotonic()
+        seconds, microseconds = await self._primary.time()
+        now = seconds * 1000 + microseconds // 1000
+        self._metrics.relay_lag.set((now - calm.server_time) / 1000)
+        return replace(calm, asked=asked, server_time=now)
+
+    async def _relayed(self, claimed: _Claimed, look: Look) -> float:
+        """Apply what the look has found. Returns as `_pass` does."""
         if look.identity != claimed.names.identity:
             await self._become(look.identity)
             return 0
         if look.distrust is not None:
             await self._remove_trust([claimed.names.alive, claimed.names.state], [look.distrust])
+        elif look.is_empty and claimed.is_complete:
+            await self._renew(claimed, look)
         elif look.changes is None or not claimed.state or claimed.distrust:
             # Redis also holds entries that were read just before distrust was noticed.
             reason = look.reason or claimed.distrust or "there is no state"
@@ -177,8 +240,9 @@ class Relay:
     async def _claimed(self, names: Names) -> _Claimed:
         asked = time.monotonic()
         mine, epoch, state, swept, distrust, server_time, lifetime = await self._claim(
-            [names.owner, names.alive, names.state], [self._id, int(CLAIM * 1000)]
+            [names.alive, names.state], [self._id, int(CLAIM * 1000)]
         )
+        self._pulse.note(names.alive, asked, lifetime)
         if epoch:
             self._current.adopt(epoch.decode(), names)
         now = self._current.now
@@ -201,7 +265,31 @@ class Relay:
         if claimed.lifetime > 0:
             self.passed.set()
         # Without trust, the relay at work may have moved to another database, and so may this process's reads.
-        if claimed.lifetime <= 0 or time.monotonic() >= self._identified + IDENTITY_INTERVAL:
+        if claimed.lifetime <= 0:
+            self._identified = float("-inf")
+        await self._identify_again()
+
+    async def _another_is_well(self, names: Names) -> bool:
+        """Whether trust is being renewed. Then there is nothing that this relay has to find out or do.
+
+        The reads of `alive` by Tracking show it. Without them, this relay reads it.
+        """
+        if self._distrust.reason is not None or not names.epoch:
+            return False
+        left = self._pulse.left(names.alive)
+        if left < WELL:
+            asked = time.monotonic()
+            self._pulse.note(names.alive, asked, await self._primary.pttl(names.alive))
+            left = self._pulse.left(names.alive)
+        self._metrics.relay_lag.set(ALIVE - max(0.0, left))
+        if left < WELL:
+            return False
+        self.passed.set()
+        await self._identify_again()
+        return True
+
+    async def _identify_again(self) -> None:
+        if time.monotonic() >= self._identified + IDENTITY_INTERVAL:
             await self._identify()
 
     # Which database this is.
@@ -224,7 +312,6 @@ class Relay:
         if (left := self._left) is not None:
             await self._sweep.end()
             await self._primary.delete(left.alive, left.state)
-            await self._release([left.owner], [self._id])
         self._left = None
         self._current.identified(identity)
         assert self._current.now is not None  # noqa: S101 (it has just been identified)
@@ -270,15 +357,28 @@ class Relay:
     ) -> None:
         names = claimed.names
         begun = await self._new_epoch(
-            [names.owner, names.alive, names.state, *signals],
+            [names.alive, names.state, *signals],
             [
-                *(self._id, claimed.rest(CLAIM)),
+                *(self._id, claimed.until(CLAIM)),
                 *(names.epoch, known, epoch, look.state, claimed.trusted_after(look)),
                 claimed.distrust,
             ],
         )
         if begun:
             self._current.adopt(epoch, names)
+
+    async def _renew(self, claimed: _Claimed, look: Look) -> None:
+        """Claim and trust, after a look that has found nothing."""
+        names = claimed.names
+        moved = await self._relay(
+            [names.alive, names.state],
+            [
+                *(self._id, claimed.until(CLAIM), names.epoch),
+                *(claimed.state, look.state, claimed.trusted_after(look), 0),
+            ],
+        )
+        if moved == 1 and names is self._current.now and claimed.swept == names.epoch:
+            self._calm = replace(claimed, state=look.state.encode())
 
     async def _apply(self, changes: Mapping[str, int | None], claimed: _Claimed, look: Look) -> None:
         """Delete what has changed, in chunks, and then forget the ranges. Each chunk moves the state.
@@ -307,7 +407,7 @@ class Relay:
                 for key, version in (left.popleft() for _ in range(min(CHUNK, len(left))))
             }
             signals = names.signals_of(chunk)
-            keys = [names.owner, names.alive, names.state, *signals]
+            keys = [names.alive, names.state, *signals]
             for key in chunk:
                 keys += (names.entry(key), names.lease(key))
             versions = ["" if version is None else version for version in chunk.values()]
@@ -315,7 +415,7 @@ class Relay:
             target, until = (look.state, claimed.trusted_after(look)) if last else (f"{begun}{len(left)}", 0)
             # A single chunk needs no longer than the rest of the claim. While more are to follow, the claim holds until
             # they could not renew trust in time: a relay that takes over earlier would undo this one's work.
-            claim = claimed.rest(ALIVE if left else CLAIM) if len(changes) > CHUNK else 0
+            claim = claimed.until(ALIVE if left else CLAIM) if len(changes) > CHUNK else 0
             moved = await self._relay(
                 keys, [self._id, claim, names.epoch, known, target, until, len(signals), *versions]
             )

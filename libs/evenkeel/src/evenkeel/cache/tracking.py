@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.memory_tier import MemoryTier
 from evenkeel.cache.metrics import CacheMetrics
+from evenkeel.cache.pulse import Pulse
 from evenkeel.redis.push import Invalidated, PushConnection, pushing
 from evenkeel.tasks.failures import Failures
 from evenkeel.tasks.first_to_end import first_to_end
@@ -47,15 +48,15 @@ class Tracking:
         metrics: CacheMetrics,
         on_change: Callable[[AbstractSet[str] | None], None],
         *,
-        primary: bool,
+        pulse: Pulse | None,
     ) -> None:
         """`on_change` is called with the keys that have changed, and with None when any may have.
 
-        `primary`: the reader is the primary. Another server's epoch is not adopted.
+        `pulse`: what the answers show is noted there. None if the reader is not the primary: its epoch is not adopted.
         """
         self._pool = reader.connection_pool
         self._current = current
-        self._primary = primary
+        self._pulse = pulse
         self._memory = memory
         self._metrics = metrics
         self._on_change = on_change
@@ -112,7 +113,10 @@ class Tracking:
             elif isinstance(message, int):
                 lifetime = message
             else:
-                self._answered(questions.popleft(), message, lifetime)
+                asked = questions.popleft()
+                if self._pulse is not None:
+                    self._pulse.note(names.alive, asked, lifetime)
+                self._answered(asked, message, lifetime)
 
     def _answered(self, asked: float, epoch: bytes, lifetime: int) -> None:
         names = self._current.now
@@ -120,7 +124,7 @@ class Tracking:
             self._memory.distrust("relay not seen")
             return
         if epoch != names.alive_value:
-            if not self._primary:
+            if self._pulse is None:
                 self._memory.distrust("another epoch")
                 return
             self._current.adopt(epoch.decode(), names)
