@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from tests.support.fake_redis import GREETING, fake_redis
 from tests.support.lossy_proxy import LossyProxy
+from tests.support.proxy import proxied
 from tests.support.serving import Serve, until_ready
 
 from counter_api.redis.calls import Call, SingleCall
@@ -81,7 +82,7 @@ async def test_redis_may_come_after_the_replica(serve: Serve, own_redis: Any) ->
 
 async def test_redis_killed_and_started_again_keeps_every_count(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
-    async with serve(redis_url=own_redis.url) as client:
+    async with serve(redis_url=own_redis.url, patience=0.5) as client:
         answered = [await value(client) for _ in range(20)]
         own_redis.kill()
         unavailable(await client.post("/v1/counters/a/increment"))
@@ -92,6 +93,25 @@ async def test_redis_killed_and_started_again_keeps_every_count(serve: Serve, ow
         batch = await client.post("/v1/counters:batch", json={"operations": operations})
         assert [result["value"] for result in batch.json()["results"]] == [21, 22, 1]
         assert answered == list(range(1, 21))
+
+
+async def test_redis_killed_and_back_within_the_patience_fails_no_request(serve: Serve, counters_url: str) -> None:
+    async with proxied(counters_url, free_port()) as proxy, serve(redis_url=proxy.url, patience=60) as client:
+        await proxy.open()
+        for method, path, body in REQUESTS:
+            await client.request(method, path, json=body)
+        await client.put("/v1/counters/a", json={"value": 0})
+        await proxy.cut()
+        waiting = [
+            asyncio.create_task(value(client, headers=headers)) for headers in ({}, {"Idempotency-Key": "k"}) * 5
+        ]
+        reading = asyncio.create_task(client.get("/v1/counters/a"))
+        await asyncio.sleep(0.5)
+        assert not any(task.done() for task in (*waiting, reading))
+        await proxy.open()
+        values = await asyncio.gather(*waiting)
+        assert sorted(set(values)) == list(range(1, 7)), "five without a key, and one for the key"
+        assert (await reading).status_code == 200
 
 
 async def test_redis_killed_under_load_loses_nothing_it_has_confirmed(serve: Serve, own_redis: Any) -> None:

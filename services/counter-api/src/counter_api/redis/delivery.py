@@ -1,12 +1,14 @@
 """Gets each command executed once, or says that the outcome is unknown.
 
-A command that Redis surely did not execute fails at once; the caller may send it again. A command without an answer is
-sent again until the patience ends, if a second copy has no effect. A batch carries a number, by which Redis recognises
-a copy. It also carries the moment at which the patience ends: Redis does not execute it after that. So an outcome that
-was reported as unknown does not change later.
+A command that could not be sent waits while Redis is started again, until Redis has been away for as long as the
+patience. After that, or if this process has never reached Redis, such a command fails at once; the caller may send it
+again. A command without an answer is sent again until the patience ends, if a second copy has no effect. A batch
+carries a number, by which Redis recognises a copy. It also carries the moment at which the patience ends: Redis does
+not execute it after that. So an outcome that was reported as unknown does not change later.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
@@ -159,6 +161,8 @@ class Delivery:
         self._replica_acks = replica_acks
         self._failures = Failures(topology, errors)
         self._links: dict[str, Link] = {}
+        self._away_since: dict[str, float] = {}
+        """By address of a server that cannot be reached: the moment of the first failure."""
 
     async def close(self) -> None:
         for link in self._links.values():
@@ -194,10 +198,12 @@ class Delivery:
         link = self._links.get(address)
         if link is None:
             link = self._links[address] = Link(address, self._topology.connect)
+            self._away_since[address] = -math.inf
         try:
             await link.open()
         except FAILURES as error:
-            return await self._failures.not_sent(address, sendings, error)
+            may_return = self._may_return(address)
+            return await self._failures.not_sent(address, sendings, error, may_return=may_return)
         commands: list[tuple[Argument, ...]] = []
         for sending in sendings:
             if sending.asking:
@@ -210,6 +216,8 @@ class Delivery:
             kept = await self._is_kept(link, sendings, replies)
         except FAILURES as error:
             return await self._failures.not_answered(sendings, error)
+        if self._away_since:
+            self._away_since.pop(address, None)
         coming = iter(replies)
         again = []
         for sending in sendings:
@@ -219,6 +227,14 @@ class Delivery:
             if not await self._is_settled(sending, next(coming), link, kept=kept):
                 again.append(sending)
         return again
+
+    def _may_return(self, address: str) -> bool:
+        """Whether a server that cannot be reached has not been away for the whole patience yet.
+
+        False at the last attempt within the patience, which then says that nothing was sent.
+        """
+        now = asyncio.get_running_loop().time()
+        return now + LONGEST_PAUSE < self._away_since.setdefault(address, now) + self._patience
 
     async def _is_kept(self, link: Link, sendings: Sequence[Sending], replies: Sequence[Any]) -> bool:
         """Whether as many Redis replicas as the settings require have it on disk."""

@@ -39,7 +39,10 @@ class Failures:
         self._topology = topology
         self._errors = errors
 
-    async def not_sent(self, address: str, sendings: list[Sending], error: Exception) -> list[Sending]:
+    async def not_sent(
+        self, address: str, sendings: list[Sending], error: Exception, *, may_return: bool
+    ) -> list[Sending]:
+        """Those that must be sent again. `may_return`: the server may be back soon, so all are."""
         self._failed("not-sent", error, sendings)
         await self._topology.lost()
         again = []
@@ -47,7 +50,7 @@ class Failures:
             sending.trouble = sentence(error)
             if sending.asking:
                 sending.asking, sending.at = False, None
-            if sending.unsure or (sending.at is None and self._topology.address(sending.key) != address):
+            if may_return or sending.unsure or (sending.at is None and self._topology.address(sending.key) != address):
                 again.append(sending)
             else:
                 why = f"Redis cannot be reached, so nothing was changed: {sending.trouble}"
