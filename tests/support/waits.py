@@ -61,6 +61,17 @@ class Callers:
         self.waits: list[Wait] = []
         self.busy = 0.0
         """The longest time that the server took to answer /livez: the machine's share in every wait."""
+        self._calls: list[asyncio.Task[None]] = []
+        self._finishing = False
+
+    def start(self, url: str, kind: str, requests: Iterator[Request], pause: float) -> asyncio.Task[None]:
+        self._calls.append(asyncio.create_task(self.call(url, kind, requests, pause)))
+        return self._calls[-1]
+
+    async def finish(self) -> None:
+        """Send nothing more, and wait for all answers. Otherwise the end of the block breaks requests under way."""
+        self._finishing = True
+        await asyncio.gather(*self._calls)
 
     def late(self, limit: float) -> list[Wait]:
         """Waits that were longer than this many seconds plus twice the machine's share."""
@@ -69,7 +80,7 @@ class Callers:
     async def call(self, url: str, kind: str, requests: Iterator[Request], pause: float) -> None:
         connection = Connection(url)
         try:
-            while True:
+            while not self._finishing:
                 asked = time.monotonic()
                 wait = await self._answered(connection, kind, next(requests), asked)
                 self.waits.append(wait)
@@ -107,11 +118,7 @@ async def calling(
 ) -> AsyncIterator[Callers]:
     """Run this many callers of each kind during the block. If `url` is a gateway's, `replica` is asked for /livez."""
     callers = Callers()
-    tasks = [
-        asyncio.create_task(callers.call(url, kind, of_kind, pause))
-        for kind, of_kind in requests.items()
-        for _ in range(each)
-    ]
+    tasks = [callers.start(url, kind, of_kind, pause) for kind, of_kind in requests.items() for _ in range(each)]
     tasks.append(asyncio.create_task(callers.watch(replica or url)))
     try:
         yield callers

@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from evenkeel.cache.database_breaker import MOST_PROBES
 from evenkeel.cache.errors import Disconnected, LoadError
 from evenkeel.http.problems import Unavailable
-from user_api import schema_version
+from user_api import lookup, schema_version
 from user_api.database_url import DatabaseAddress
 from user_api.settings import Settings
 
@@ -75,7 +75,7 @@ def create_engine(settings: Settings, *, connections: int, checked: bool = True)
         # Parameters are personal data, and errors are logged.
         hide_parameters=True,
         pool_recycle=RECYCLE,
-        connect_args=_limited(address, settings.replica_name) | WITHOUT_CACHE,
+        connect_args=_limited(address, settings.replica_name) | WITHOUT_CACHE | {"async_creator_fn": lookup.connect},
     )
     if checked:
         event.listen(engine.sync_engine, "checkout", _require_answer)
@@ -84,7 +84,7 @@ def create_engine(settings: Settings, *, connections: int, checked: bool = True)
 
 async def connect(address: DatabaseAddress, name: str) -> "asyncpg.Connection":
     """A connection without SQLAlchemy."""
-    return await asyncpg.connect(**address.url.translate_connect_args(username="user"), **_limited(address, name))
+    return await lookup.connect(**address.url.translate_connect_args(username="user"), **_limited(address, name))
 
 
 def _limited(address: DatabaseAddress, name: str) -> dict[str, Any]:
