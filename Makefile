@@ -7,7 +7,7 @@ UV := $(BIN)/uv --quiet
 # Writes the hashes of wheels and source archives, but never the address from which they came.
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
-.PHONY: help up down clean token test test-all lint format bench lock audit sbom licences images k8s-load
+.PHONY: help up down clean token test test-all lint format bench lock audit sbom licences images k8s-load k8s-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,9 +70,14 @@ images: ## build the container images (PYTHON_BASE, UV_BASE, ENVOY_BASE: other b
 	    $(if $(PYTHON_BASE),--build-arg BASE=$(PYTHON_BASE)) $(if $(UV_BASE),--build-arg UV=$(UV_BASE)) . || exit 1; done
 	@docker build --quiet --tag evenkeel/gateway:dev --file gateway/Dockerfile \
 	  $(if $(ENVOY_BASE),--build-arg BASE=$(ENVOY_BASE)) .
+	@docker build --quiet --tag evenkeel/verify:dev --file verify/Dockerfile \
+	  $(if $(PYTHON_BASE),--build-arg BASE=$(PYTHON_BASE)) .
 
 k8s-load: ## load the images into the cluster of kubectl's current context: kind, minikube, k3s
-	@deploy/k8s/load-images evenkeel/user-api:dev evenkeel/counter-api:dev evenkeel/gateway:dev
+	@deploy/k8s/load-images evenkeel/user-api:dev evenkeel/counter-api:dev evenkeel/gateway:dev evenkeel/verify:dev
+
+k8s-test: $(BIN)/.ready ## disturb the installation in the cluster of CONTEXT, under load (NODE=… drains it, ARGS=…)
+	@$(BIN)/verify disruptions --context "$(CONTEXT)" $(if $(NODE),--node "$(NODE)") $(ARGS)
 
 lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	@$(LOCK) --python-version 3.11 --group dev \

@@ -74,6 +74,7 @@ WRONG = [
     ("counters-routes", "counter_api.counters", "counter_api.counters.badge"),
     ("verify-rooms", "verify.cache", "verify.counters.history"),
     ("verify-rooms", "verify.counters", "verify.cache.sql"),
+    ("verify-rooms", "verify.disruptions", "verify.counters.history"),
     ("verify-shared", "verify", "verify.cache.sql"),
     ("verify-shared", "verify.clock", "verify.counters.history"),
     ("circles", "evenkeel.redis.urls", "evenkeel.redis.topology"),

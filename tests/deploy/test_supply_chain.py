@@ -19,7 +19,7 @@ from tests.support.fake_http import Answer, Request, answering
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = {
     name: (ROOT / folder / name / "Dockerfile").read_text()
-    for folder, name in (("services", "user-api"), ("services", "counter-api"), (".", "gateway"))
+    for folder, name in (("services", "user-api"), ("services", "counter-api"), (".", "gateway"), (".", "verify"))
 }
 UNCONDITIONAL = re.compile(r"^([a-z0-9.-]+)==(\S+) \\$", re.MULTILINE)
 """A pin of a package that is installed on every system."""

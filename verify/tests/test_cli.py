@@ -42,6 +42,8 @@ def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ["counters", "--faults", "kill-postgres"],
         ["counters", "--target", "http://127.0.0.1:1", "--faults", "kill-redis"],
         ["counters", "--target", "https://127.0.0.1:1"],
+        ["disruptions"],
+        ["disruptions", "--bogus"],
         ["users"],
         [],
     ],
@@ -59,7 +61,7 @@ def test_wrong_usage_as_a_program(tmp_path: Path) -> None:
     assert ended.stderr.startswith("verify: --faults: 'flood' is not possible in the local stack; choose from none, ")
 
 
-@pytest.mark.parametrize("command", [[], ["cache"], ["counters"]])
+@pytest.mark.parametrize("command", [[], ["cache"], ["counters"], ["disruptions"]])
 def test_help(tmp_path: Path, command: list[str]) -> None:
     ended = _invoke(tmp_path, *command, "--help")
     assert (ended.exit_code, ended.stderr) == (0, "")

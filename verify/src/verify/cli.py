@@ -5,6 +5,7 @@ import click
 from stack import console
 from verify.cache import command as cache
 from verify.counters import command as counters
+from verify.disruptions import command as disruptions
 
 
 @click.group("verify", cls=console.Program)
@@ -16,3 +17,4 @@ def main(directory: str | None) -> None:
 
 main.add_command(cache.command)
 main.add_command(counters.command)
+main.add_command(disruptions.command)

@@ -41,7 +41,7 @@ class Report(Generic[TallyT]):
         broken = {tally.phase for tally in tallies if tally.problems()}
 
         def style(heading: str, cell: str) -> str:
-            if heading == "PHASE":
+            if heading == self.headings[0]:
                 return "red" if cell in broken else "green"
             return "bold red" if heading in self.breaches and cell != "0" else ""
 
