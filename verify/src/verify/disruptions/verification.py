@@ -15,7 +15,7 @@ def verify(cluster: Cluster, job: Job, wanted: Sequence[str] | None, announce: A
     """What clients have seen of each. It ends early if the installation does not recover. The Job is deleted."""
     chosen = _chosen(wanted, faults.of(cluster.workloads(), job.node))
     if job.node:
-        cluster.kubectl("get", f"node/{job.node}", "--output", "name")  # now, and not after half an hour
+        cluster.kubectl("get", f"node/{job.node}", "--output", "name")  # now, and not when its turn comes
     cluster.until_well()
     tallies: list[DisruptionTally] = []
     with job.running():
