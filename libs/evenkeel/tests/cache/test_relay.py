@@ -550,8 +550,9 @@ async def counted(redis: Redis) -> int:
 
 async def claim(redis: Redis, names: Names, relay: str, milliseconds: int = 30_000) -> None:
     """Give that relay the claim."""
-    seconds, _ = await redis.time()
-    held: dict[Any, Any] = {"relay": relay, "claimed_until": seconds * 1000 + milliseconds}
+    seconds, microseconds = await redis.time()
+    until = seconds * 1000 + microseconds // 1000 + milliseconds
+    held: dict[Any, Any] = {"relay": relay, "claimed_until": until}
     await cast("Awaitable[Any]", redis.hset(names.state, mapping=held))
 
 
@@ -561,9 +562,9 @@ async def end_claim(redis: Redis, names: Names) -> None:
 
 async def left(redis: Redis, names: Names) -> int:
     """For how many milliseconds the claim still holds."""
-    seconds, _ = await redis.time()
+    seconds, microseconds = await redis.time()
     until = await cast("Awaitable[Any]", redis.hget(names.state, "claimed_until"))
-    return int(until or 0) - seconds * 1000
+    return int(until or 0) - seconds * 1000 - microseconds // 1000
 
 
 @pytest.mark.parametrize(
@@ -820,7 +821,7 @@ async def _gone(redis: Redis, *names: bytes) -> bool:
 async def test_a_relay_that_dies_is_replaced_before_trust_ends(redis: Redis) -> None:
     """It does not release its claim. A machine that is too busy for this shows nothing."""
     async with Replica(Log(), redis).running() as other, machine_time() as elapsed:
-        await claim(redis, other.names, "dead", 1000)
+        await claim(redis, other.names, "dead")
         await eventually(lambda: _true(other.relay._stands_by))
         await claim(redis, other.names, "dead", 1000)
         await redis.pexpire(other.names.alive, 1500)
