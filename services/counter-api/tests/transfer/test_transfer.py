@@ -50,7 +50,8 @@ async def exported(client: httpx.AsyncClient, **query: str) -> dict[str, dict[st
 
 
 async def imported(client: httpx.AsyncClient, content: Any, **headers: str) -> int:
-    response = await client.post(IMPORT, content=content, headers=NDJSON | headers)
+    # A large import has no answer for as long as it takes.
+    response = await client.post(IMPORT, content=content, headers=NDJSON | headers, timeout=600)
     assert response.status_code == 200, response.text
     assert response.json().keys() == {"imported"}
     number: int = response.json()["imported"]
