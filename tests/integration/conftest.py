@@ -4,6 +4,7 @@ Tests of the cache run a second time, with a sidecar beside each replica of user
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -55,6 +56,15 @@ class Stack:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
+    @contextlib.contextmanager
+    def running(self, *options: str, user_api: int, counter_api: int) -> Iterator[str]:
+        """Run so many replicas, on a free port, while the block runs. Gives what `stack up` has printed."""
+        replicas = ("--user-api-replicas", str(user_api), "--counter-api-replicas", str(counter_api))
+        try:
+            yield self.run("up", "--port", str(free_port()), *replicas, *options)
+        finally:
+            self.run("down")
+
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run("status", "--json"))
         return answer
@@ -97,17 +107,10 @@ def stack(stack_servers: Servers, sidecars: bool, tmp_path_factory: pytest.TempP
     # A sidecar is a Valkey 9, which cannot read the snapshots of the Redis 8 in the containers. So with sidecars the
     # stack runs its own cache.
     cache = ["--sidecars"] if sidecars else ["--cache-url", stack_servers.redis_cache]
-    try:
-        stack.run(
-            "up",
-            *("--port", str(free_port())),
-            *("--user-api-replicas", str(REPLICAS), "--counter-api-replicas", str(REPLICAS)),
-            *("--postgres-url", urlsplit(stack_servers.postgres)._replace(path=f"/{database}").geturl()),
-            *(*cache, "--counters-url", stack_servers.redis_counters),
-        )
+    postgres = urlsplit(stack_servers.postgres)._replace(path=f"/{database}").geturl()
+    servers = ("--postgres-url", postgres, *cache, "--counters-url", stack_servers.redis_counters)
+    with stack.running(*servers, user_api=REPLICAS, counter_api=REPLICAS):
         yield stack
-    finally:
-        stack.run("down")
 
 
 async def _create_database(url: str, name: str) -> None:

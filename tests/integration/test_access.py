@@ -10,21 +10,15 @@ import pytest
 from tests.integration.conftest import VERIFY, Stack
 from tests.support.problems import problem
 
-from stack.layout import free_port
-
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("closed"))
-    replicas = ("--user-api-replicas", "1", "--counter-api-replicas", "1")
-    try:
-        welcome = stack.run("up", "--access", "tokens", "--port", str(free_port()), *replicas)
+    with stack.running("--access", "tokens", user_api=1, counter_api=1) as welcome:
         assert "Access control is on" in welcome
         yield stack
-    finally:
-        stack.run("down")
 
 
 def _headers(stack: Stack, *scopes: str) -> dict[str, str]:

@@ -17,7 +17,6 @@ from tests.support.waits import JSON, calling
 from counter_api.settings import Settings as CounterSettings
 from evenkeel.cache.database_breaker import PATIENCE, PAUSE
 from evenkeel.cache.relay import INTERVAL
-from stack.layout import free_port
 from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
@@ -30,11 +29,8 @@ MARGIN = 0.1
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """With embedded servers, whatever the session uses."""
     stack = Stack(tmp_path_factory.mktemp("killed"))
-    try:
-        stack.run("up", "--port", str(free_port()), "--user-api-replicas", "2", "--counter-api-replicas", "2")
+    with stack.running(user_api=2, counter_api=2):
         yield stack
-    finally:
-        stack.run("down")
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ import pytest
 from tests.integration.conftest import VERIFY, Stack
 from tests.support.users import count
 
-from stack.layout import free_port
 from verify.cache.verification import PHASES
 
 SCHEMA = """
@@ -40,12 +39,8 @@ async def _schema(database_url: str) -> set[tuple[str, ...]]:
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Embedded servers also if other tests use containers, because a verification breaks processes by their ids."""
     stack = Stack(tmp_path_factory.mktemp("breakable"))
-    try:
-        replicas = ("--user-api-replicas", "3", "--counter-api-replicas", "0")
-        stack.run("up", "--sidecars", "--port", str(free_port()), *replicas)
+    with stack.running("--sidecars", user_api=3, counter_api=0):
         yield stack
-    finally:
-        stack.run("down")
 
 
 def _verify(stack: Stack, *arguments: str) -> tuple[int, dict[str, Any]]:

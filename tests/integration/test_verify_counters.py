@@ -8,8 +8,6 @@ import httpx
 import pytest
 from tests.integration.conftest import VERIFY, Stack
 
-from stack.layout import free_port
-
 FAULTS = ["kill-replica", "freeze-replica", "restart-replicas", "kill-gateway", "kill-redis", "freeze-redis"]
 
 
@@ -17,11 +15,8 @@ FAULTS = ["kill-replica", "freeze-replica", "restart-replicas", "kill-gateway", 
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """With embedded servers, whatever the session uses."""
     stack = Stack(tmp_path_factory.mktemp("breakable"))
-    try:
-        stack.run("up", "--port", str(free_port()), "--user-api-replicas", "0", "--counter-api-replicas", "2")
+    with stack.running(user_api=0, counter_api=2):
         yield stack
-    finally:
-        stack.run("down")
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from typing import Any
 
 import asyncpg
 
+from evenkeel.tasks.ending import retrieve
+
 _under_way: dict[tuple[asyncio.AbstractEventLoop, str, int], "asyncio.Task[Any]"] = {}
 
 
@@ -52,5 +54,4 @@ async def _look_up(host: str, port: int) -> None:
 
 def _ended(lookup: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
     del _under_way[loop, host, port]
-    if not lookup.cancelled():
-        lookup.exception()  # all callers may have given up
+    retrieve(lookup)  # all callers may have given up

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from evenkeel.cache.change_log_schema import FUNCTIONS, HAD_CHILD, MOST_CHANGES, identity_of, origin_of, qualified
 from evenkeel.cache.change_state import ChangeState
+from evenkeel.tasks.ending import retrieve
 from evenkeel.tasks.failures import first_line
 
 log = logging.getLogger(__name__)
@@ -236,5 +237,4 @@ class ChangeLog:
 
     def _forget(self, work: asyncio.Task[Any]) -> None:
         self._given_up.discard(work)
-        if not work.cancelled():
-            work.exception()  # retrieved here, since the caller may have gone away
+        retrieve(work)  # the caller may have gone away

@@ -14,7 +14,7 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from evenkeel.cache.errors import Busy, Disconnected, NotAnswering
-from evenkeel.tasks.ending import end
+from evenkeel.tasks.ending import end, retrieve
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class DatabaseBreaker:
                 if len(probes) == MOST_PROBES:
                     self._give_up(probes.pop(0))
                 probes.append(asyncio.create_task(probe()))
-                probes[-1].add_done_callback(_retrieve)  # this loop may not look at it any more
+                probes[-1].add_done_callback(retrieve)  # this loop may not look at it any more
                 began = time.monotonic()
                 done = await _any_done(probes, patience)
                 if any(one.exception() is None for one in done):
@@ -214,12 +214,6 @@ class DatabaseBreaker:
         self._given_up.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("work given up has failed", extra={"reason": repr(error)})
-
-
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Otherwise asyncio logs that the exception was never retrieved."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def _any_done(tasks: list["asyncio.Task[None]"], seconds: float) -> set["asyncio.Task[None]"]:

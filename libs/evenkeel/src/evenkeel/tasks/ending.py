@@ -16,7 +16,7 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     """
     for task in tasks:
         # Before anything else, because this function may be cancelled, too.
-        task.add_done_callback(_look_at)
+        task.add_done_callback(retrieve)
     cancelled: asyncio.CancelledError | None = None
     while pending := {task for task in tasks if not task.done()}:
         for task in pending:
@@ -30,6 +30,7 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
         raise cancelled
 
 
-def _look_at(task: "asyncio.Task[Any]") -> None:
+def retrieve(task: "asyncio.Task[Any]") -> None:
+    """Look at the exception of a task that has ended. If nobody does, asyncio logs that it was never retrieved."""
     if not task.cancelled():
-        task.exception()  # otherwise asyncio logs that the exception was never retrieved
+        task.exception()
