@@ -39,8 +39,8 @@ test-all: $(BIN)/.ready ## all tests
 lint: $(BIN)/.ready ## ruff, mypy, the rules of imports, licences, and known vulnerabilities
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@# one run for each distribution, because their tests have modules of the same names
-	@for project in $(PROJECTS) "gateway/tests" "tests benchmarks supply_chain conftest.py"; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@# one run for each distribution and each program of the guide, because they have modules of the same names
+	@for project in $(PROJECTS) gateway/tests "tests benchmarks supply_chain conftest.py" docs/guide/steps/*; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python supply_chain/licences.py --check
 	@$(BIN)/python supply_chain/audit.py

@@ -15,7 +15,7 @@ from benchmarks.bare_incr import increments, redis_benchmark
 from benchmarks.contestants import programs
 from benchmarks.goals import Goal, report
 from benchmarks.hits import FLOOR
-from benchmarks.http_requests import Requests, in_turn, with_body
+from benchmarks.http_requests import Requests, get, in_turn, with_body
 from benchmarks.load import send_all
 from benchmarks.rounds import Contestant, Options, compete, show_results
 from benchmarks.serving import Cores, Program, counter_api, pinned_servers, redis_database, running
@@ -53,7 +53,7 @@ def measure(options: Options) -> None:
     cores = Cores.of_this_machine()
     with pinned_servers(cores.load) as servers:
         redis = servers.redis_counters
-        tutorial = programs.tutorial("counter_in_redis", COUNTERS_URL=redis)
+        tutorial = programs.tutorial("03_incr", REDIS_URL=redis)
         replicas = {
             release: counter_api(redis_database(redis, number), programs=release.programs)
             for number, release in enumerate(options.releases)
@@ -61,10 +61,10 @@ def measure(options: Options) -> None:
         ours = replicas[options.releases[0]]
         contestants = [
             Contestant(FLOOR, programs.floor(), one_counter),
-            Contestant("tutorial: counter and lock", programs.tutorial("counter_with_lock"), one_counter),
-            Contestant(TUTORIAL, tutorial, one_counter),
+            Contestant("tutorial: counter and lock", programs.tutorial("01_counter"), in_turn([get("/counter")])),
+            Contestant(TUTORIAL, tutorial, tutorials_counter),
             *(Contestant(release.called(HOT), replica, one_counter) for release, replica in replicas.items()),
-            Contestant(TUTORIAL_MANY, tutorial, many_counters),
+            Contestant(TUTORIAL_MANY, tutorial, tutorials_counters),
             *(Contestant(release.called(MANY), replica, many_counters) for release, replica in replicas.items()),
         ]
         results = compete(contestants, cores.servers, options, lambda _: None)
@@ -87,8 +87,16 @@ def increment(name: str) -> bytes:
     return with_body("POST", f"/v1/counters/{name}/increment")
 
 
+def tutorials_increment(name: str) -> bytes:
+    return with_body("POST", f"/counter/{name}")
+
+
+NAMES = [f"c{n}" for n in random.Random(1).choices(range(COUNTERS), k=50_000)]
+
 one_counter = in_turn([increment("hot")])
-many_counters = in_turn([increment(f"c{n}") for n in random.Random(1).choices(range(COUNTERS), k=50_000)])
+many_counters = in_turn([increment(name) for name in NAMES])
+tutorials_counter = in_turn([tutorials_increment("hot")])
+tutorials_counters = in_turn([tutorials_increment(name) for name in NAMES])
 
 
 def _batch_of(counters: int) -> Requests:
@@ -126,7 +134,9 @@ def _batches(ours: Program, redis: str, cores: Cores, options: Options) -> None:
 
 def _alone(ours: Program, tutorial: Program, cores: Cores, options: Options) -> None:
     with running([ours, tutorial], cores.servers) as servers:
-        mine, theirs = median_latencies([(server, one_counter) for server in servers], ALONE * options.rounds)
+        mine, theirs = median_latencies(
+            list(zip(servers, (one_counter, tutorials_counter), strict=True)), ALONE * options.rounds
+        )
     show(
         ["one caller alone, p50 in µs", "counter-api", "tutorial"],
         [("increment", f"{mine * 1e6:,.0f}", f"{theirs * 1e6:,.0f}")],

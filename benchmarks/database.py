@@ -65,7 +65,7 @@ def measure(options: Options) -> None:
 
 
 def past_caches() -> Requests:
-    return in_turn(reads(READ, "cache-control: no-cache\r\n"))
+    return in_turn(reads(READ, fields="cache-control: no-cache\r\n"))
 
 
 def cold_reads() -> Requests:

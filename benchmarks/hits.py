@@ -44,8 +44,14 @@ def measure(options: Options) -> None:
         contestants = [
             *ours,
             Contestant(FLOOR, programs.floor(), users),
-            Contestant("tutorial: dict cache", programs.tutorial("in_a_dict"), users),
-            Contestant(TUTORIAL, programs.tutorial("in_redis", CACHE_URL=cache), users),
+            Contestant(
+                "tutorial: dict cache", programs.tutorial("04_dict", DATABASE_URL=theirs), in_turn(reads(ids, "/user"))
+            ),
+            Contestant(
+                TUTORIAL,
+                programs.tutorial("06_redis", DATABASE_URL=theirs, REDIS_URL=cache),
+                in_turn(reads(ids, "/user/redis")),
+            ),
             Contestant(CASHEWS, programs.cashews(theirs, cache), users),
             Contestant(CASHEWS_CLIENT, programs.cashews(theirs, cache, client_side=True), users),
             Contestant(FASTAPI_CACHE2, programs.fastapi_cache2(theirs, cache), users),

@@ -104,9 +104,9 @@ def payload(n: int) -> bytes:
     return json.dumps(user, separators=(",", ":")).encode()
 
 
-def reads(ids: Iterable[int], fields: str = "") -> list[bytes]:
+def reads(ids: Iterable[int], path: str = "/v1/users", *, fields: str = "") -> list[bytes]:
     """A read of each of these users."""
-    return [get(f"/v1/users/{n}", fields) for n in ids]
+    return [get(f"{path}/{n}", fields) for n in ids]
 
 
 def batches(ids: Iterable[int]) -> Iterator[bytes]:

@@ -1,7 +1,9 @@
 """The applications that benchmarks compare the services with do what they are compared for."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -34,6 +36,25 @@ def test_the_template_reads_creates_and_changes_users(database: str) -> None:
         assert _known(changed) == wanted
         assert _known(client.get(f"/v1/users/{ada}")) == wanted
         assert changed.json()["updated_at"] > created.json()["updated_at"]
+
+
+def test_the_tutorials_count_and_keep_users(servers: Servers) -> None:
+    database = populate(servers.postgres, "tutorials", 1)
+    tutorials = [
+        programs.tutorial("01_counter"),
+        programs.tutorial("03_incr", REDIS_URL=servers.redis_counters),
+        programs.tutorial("04_dict", DATABASE_URL=database),
+        programs.tutorial("06_redis", DATABASE_URL=database, REDIS_URL=servers.redis_cache),
+    ]
+    with running(tutorials, None) as started, contextlib.ExitStack() as stack:
+        lock, incr, in_a_dict, in_redis = (stack.enter_context(_client(server.port)) for server in started)
+        assert [lock.get("/counter").json() for _ in range(2)] == [{"current_count": 1}, {"current_count": 2}]
+        name = f"tutorial-{uuid4()}"
+        assert [incr.post(f"/counter/{name}").json()["value"] for _ in range(2)] == [1, 2]
+        for client, path, tier in ((in_a_dict, "/user/1", "memory"), (in_redis, "/user/redis/1", "redis")):
+            answers = [client.get(path).json() for _ in range(2)]
+            assert [answer["source"] for answer in answers] == ["database", tier]
+            assert answers[1]["data"].items() >= USER.items()
 
 
 def _cashews(database: str, cache: str) -> Program:
