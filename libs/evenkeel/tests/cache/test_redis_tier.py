@@ -1,13 +1,16 @@
 """The Redis tier while epochs and databases change: what it believes, and whom."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from tests.support.lossy_proxy import LossyProxy
 
 from evenkeel.cache.entry import Entry, TierUnavailable
 from evenkeel.cache.keyring import KeyRing
@@ -15,6 +18,7 @@ from evenkeel.cache.keys import CurrentNames, Names, new_epoch
 from evenkeel.cache.metrics import CacheMetrics, Metrics
 from evenkeel.cache.redis_tier import Lease, Lifetime, RedisTier
 from evenkeel.cache.sealing import Sealing
+from evenkeel.redis.connecting import connect
 
 pytestmark = pytest.mark.anyio
 
@@ -192,7 +196,7 @@ async def test_nothing_is_asked_while_it_is_not_known_which_database_this_is(
     for call in (tier.read(["1"]), tier.lease(["1"], frozenset()), tier.invalidate(["1"])):
         with pytest.raises(TierUnavailable):
             await call
-    await tier.give_back({"1": lease})
+    tier.give_back({"1": lease})
     current.identified(THERE)
     assert not (await tier.read(["1"])).trusted
     assert await tier.lease(["1"], frozenset()) is None
@@ -234,3 +238,76 @@ async def test_invalidations_of_one_moment_travel_together(tier: RedisTier, prim
     # All but the first wait for it. Redis may not have the script yet.
     assert calls <= 3
     assert (await tier.read(keys)).hits == {}
+
+
+class TestUnusedLeases:
+    """Nobody waits for a fill that will not come. Here leases live so long that the tests would never end."""
+
+    @pytest.fixture(autouse=True)
+    def long_leases(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("evenkeel.cache.redis_tier.LEASE", 3600.0)
+
+    async def test_the_reply_to_a_lease_is_lost(self, primary: Server, current: CurrentNames, cache_url: str) -> None:
+        async with _lossy(current, primary, cache_url) as (tier, proxy):
+            proxy.lose_next()
+            with pytest.raises(TierUnavailable):
+                await tier.lease(["1", "2"], frozenset())
+            await _not_held(tier, "1", "2")
+
+    async def test_the_reply_to_a_store_is_lost_before_it_was_made(
+        self, primary: Server, current: CurrentNames, cache_url: str
+    ) -> None:
+        async with _lossy(current, primary, cache_url) as (tier, proxy):
+            leases = await tier.lease(["1"], frozenset())
+            assert leases is not None
+            lease = leases["1"]
+            assert isinstance(lease, Lease)
+            proxy.strand_next()
+            with pytest.raises(TierUnavailable):
+                await tier.store({"1": (lease, ENTRY, LIFETIME)})
+            await _not_held(tier, "1")
+
+    async def test_the_reader_goes_away_meanwhile(self, tier: RedisTier) -> None:
+        await tier.lease(["0"], frozenset())  # the script is loaded
+        reader = asyncio.ensure_future(tier.lease(["1"], frozenset()))
+        await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.wait([reader])
+        assert reader.cancelled()
+        await _not_held(tier, "1")
+        assert await tier.held(["0"]) == frozenset({"0"})
+
+    async def test_a_fill_fails(self, tier: RedisTier) -> None:
+        leases = await tier.lease(["1"], frozenset())
+        assert leases is not None
+        lease = leases["1"]
+        assert isinstance(lease, Lease)
+        tier.give_back({"1": lease})
+        await _not_held(tier, "1")
+
+
+@asynccontextmanager
+async def _lossy(current: CurrentNames, primary: Server, cache_url: str) -> AsyncIterator[tuple[RedisTier, LossyProxy]]:
+    """A tier behind a proxy. Its scripts are loaded and its connections are open."""
+    async with LossyProxy(cache_url).running() as proxy:
+        client = connect(proxy.url, name="lossy")
+        tier = tier_of(current, Server(client, primary.names))
+        try:
+            await fill(tier, "0")
+            yield tier, proxy
+        finally:
+            await tier.close()
+            await client.aclose()
+
+
+async def _not_held(tier: RedisTier, *keys: str) -> None:
+    """Return when nobody has their leases, and somebody could get them."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(TierUnavailable):
+                if await tier.held(keys) == frozenset():
+                    break
+            await asyncio.sleep(0.02)
+    leases = await tier.lease(list(keys), frozenset())
+    assert leases is not None
+    assert all(isinstance(lease, Lease) for lease in leases.values())

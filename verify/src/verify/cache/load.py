@@ -22,6 +22,9 @@ MAX_PENDING = 200
 BATCH = 10
 """Rows in a batch read."""
 
+REFERENCES = 0.4
+"""The share of reads that use no cache where waits are measured. If the machine itself stands still, some show it."""
+
 BEHIND = 0.25
 """Seconds of delay that the load may make up for. A longer delay means that this process itself did not run."""
 
@@ -80,6 +83,9 @@ class Load:
 
     async def _read(self) -> None:
         prober, tally, target = self._prober, self.tally, self._targets.any()
+        if tally.waits is not None and random.random() < REFERENCES:
+            await prober.read_from_database(target, self._rows.any_to_read(), tally)
+            return
         chance = random.random()
         if chance < 0.05:
             await prober.read_ahead(target, tally)

@@ -169,8 +169,7 @@ class Filler:
                     try:
                         turn.rows = await self._rows(wanted)
                     except BaseException:
-                        with contextlib.suppress(TierUnavailable):
-                            await redis.give_back(turn.leases)
+                        redis.give_back(turn.leases)
                         raise
                 return turn
 

@@ -1,5 +1,6 @@
 """The tier that all replicas share, in Redis. It is written on the primary, and may be read from a sidecar."""
 
+import asyncio
 import contextlib
 import secrets
 import time
@@ -18,6 +19,7 @@ from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.redis_breaker import RedisBreaker
 from evenkeel.cache.sealing import Sealing
+from evenkeel.cache.unused_leases import UnusedLeases
 from evenkeel.redis.combining import Combiner
 from evenkeel.redis.scripts import load
 
@@ -75,6 +77,7 @@ class RedisTier:
         self._invalidate = script(self._for_writes, "invalidate")
         self._leases: Combiner[list[_Request], tuple[Names, list[bytes | int]] | None] = Combiner(self._send_leases)
         self._offers: Combiner[list[_Offer], list[int]] = Combiner(self._send_offers)
+        self._unused = UnusedLeases(LEASE)
         self._invalidations: Combiner[Sequence[str], None] = Combiner(self._send_invalidations)
 
     async def read(self, keys: Sequence[str], *, from_primary: bool = False) -> Lookup:
@@ -104,7 +107,16 @@ class RedisTier:
         `unusable` are keys whose entries could not be opened; they get leases.
         """
         requests = [_Request(key, secrets.token_hex(8), key in unusable) for key in keys]
-        answer = await self._leases.submit(requests, weight=len(requests))
+        pending = self._leases.submit(requests, weight=len(requests))
+        try:
+            answer = await asyncio.shield(pending)
+        except BaseException:
+            # Redis may have granted them, or may grant them yet.
+            self._unused.add(
+                lambda: self._end({request.key: Lease(request.token, self._names) for request in requests}),
+                once=pending,
+            )
+            raise
         if answer is None:
             return None
         names, replies = answer
@@ -140,15 +152,20 @@ class RedisTier:
             )
             for key, (lease, entry, lifetime) in entries.items()
         ]
-        replies = await self._offers.submit(offers, weight=len(offers))
+        try:
+            replies = await self._offers.submit(offers, weight=len(offers))
+        except TierUnavailable:
+            self.give_back({key: lease for key, (lease, _, _) in entries.items()})
+            raise
         stored = {offer.key for offer, reply in zip(offers, replies, strict=True) if reply == 1}
         for key in entries:
             self._metrics.offered(self.name, stored=key in stored)
         return stored
 
-    async def give_back(self, leases: Mapping[str, Lease]) -> None:
-        """Let other readers fill the keys, because this fill has failed."""
-        await self._offers.submit([_Offer(key, lease, b"", 0, 0) for key, lease in leases.items()])
+    def give_back(self, leases: Mapping[str, Lease]) -> None:
+        """Let other readers fill the keys soon, because this fill has failed. Never raises."""
+        if leases:
+            self._unused.add(lambda: self._end(leases))
 
     def invalidate(self, keys: Sequence[str]) -> Awaitable[None]:
         """Forget the keys. Later reads find nothing older, and no fill under way is stored.
@@ -174,12 +191,16 @@ class RedisTier:
 
     async def close(self) -> None:
         """Return when what is under way has been answered."""
+        await self._unused.close()
         for server in filter(None, (self._primary, self._sidecar)):
             await server.close()
         for combiner in (self._leases, self._offers, self._invalidations):
             await combiner.close()
         for client in (self._for_fills, self._for_writes):
             await client.aclose()
+
+    def _end(self, leases: Mapping[str, Lease]) -> Awaitable[list[int]]:
+        return self._offers.submit([_Offer(key, lease, b"", 0, 0) for key, lease in leases.items()], weight=len(leases))
 
     @property
     def _names(self) -> Names:
