@@ -35,7 +35,7 @@ def _code(page: str) -> Iterator[str]:
     outside = []
     for number, part in enumerate(re.split(r"^```.*$", page, flags=re.MULTILINE)):
         if number % 2:
-            yield from (line.removeprefix("$ ") for line in part.splitlines())
+            yield from (line.removeprefix("$ ") for line in re.sub(r" \\\n *", " ", part).splitlines())
         else:
             outside.append(part)
     yield from re.findall(r"`([^`\n]+)`", "\n".join(outside))

@@ -25,12 +25,31 @@ class Reply:
         return json.loads(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str
+    port: int
+    authority: str
+    """For the Host field, which has the port unless it is the scheme's own."""
+    encrypted: bool
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        address = urlsplit(url)
+        encrypted = address.scheme == "https"
+        authority = address.netloc.rpartition("@")[2]
+        return cls(address.hostname or "", address.port or (443 if encrypted else 80), authority, encrypted)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises OSError; if the server cannot be trusted, ssl.SSLCertVerificationError, which is one."""
+        return await asyncio.open_connection(self.host, self.port, ssl=True if self.encrypted else None)
+
+
 class Connection:
     """Sends one request at a time. It connects again if the server has closed the connection."""
 
     def __init__(self, base_url: str) -> None:
-        address = urlsplit(base_url)
-        self._host, self._port = address.hostname, address.port or 80
+        self._server = Server.at(base_url)
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -44,14 +63,14 @@ class Connection:
         """Raise OSError or EOFError (asyncio.IncompleteReadError) when the connection breaks."""
         if self._writer is None or self._reader is None or self._reader.at_eof() or self._reader.exception():
             self.close()
-            self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+            self._reader, self._writer = await self._server.connect()
         try:
-            self._writer.write(_message(self._host, method, path, headers or {}, body))
-            reply = await self._reply()
+            self._writer.write(_message(self._server.authority, method, path, headers or {}, body))
+            reply = await self._reply(self._reader)
         except BaseException:
             self.close()
             raise
-        if reply.headers.get("connection") == "close":
+        if reply.headers.get("connection", "").lower() == "close":
             self.close()
         return reply
 
@@ -60,12 +79,26 @@ class Connection:
             self._writer.close()
             self._writer = None
 
-    async def _reply(self) -> Reply:
-        assert self._reader is not None  # noqa: S101 (set together with the writer)
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    @staticmethod
+    async def _reply(reader: asyncio.StreamReader) -> Reply:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
-        body = await self._reader.readexactly(int(headers.get("content-length", "0")))
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = await _chunks(reader)
+        else:
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
         return Reply(int(head[0].split(" ", 2)[1]), headers, body)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    """A body whose length was not known when it began (RFC 9112, section 7.1)."""
+    body = b""
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    while await reader.readuntil(b"\r\n") != b"\r\n":
+        pass  # fields after the body
+    return body
 
 
 async def cut_short(
@@ -75,17 +108,17 @@ async def cut_short(
 
     Raises ConnectionRefusedError if no server listens, and another OSError if the server hangs up first.
     """
-    address = urlsplit(base_url)
-    _, writer = await asyncio.open_connection(address.hostname, address.port or 80)
+    server = Server.at(base_url)
+    _, writer = await server.connect()
     try:
-        message = _message(address.hostname, method, path, headers, body)
+        message = _message(server.authority, method, path, headers, body)
         writer.write(message[: len(message) - missing])
         await asyncio.sleep(after)
     finally:
         writer.transport.abort()
 
 
-def _message(host: str | None, method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
+def _message(host: str, method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", f"host: {host}", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body

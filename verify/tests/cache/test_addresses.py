@@ -12,7 +12,7 @@ from tests.support.users import count
 
 from verify.cache import addresses
 from verify.cache.address_book import NOBODY, AddressBook
-from verify.cache.load import Rates
+from verify.cache.open_loop import Rates
 from verify.cache.prober import Prober
 from verify.cache.rows import Rows
 from verify.cache.scene import Scene

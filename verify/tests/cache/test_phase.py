@@ -9,7 +9,7 @@ import pytest
 
 from verify.cache import verification
 from verify.cache.faults import FAULTS, USERS
-from verify.cache.load import Rates
+from verify.cache.open_loop import Rates
 from verify.cache.rows import Rows
 from verify.cache.tally import CacheTally
 from verify.cache.verification import CachePlan

@@ -14,7 +14,7 @@ from stack.process import Program
 from verify.cache import failover
 from verify.cache.extra_programs import extra_programs
 from verify.cache.faults import USERS
-from verify.cache.load import Rates
+from verify.cache.open_loop import Rates
 from verify.cache.rows import Row, Rows
 from verify.cache.scenarios import SCENARIOS
 from verify.cache.scene import Scene

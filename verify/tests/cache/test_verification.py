@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.support import fake_http
 
-from verify.cache.prober import is_marked_stale
+from verify.cache.asker import is_marked_stale
 
 pytestmark = pytest.mark.anyio
 

@@ -1,34 +1,26 @@
 """Sends requests to user-api and judges the answers."""
 
 import json
-import re
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from verify.cache.address_book import AddressBook
+from verify.cache.asker import Asker, is_marked_stale
 from verify.cache.rows import ForeignAnswer, Row, Rows
 from verify.cache.staleness import Position, deleted
 from verify.cache.tally import CacheTally
 from verify.clock import Clock
-from verify.connection import NO_ANSWER, Reply
+from verify.connection import Reply
 from verify.target import Target
 
-# The parameter that marks a stale answer. It is not `fwd=stale`, which means that the tier did not answer.
-_MARKED = re.compile(r";\s*stale\s*(?:[;,]|$)")
 
-
-def is_marked_stale(cache_status: str) -> bool:
-    """Whether the answer says itself that it may be stale."""
-    return _MARKED.search(cache_status) is not None
-
-
-class Prober:
+class Prober(Asker):
     """Every method sends one request and adds the result to a tally. None raises because of an answer."""
 
     def __init__(self, rows: Rows, clock: Clock = time.monotonic) -> None:
+        super().__init__(clock)
         self._rows = rows
-        self._clock = clock
 
     async def create(self, target: Target, tally: CacheTally) -> Row | None:
         """A new user; None unless it was acknowledged."""
@@ -209,26 +201,6 @@ class Prober:
         reply = await self._ask(target, tally, method, path, {"content-type": "application/json"}, body)
         if reply is not None and reply.status >= 400 and reply.status != tolerated:
             tally.errors[f"{method} {reply.status}"] += 1
-        return reply
-
-    async def _ask(
-        self,
-        target: Target,
-        tally: CacheTally,
-        method: str,
-        path: str,
-        headers: dict[str, str] | None = None,
-        body: bytes = b"",
-    ) -> Reply | None:
-        asked = self._clock()
-        try:
-            reply = await target.pool.request(method, path, headers, body)
-        except NO_ANSWER as error:
-            tally.errors[f"{'read' if method == 'GET' else method} {type(error).__name__}"] += 1
-            return None
-        if method == "GET":
-            reference = bool(headers and "cache-control" in headers)
-            tally.read_took(self._clock() - asked, f"{path} from {target.name}", reference=reference)
         return reply
 
     def _acknowledged(self, row: Row, user: dict[str, Any], tally: CacheTally) -> Position | None:

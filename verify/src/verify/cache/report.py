@@ -51,3 +51,17 @@ REPORT = Report(
     promises={"promise_ms": PROMISE * 1000},
     breaches=frozenset({"MIN-V"}),
 )
+
+_SHOWN_ANYWHERE = [number for number, heading in enumerate(HEADINGS) if heading not in {"CACHED", "MIN-V"}]
+"""Other services name no source, and have no Min-Version."""
+
+ANYWHERE = Report(
+    "verify cache",
+    tuple(HEADINGS[number] for number in _SHOWN_ANYWHERE),
+    lambda tally: tuple(_row(tally)[number] for number in _SHOWN_ANYWHERE),
+    "stale: share of the answers that lacked a write known when the request was sent. p50 to max: how stale those"
+    " were, in ms. marked: answers that say in Cache-Status that they may be stale. own: stale reads of a write at the"
+    " address that had acknowledged it.",
+    _notes,
+)
+"""Of services that are not Evenkeel's."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from verify.cache.load import Rates
+from verify.cache.open_loop import Rates
 from verify.cache.rows import Rows
 from verify.cache.tally import PROMISE, CacheTally
 from verify.connection import NO_ANSWER

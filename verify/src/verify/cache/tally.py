@@ -49,6 +49,8 @@ class CacheTally(Tally):
     BREACHES = BREACHES
 
     strict: bool
+    promise: float = PROMISE
+    """Seconds after a commit in which a fresh answer may still lack it."""
     writes: int = 0
     marked: int = 0
     """Answers that are marked as possibly stale."""
@@ -71,7 +73,7 @@ class CacheTally(Tally):
         self.sources[source] += 1
         if staleness > 0:
             self.staleness.append(staleness)
-        if staleness > PROMISE:
+        if staleness > self.promise:
             self.breach("late", f"{what}, {staleness:.3f} s after a later commit was known")
 
     @contextlib.contextmanager

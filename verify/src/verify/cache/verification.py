@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from stack.errors import StackError
 from verify.cache.faults import FAULTS
-from verify.cache.load import Load, Rates
+from verify.cache.load import Load
+from verify.cache.open_loop import Rates
 from verify.cache.prober import Prober
 from verify.cache.rows import Rows
 from verify.cache.scenarios import SCENARIOS
