@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
-from tests.deploy.manifests import BUILT_IN, OVERLAYS, SETTINGS, Manifests, named, overlay, selects
+from tests.deploy.manifests import BUILT_IN, K8S, OVERLAYS, SETTINGS, Manifests, main_container, named, overlay, selects
 
 from counter_api.metrics import Metrics as CounterMetrics
 from evenkeel.cache import Metrics as CacheMetrics
@@ -15,6 +16,8 @@ from user_api.pool import Pool
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("kubernetes")
+
+GATEWAY = K8S.parents[1] / "gateway"
 
 METRIC = re.compile(r"\b(?P<name>(?:http|cache|counter|database)_\w+)(?:\{(?P<matchers>[^}]*)\})?")
 SERIES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
@@ -179,3 +182,29 @@ def test_everything_that_there_is_to_know_is_asked_for_somewhere(metrics: dict[s
         *("cache_fills", "cache_lease_waits", "cache_collapsed_reads", "cache_invalidations", "cache_flushes"),
         *("cache_memory_entries", "cache_relay_active", "counter_uncounted_requests"),
     }
+
+
+def test_with_ipv6_only_everything_listens_there(name: str) -> None:
+    manifests = overlay(name, "ipv6")
+    for service in ("user-api", "counter-api"):
+        settings = manifests.one("ConfigMap", service)["data"]
+        assert settings[f"{service.upper().replace('-', '_')}_HOST"] == "::"
+    arguments = main_container(manifests.one("Deployment", "gateway"))["args"]
+    where = arguments.index("--config-yaml")
+    bootstrap = yaml.safe_load(arguments[where + 1])
+    listeners = bootstrap["dynamic_resources"]["lds_config"]["path_config_source"]
+    assert listeners == {"path": "/etc/envoy/ipv6/listeners.yaml", "watched_directory": {"path": "/etc/envoy/ipv6"}}
+    dockerfile = (GATEWAY / "Dockerfile").read_text()
+    (command,) = re.findall(r"^CMD (\[[^]]*\])", dockerfile.replace("\\\n", ""), re.MULTILINE)
+    assert arguments[:where] + arguments[where + 2 :] == json.loads(command), "else the image's own arguments"
+
+
+def test_the_image_has_the_same_listeners_for_ipv6() -> None:
+    (expression,) = re.findall(r"RUN sed '(.*)' /etc/envoy/listeners.yaml", (GATEWAY / "Dockerfile").read_text())
+    _, pattern, replacement, _ = expression.split("/")
+    listeners = (GATEWAY / "listeners.yaml").read_text()
+    ours, theirs = yaml.safe_load(listeners), yaml.safe_load(re.sub(pattern, replacement, listeners))
+    for listener in theirs["resources"]:
+        assert listener["address"]["socket_address"]["address"] == "::"
+        listener["address"]["socket_address"]["address"] = "0.0.0.0"
+    assert theirs == ours
