@@ -72,6 +72,8 @@ async def use_the_cache(client: httpx.AsyncClient, database_url: str) -> None:
         await until(client, path, "memory", name="C")
         await hand.execute("TRUNCATE users")
         await gone(client, path)
+        fleet = (await client.get("/v1/fleet/user-api")).json()
+        assert fleet["relay"]["name"] == "a"
     finally:
         await hand.close()
 
@@ -164,6 +166,7 @@ async def count(url: str, servers: list[CountersServer]) -> None:
             await client.get("/v1/uniques/u"),
             await client.delete("/v1/uniques/u", headers=once),
             await client.get("/stats"),
+            await client.get("/v1/fleet/counter-api"),
             await client.get("/counter"),
             await client.delete(path),
         ):

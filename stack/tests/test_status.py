@@ -43,7 +43,7 @@ def test_the_welcome_says_how_to_try_it_and_that_access_control_is_off() -> None
 
 def test_the_welcome_says_how_to_try_it_with_a_token_when_access_control_is_on() -> None:
     text = _welcome("tokens")
-    assert '  TOKEN=$(make -s token SCOPES="users:read users:write counters:read counters:write")\n' in text
+    assert '  TOKEN=$(make -s token SCOPES="users:read users:write counters:read counters:write fleet:read")\n' in text
     assert f'  curl -H "Authorization: Bearer $TOKEN" -X POST {URL}/v1/counters/visits/increment\n' in text
     assert text.count("curl ") == text.count("Bearer $TOKEN") == 5
     assert "Access control is on" in text

@@ -78,7 +78,7 @@ def test_a_token_says_who_may_do_what_and_until_when(path: Path) -> None:
 
 @pytest.mark.parametrize("scopes", [[], ["users"], ["users:read", "admin"], ["users:read counters:read"], [""]])
 def test_a_scope_that_there_is_not_is_refused(path: Path, scopes: list[str]) -> None:
-    with pytest.raises(UsageError, match="choose from users:read, users:write, counters:read, counters:write"):
+    with pytest.raises(UsageError, match=", counters:write, fleet:read"):
         tokens.mint(SigningKeys.load_or_create(path), scopes)
 
 

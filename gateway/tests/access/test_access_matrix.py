@@ -48,6 +48,10 @@ NEEDS = {
     "POST /v1/uniques/{name}": "counters:write",
     "DELETE /v1/uniques/{name}": "counters:write",
     "GET /counter": "counters:write",  # counts the visit
+    "GET /v1/fleet/user-api": "fleet:read",
+    "GET /v1/fleet/user-api/events": "fleet:read",
+    "GET /v1/fleet/counter-api": "fleet:read",
+    "GET /v1/fleet/counter-api/events": "fleet:read",
 }
 
 # Paths that the documents do not list, or list without the parameters that change the scope.
@@ -63,6 +67,9 @@ NEEDS_TOO = {
     "POST /v1/counters/a/events": "counters:write",
     "POST /v1/counters/a/badge.svg": "counters:write",
     "HEAD /counter": "counters:write",
+    "HEAD /v1/fleet/user-api": "fleet:read",
+    "POST /v1/fleet/counter-api": "fleet:read",
+    "HEAD /v1/fleet/counter-api/events": "fleet:read",
     "POST /counter": "counters:write",
     "GET /v1/counters/a/badge.svg?label=x": "counters:read",
     "GET /v1/counters/a/badge.svg?label=hit": "counters:read",
@@ -76,7 +83,7 @@ PUBLIC = ["GET /docs", "GET /docs/assets/swagger-ui.css", "GET /openapi/user-api
 # 404, but only with a valid token.
 NOTHING_THERE = [
     *("GET /", "GET /v2/users", "GET /metrics", "GET /livez", "GET /readyz", "GET /openapi.json", "GET /V1/users"),
-    *("POST /v1", "GET /docs/", "GET /counter/"),
+    *("POST /v1", "GET /docs/", "GET /counter/", "GET /v1/fleet", "GET /v1/fleet/user-apis"),
 ]
 
 

@@ -140,7 +140,7 @@ def reload(layout: Layout, /, *, service: str) -> int:
 def token(layout: Layout, /, *, scopes: tuple[str, ...], lifetime: int, subject: str, jwks: str | None) -> int:
     """Print an access token for the gateway.
 
-    The scopes are users:read, users:write, counters:read and counters:write.
+    The scopes are users:read, users:write, counters:read, counters:write and fleet:read.
     """
     from stack.signing_keys import SigningKeys  # noqa: PLC0415 (its cryptography is slow to import)
 

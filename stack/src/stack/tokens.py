@@ -10,7 +10,7 @@ from stack.errors import UsageError
 if TYPE_CHECKING:  # its cryptography takes longer to import than most commands take to run
     from stack.signing_keys import SigningKeys
 
-SCOPES = ("users:read", "users:write", "counters:read", "counters:write")
+SCOPES = ("users:read", "users:write", "counters:read", "counters:write", "fleet:read")
 
 # gateway/access/tokens/filter.yaml expects these.
 ISSUER = "evenkeel-stack"

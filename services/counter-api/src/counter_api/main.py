@@ -19,6 +19,7 @@ from counter_api.counters.schemas import CounterProblemDocument
 from counter_api.counters.service import Counters
 from counter_api.events import routes as events
 from counter_api.events.feed import Feed
+from counter_api.fleet.vitals import SERVICE, CounterFleet, CounterVitals
 from counter_api.hot_increments import HotIncrements
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings, is_worker
@@ -32,6 +33,8 @@ from counter_api.uniques import routes as uniques
 from counter_api.uniques.service import Uniques
 from evenkeel.secret_key import KEY_BYTES, secret_key
 from evenkeel.service.application import create_application
+from evenkeel.service.fleet import routes as fleet_routes
+from evenkeel.service.fleet.fleet import Fleet
 from evenkeel.service.readiness import Readiness
 from evenkeel.service.settings import load
 
@@ -49,6 +52,7 @@ class State(TypedDict):
     uniques: Uniques
     transfer_store: TransferStore
     importer: Importer
+    fleet: Fleet
     closing: asyncio.Event
     """Set when the server begins to end."""
 
@@ -65,7 +69,7 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
     metrics = Metrics(registry)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
             stores = await stack.enter_async_context(open_stores(settings, metrics))
             feed, closing = Feed(stores.watch), asyncio.Event()
@@ -74,14 +78,24 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
                 await stack.enter_async_context(running())
             readiness = Readiness(stores.checks)
             await stack.enter_async_context(readiness.awaited())
+            counters = Counters(stores.counters, metrics)
+            fleet = Fleet(
+                settings.replica_name,
+                CounterVitals(registry, counters, stores.connections),
+                stores.heartbeats,
+                readiness=readiness,
+                draining=app.state.draining,
+            )
+            await stack.enter_async_context(fleet.running(closing))
             yield State(
                 readiness=readiness,
-                counters=Counters(stores.counters, metrics),
+                counters=counters,
                 tally=stores.tally,
                 feed=feed,
                 uniques=Uniques(stores.uniques, _uniques_key(settings)),
                 transfer_store=stores.transfer,
                 importer=Importer(stores.transfer, idempotency_ttl=settings.idempotency_ttl),
+                fleet=fleet,
                 closing=closing,
             )
 
@@ -99,11 +113,13 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
             "counters": "Counters, their events, series and badges, and moving them elsewhere",
             "uniques": "How many different members there were, approximately",
             "tutorial": "What the single-process tutorials count",
+            **fleet_routes.DESCRIPTION,
         },
         problem_document=CounterProblemDocument,
     )
     for part in (router, stats.router, events.router, badge.router, uniques.router, transfer.router):
         app.include_router(part)
+    app.include_router(fleet_routes.routes(SERVICE, CounterFleet))
     return app
 
 

@@ -14,6 +14,7 @@ from counter_api.counters.store import Store
 from counter_api.events.feed import Watch
 from counter_api.events.memory_watch import MemoryWatch
 from counter_api.events.redis_watch import RedisWatch
+from counter_api.fleet.board import heartbeats
 from counter_api.metrics import Metrics
 from counter_api.redis import safety
 from counter_api.redis.pipeline import RedisPipeline
@@ -27,6 +28,7 @@ from counter_api.transfer.store import TransferStore
 from counter_api.uniques.store import MemoryUniques, RedisUniques, UniquesStore
 from evenkeel.redis import topology_of
 from evenkeel.redis.cluster import Cluster
+from evenkeel.redis.heartbeats import Heartbeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class Stores:
     tally: Tally
     checks: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     """What must hold for the replica to be ready."""
+    heartbeats: Heartbeats | None = None
+    """Of all replicas; None: this process is the only one."""
+    connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """How many connections to Redis are in use, and how many there are."""
     background: tuple[Callable[[], AbstractAsyncContextManager[None]], ...] = ()
     """Work that the stores need while the replica runs, whether requests come or not."""
 
@@ -88,6 +94,8 @@ def _in_redis(pipeline: RedisPipeline, counters: RedisStore, settings: Settings,
         transfer=transfer(pipeline, counters.listing),
         tally=RedisTally(pipeline, replica=replica, uncounted=metrics.uncounted_requests),
         checks={"redis": partial(safety.ping, pipeline)},
+        heartbeats=heartbeats(pipeline),
+        connections=lambda: pipeline.connections,
         background=(counters.listing.upkeep.running, Presence(pipeline, replica=replica).running),
     )
 

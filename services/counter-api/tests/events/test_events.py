@@ -19,6 +19,7 @@ from tests.support.serving import Serve
 
 from counter_api.events import feed as feed_module
 from counter_api.events import server_watch, stream
+from evenkeel.http import event_streams
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
@@ -372,7 +373,7 @@ async def test_a_stream_ends_in_good_order_when_its_time_is_over(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the gateway would close it, and even if there are always messages to send."""
-    monkeypatch.setattr(stream, "LIFETIME", (1.0, 1.2))
+    monkeypatch.setattr(event_streams, "LIFETIME", (1.0, 1.2))
     began = time.monotonic()
     async with listening(client) as events, asyncio.timeout(10):
         while len(events.retry) < 2:  # one at the beginning, one at the end

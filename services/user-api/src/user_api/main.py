@@ -1,9 +1,10 @@
 """The application, and the resources that it holds open while it runs."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -12,10 +13,22 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
-from evenkeel.cache import ChangeLog, DatabaseBreaker, Gate, KeyRing, Memory, Metrics, SharedRedis, open_cache
+from evenkeel.cache import (
+    ChangeLog,
+    DatabaseBreaker,
+    Gate,
+    KeyRing,
+    Memory,
+    Metrics,
+    ReadThrough,
+    SharedRedis,
+    open_cache,
+)
 from evenkeel.cache.forgetting import forget_cache
 from evenkeel.redis import connect, connect_to_primary, following
 from evenkeel.service.application import create_application
+from evenkeel.service.fleet import routes as fleet_routes
+from evenkeel.service.fleet.fleet import Fleet
 from evenkeel.service.readiness import Readiness
 from evenkeel.service.settings import load
 from evenkeel.tasks.background import running
@@ -26,6 +39,7 @@ from user_api.database import (
     create_engine,
     probe,
 )
+from user_api.fleet import SERVICE, UserFleet, UserVitals
 from user_api.hot_reads import HotReads
 from user_api.hot_writes import HotWrites
 from user_api.idempotency import Pruner
@@ -58,6 +72,9 @@ class State(TypedDict):
 
     readiness: Readiness
     users: UserService
+    fleet: Fleet
+    closing: asyncio.Event
+    """Set when the server begins to end."""
 
 
 def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> FastAPI:
@@ -71,7 +88,7 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
     metrics = Metrics(registry)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
             pool = Pool(settings, size=settings.database_pool_size)
             stack.push_async_callback(pool.close)
@@ -108,7 +125,10 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
                 )
             )
             readiness.details["cache"] = lambda: cache.distrust
-            yield State(readiness=readiness, users=UserService(storage, cache, database))
+            fleet, closing = _fleet(settings, app, registry, pool, cache, readiness), asyncio.Event()
+            await stack.enter_async_context(fleet.running(closing))
+            users = UserService(storage, cache, database)
+            yield State(readiness=readiness, users=users, fleet=fleet, closing=closing)
 
     app = create_application(
         title="user-api",
@@ -118,10 +138,11 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
         replica=settings.replica_name,
         registry=registry,
         ahead=_short_ways if hot_reads else None,
-        tags={"users": "Users in PostgreSQL, read through the cache"},
+        tags={"users": "Users in PostgreSQL, read through the cache", **fleet_routes.DESCRIPTION},
         problem_document=UserProblemDocument,
     )
     app.include_router(router)
+    app.include_router(fleet_routes.routes(SERVICE, UserFleet))
     return app
 
 
@@ -139,6 +160,19 @@ def _short_ways(app: ASGIApp) -> HotReads:
     routes = {route.name: route for route in router.routes if isinstance(route, APIRoute)}
     writes = HotWrites(app, create_user=routes["create_user"], change_user=routes["change_user"])
     return HotReads(writes, read_user=routes["read_user"], list_users=routes["list_users"])
+
+
+def _fleet(
+    settings: Settings,
+    app: FastAPI,
+    registry: CollectorRegistry,
+    pool: Pool,
+    cache: ReadThrough[Any],
+    readiness: Readiness,
+) -> Fleet:
+    heartbeats = cache.heartbeats
+    vitals = UserVitals(registry, pool, pool_size=settings.database_pool_size, heartbeats=heartbeats)
+    return Fleet(settings.replica_name, vitals, heartbeats, readiness=readiness, draining=app.state.draining)
 
 
 def _changes(engine: AsyncEngine) -> ChangeLog:

@@ -55,6 +55,7 @@ class Names:
         "base",
         "epoch",
         "everything",
+        "fleet",
         "identity",
         "namespace",
         "pattern",
@@ -80,6 +81,8 @@ class Names:
         """What SCAN finds all names by."""
         self.alive = f"{root}alive".encode()
         self.state = f"{root}state".encode()
+        self.fleet = f"{root}fleet"
+        """The index of heartbeats, and how their names begin."""
         self.signals = f"{root}changed:".encode()
         """How all signals begin."""
         self.everything = self.signals

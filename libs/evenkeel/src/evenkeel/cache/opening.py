@@ -17,6 +17,7 @@ from evenkeel.cache.distrust import Distrust
 from evenkeel.cache.entry import Entry
 from evenkeel.cache.filling import Filler, Load
 from evenkeel.cache.gate import Gate
+from evenkeel.cache.heartbeats import CacheHeartbeats
 from evenkeel.cache.keyring import KeyRing
 from evenkeel.cache.keys import CurrentNames, Names
 from evenkeel.cache.log_tail import LogTail
@@ -119,7 +120,13 @@ async def open_cache(
             memory_ttl=memory.ttl if memory is not None else 0,
         )
         cache = ReadThrough(
-            memory=memory_tier, redis=redis_tier, filler=filler, metrics=own, distrust=distrust, aliases=aliases
+            memory=memory_tier,
+            redis=redis_tier,
+            filler=filler,
+            metrics=own,
+            distrust=distrust,
+            aliases=aliases,
+            heartbeats=CacheHeartbeats(redis.primary, current, pulse) if redis is not None else None,
         )
         stack.push_async_callback(cache.close)
         # Whatever the tiers are: triggers log every change.

@@ -19,6 +19,7 @@ from evenkeel.cache.entry import Entry, TierUnavailable
 from evenkeel.cache.errors import LoadError, NotAnswering
 from evenkeel.cache.filling import Filled, Filler
 from evenkeel.cache.flights import Flights, Terms
+from evenkeel.cache.heartbeats import CacheHeartbeats
 from evenkeel.cache.invalidating import Invalidating
 from evenkeel.cache.memory_tier import MemoryHit, MemoryTier, Reservation
 from evenkeel.cache.metrics import CacheMetrics
@@ -46,7 +47,10 @@ class ReadThrough(Generic[R]):
         metrics: CacheMetrics,
         distrust: Distrust | None = None,
         aliases: Aliases | None = None,
+        heartbeats: CacheHeartbeats | None = None,
     ) -> None:
+        self.heartbeats = heartbeats
+        """Of all processes that share the cache; None without a shared Redis."""
         self.aliases = aliases or Aliases(redis=None, keyring=None, ttl=0, memory_entries=0, memory_ttl=0)
         """Keys of rows that are known by another unique column."""
         self._memory = memory

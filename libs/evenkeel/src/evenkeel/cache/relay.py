@@ -379,6 +379,8 @@ class Relay:
         )
         if moved == 1 and names is self._current.now and claimed.swept == names.epoch:
             self._calm = replace(claimed, state=look.state.encode())
+        if moved:
+            self._pulse.note(names.alive, claimed.asked, int(ALIVE * 1000))
 
     async def _apply(self, changes: Mapping[str, int | None], claimed: _Claimed, look: Look) -> None:
         """Delete what has changed, in chunks, and then forget the ranges. Each chunk moves the state.

@@ -63,6 +63,11 @@ class Combiner(Generic[T, R]):
             self._owner = asyncio.create_task(self._run(), context=Context())
         return future
 
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is under way."""
+        return self._owner is not None
+
     async def close(self) -> None:
         """Return when everything submitted has been sent and answered."""
         while self._owner is not None:

@@ -34,6 +34,12 @@ class Readiness:
         self._checks = checks
         self._passed: deque[float] = deque(maxlen=MOST_CHECKS)
         """When the last checks began that have passed, since one has failed."""
+        self.checked = float("-inf")
+        """When the last checks ended, in time of `time.monotonic`."""
+        self.reasons: dict[str, str] = {}
+        """Why the last checks have failed, by name."""
+        self.has_passed = False
+        """Whether the replica has been ready since it started."""
         self.details: dict[str, Callable[[], str | None]] = {}
         """What a replica that is ready adds to its answer, by name: a function that returns a sentence, or None."""
 
@@ -51,16 +57,23 @@ class Readiness:
             return {}
         reasons = await asyncio.gather(*(self._failure(check) for check in self._checks.values()))
         failures = {name: reason for name, reason in zip(self._checks, reasons, strict=True) if reason}
+        self.checked, self.reasons = monotonic(), failures
         if failures:
             self._passed.clear()
         else:
             self._passed.append(now)
+            self.has_passed = True
         return failures
 
     async def require(self) -> None:
         """Raise NotReady with every reason unless all checks pass."""
         if failures := await self.failures():
-            raise NotReady("; ".join(f"{name}: {reason}" for name, reason in failures.items()) + ".", checks=failures)
+            raise NotReady(self.sentence(failures) + ".", checks=failures)
+
+    @staticmethod
+    def sentence(named: Mapping[str, str]) -> str:
+        """Reasons or details as one text, without the full stop."""
+        return "; ".join(f"{name}: {text}" for name, text in named.items())
 
     @asynccontextmanager
     async def awaited(self) -> AsyncIterator[None]:

@@ -33,6 +33,7 @@ class Counters:
         self._store = store
         self._metrics = metrics
         self._operations: dict[tuple[str, str], Counter] = {}
+        self._increments: collections.Counter[str] = collections.Counter()
 
     async def increment(
         self,
@@ -53,7 +54,16 @@ class Counters:
         self._count("increment", outcome)
         if isinstance(outcome, Problem):
             raise outcome
+        self._increments[name] += 1
         return outcome.value
+
+    def take_increments(self) -> collections.Counter[str]:
+        """How often each counter was incremented through this process since the last call.
+
+        Between two calls, the counters are as many as this process can increment.
+        """
+        taken, self._increments = self._increments, collections.Counter()
+        return taken
 
     async def batch(self, requests: Sequence[BatchOperation], key: RequestKey | None) -> list[Outcome]:
         """Judge each operation by itself, in order. Raise only if the store could be reached for none of them.
@@ -84,8 +94,11 @@ class Counters:
 
     async def _apply(self, operations: Sequence[Increment]) -> list[Outcome]:
         outcomes = await self._store.apply(operations)
-        for outcome, times in collections.Counter(map(_label, outcomes)).items():
-            self._counted("increment", outcome).inc(times)
+        for label, times in collections.Counter(map(_label, outcomes)).items():
+            self._counted("increment", label).inc(times)
+        for operation, outcome in zip(operations, outcomes, strict=True):
+            if isinstance(outcome, Applied) and not outcome.replayed:
+                self._increments[operation.name] += 1
         return outcomes
 
     async def put(self, name: str, value: int, preconditions: Preconditions, key: RequestKey | None) -> Applied:

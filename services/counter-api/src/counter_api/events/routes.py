@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import Response
 
 from counter_api.events.feed import Feed
-from counter_api.events.stream import EventStream
+from counter_api.events.stream import CounterEvents
 from counter_api.parameters import Name, strict_query
 from counter_api.problems import NotACounter
 from evenkeel.http.gateway_problems import TooManyStreams
@@ -37,7 +37,7 @@ expired, or is no counter any more. For a counter that does not exist yet, the f
 Values in between may be left out, but never the last one. A comment every 15 seconds shows that the connection works. A
 stream ends after five minutes at most, and when its replica ends. The client then connects again, as browsers do by
 themselves, and gets the latest value if it missed a change.""",
-    response_class=EventStream,
+    response_class=CounterEvents,
     status_code=200,
     responses={
         200: {
@@ -50,4 +50,4 @@ themselves, and gets the latest value if it missed a change.""",
 async def watch_counter(
     feed: Annotated[Feed, Depends(feed_of)], name: Name, last_event_id: LastEventId = None
 ) -> Response:
-    return EventStream(feed, name, last_event_id)
+    return CounterEvents(feed, name, last_event_id)

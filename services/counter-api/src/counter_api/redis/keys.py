@@ -25,6 +25,9 @@ IMPORT_IN_SLOT = "{_%d}:import:%s"
 REQUESTS = "{_requests}"
 REPLICAS_SEEN = "{_requests}:seen"
 
+FLEET = "{_fleet}"
+"""The index of heartbeats. Those of a replica are under {_fleet}:<its name>."""
+
 # Of one shard of the index of names.
 NAMES = "{_names:%d}"
 STAMPS = "{_names:%d}:stamps"

@@ -106,6 +106,15 @@ class RedisPipeline:
         """As `replies`, for what changes nothing."""
         return await self._results("reads", [replace(call, repeatable=True) for call in calls])
 
+    async def checks(self, calls: Sequence[Call]) -> list[Any]:
+        """As `replies`, on a connection of their own, which waits for no change and no read, and not for replicas."""
+        return await self._results("checks", calls)
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use, and how many there are or were."""
+        return sum(lane.busy for lane in self._lanes.values()), len(self._lanes)
+
     async def ask_servers(self, *arguments: Argument) -> dict[str, Any]:
         """Send a command that only reads to every server. The reply, or the problem instead of it, by address."""
         addresses = await self._addresses()
@@ -182,6 +191,11 @@ class _Lane:
             return self._combiner.submit(item, weight)
         except Full:
             raise NothingApplied("Too many operations are waiting for Redis, so nothing was changed.") from None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a round trip is under way."""
+        return self._combiner.busy
 
     async def close(self) -> None:
         """Let what was submitted be answered, then close the connection."""

@@ -21,8 +21,8 @@ from evenkeel.http.problems import Problem
 
 log = logging.getLogger(__name__)
 
-# A replica's own addresses, which no load balancer passes on to the public.
-_PRIVATE = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json")
+# A replica's own addresses, which no load balancer passes on to the public, and requests that only look at the service.
+_UNCOUNTED = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/fleet/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class RequestCount:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(_PRIVATE):
+        if scope["type"] != "http" or scope["path"].startswith(_UNCOUNTED):
             await self._app(scope, receive, send)
             return
         tally: Tally = scope["state"]["tally"]
