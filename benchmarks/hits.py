@@ -40,7 +40,8 @@ def measure(options: Options) -> None:
             ]
         theirs = populate(servers.postgres, "hits_theirs", USERS)
         add_template_table(theirs, USERS)
-        cache = redis_database(servers.redis_cache, len(options.releases))
+        # The tutorial and cashews give their keys the same names.
+        cache, tutorials_cache = (redis_database(servers.redis_cache, len(options.releases) + n) for n in range(2))
         contestants = [
             *ours,
             Contestant(FLOOR, programs.floor(), users),
@@ -49,7 +50,7 @@ def measure(options: Options) -> None:
             ),
             Contestant(
                 TUTORIAL,
-                programs.tutorial("06_redis", DATABASE_URL=theirs, REDIS_URL=cache),
+                programs.tutorial("06_redis", DATABASE_URL=theirs, REDIS_URL=tutorials_cache),
                 in_turn(reads(ids, "/user/redis")),
             ),
             Contestant(CASHEWS, programs.cashews(theirs, cache), users),
