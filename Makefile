@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+SITE := build/site-environment
 PROJECTS := libs/evenkeel services/user-api services/counter-api stack verify
 UV := $(BIN)/uv --quiet
 # Writes the hashes of wheels and source archives, but never the address from which they came.
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
-.PHONY: help up down clean token test test-all lint format bench lock audit sbom licences images k8s-load k8s-test
+.PHONY: help up down clean token test test-all lint format bench docs site lock audit sbom licences images k8s-load k8s-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +41,7 @@ lint: $(BIN)/.ready ## ruff, mypy, the rules of imports, licences, and known vul
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@# one run for each distribution and each program of the guide, because they have modules of the same names
-	@for project in $(PROJECTS) gateway/tests "tests benchmarks supply_chain conftest.py" docs/guide/steps/*; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@for project in $(PROJECTS) gateway/tests "tests benchmarks supply_chain conftest.py docs/site.py docs/guide/addresses.py" docs/guide/steps/*; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python supply_chain/licences.py --check
 	@$(BIN)/python supply_chain/audit.py
@@ -51,6 +52,13 @@ format: $(BIN)/.ready ## format the code, and fix what ruff can fix
 
 bench: $(BIN)/.ready ## measure, side by side (ARGS="--only bulk --short")
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: site ## serve the guide and the other documentation on 127.0.0.1:8008 (DOCS_PORT)
+	@$(SITE)/bin/zensical serve --dev-addr 127.0.0.1:$(or $(DOCS_PORT),8008)
+
+site: $(SITE)/.ready ## make the same site in build/site; a link that leads nowhere fails
+	@$(BIN)/python docs/site.py
+	@$(SITE)/bin/zensical build --clean --strict
 
 audit: $(BIN)/.ready ## known vulnerabilities of what the lock files pin
 	@$(BIN)/python supply_chain/audit.py
@@ -86,8 +94,8 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	@for service in user-api counter-api; do \
 	  $(LOCK) --python-version 3.13 --no-emit-package=evenkeel-state services/$$service/pyproject.toml \
 	    --output-file services/$$service/requirements.lock || exit 1; done
-	@for contestant in benchmarks/contestants/*/requirements.in; do \
-	  $(LOCK) --python-version 3.11 $$contestant --output-file $${contestant%.in}.lock || exit 1; done
+	@for direct in benchmarks/contestants/*/requirements.in docs/requirements.in; do \
+	  $(LOCK) --python-version 3.11 $$direct --output-file $${direct%.in}.lock || exit 1; done
 	@grep -A 1000 '^uv==' requirements.lock | awk 'NR > 1 && /^[^ ]/ {exit} {print}' > bootstrap.lock
 
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)
@@ -98,4 +106,10 @@ $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
 	@$(UV) pip sync --compile-bytecode --require-hashes requirements.lock
 	@$(UV) pip install --no-deps --no-build-isolation $(PROJECTS:%=--editable %)
+	@touch $@
+
+$(SITE)/.ready: $(BIN)/.ready docs/requirements.lock
+	@echo "Preparing $(SITE) …" >&2
+	@$(UV) venv --clear --python $(BIN)/python $(SITE)
+	@$(UV) pip sync --python $(SITE)/bin/python --require-hashes docs/requirements.lock
 	@touch $@

@@ -24,8 +24,13 @@ DOCKERFILES = {
 UNCONDITIONAL = re.compile(r"^([a-z0-9.-]+)==(\S+) \\$", re.MULTILINE)
 """A pin of a package that is installed on every system."""
 LOCKS = {name: (ROOT / name).read_text() for name in (*audit.LOCKS, "bootstrap.lock")}
-CONTESTANTS = [str(lock.relative_to(ROOT)) for lock in ROOT.glob("benchmarks/contestants/*/requirements.lock")]
-"""Of programs that run in benchmarks alone. Nothing ships them, so their licences and advisories are not checked."""
+TOOLS = [
+    str(lock.relative_to(ROOT))
+    for lock in (*ROOT.glob("benchmarks/contestants/*/requirements.lock"), ROOT / "docs/requirements.lock")
+]
+"""Of programs that run in benchmarks alone, and of the documentation's site. Nothing ships them, so their licences and
+advisories are not checked.
+"""
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
@@ -60,7 +65,7 @@ def test_services_are_asked_for_their_health_without_a_shell() -> None:
         assert compose["services"][name]["healthcheck"]["test"][:2] == ["CMD", "python"]
 
 
-@pytest.mark.parametrize("name", [*LOCKS, *CONTESTANTS])
+@pytest.mark.parametrize("name", [*LOCKS, *TOOLS])
 def test_pins_have_hashes_and_no_address(name: str) -> None:
     lock = (ROOT / name).read_text()
     pins = re.findall(r"^[^\s#].*(?:\n    .*)*", lock, re.MULTILINE)
