@@ -109,7 +109,7 @@ def counters_url(servers: Servers) -> str:
     return _emptied(servers.redis_counters)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cache_key() -> str:
     """A key that encrypts cache entries."""
     return CACHE_KEY

@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from tests.support.proxy import Proxy, proxied
 from tests.support.redis_pair import RedisPair, redis_pair
 from tests.support.servers import Servers
 from tests.support.serving import Serve, serving
-from tests.support.users_database import empty_users_database
+from tests.support.users_database import empty_users_database, migrated_database
 
 from stack.layout import free_port
 from user_api.main import create_app
@@ -65,6 +66,39 @@ def serve(make_settings: Callable[..., Settings], *, hot_reads: bool) -> Serve:
 async def client(serve: Serve) -> AsyncIterator[httpx.AsyncClient]:
     async with serve() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def database_without_users(servers: Servers) -> str:
+    """PostgreSQL with the current schema, in which no test makes a user."""
+    return migrated_database(servers.postgres, "user_api_without_users")
+
+
+@pytest.fixture(scope="module")
+async def standing(
+    servers: Servers, database_without_users: str, cache_key: str
+) -> AsyncIterator[dict[bool, httpx.AsyncClient]]:
+    """A replica with hot reads and one without, for all tests of a module that change nothing.
+
+    Their data is their own, so that other tests may run meanwhile.
+    """
+    settings = Settings(
+        database_url=database_without_users,
+        cache_url=urlsplit(servers.redis_cache)._replace(path="/1").geturl(),
+        cache_keys=cache_key,
+        replica_name="replica-a",
+    )
+    async with (
+        serving(create_app(settings)) as hot,
+        serving(create_app(settings, hot_reads=False)) as ordinary,
+    ):
+        yield {True: hot, False: ordinary}
+
+
+@pytest.fixture
+def refusing(standing: dict[bool, httpx.AsyncClient], *, hot_reads: bool) -> httpx.AsyncClient:
+    """A replica without users, for requests that it must refuse. To start one for each test takes ten times as long."""
+    return standing[hot_reads]
 
 
 @pytest.fixture
