@@ -26,6 +26,21 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield bench
 
 
+@pytest.fixture(scope="module")
+async def lasting_bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    """For the tests that send a request or two, and change nothing. Both services have replicas."""
+    async with gateway_bench(tmp_path_factory.mktemp("bench")) as bench:
+        await bench.publish(bench.ports, "counter-api")
+        yield bench
+
+
+@pytest.fixture
+def shared(lasting_bench: Bench) -> Bench:
+    """No request has reached a replica yet, and no replica has misbehaved."""
+    lasting_bench.forget_requests()
+    return lasting_bench
+
+
 @pytest.fixture
 async def hasty_bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """As `bench`, with every limit of 5 to 60 seconds shortened to one second."""
@@ -34,47 +49,46 @@ async def hasty_bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield bench
 
 
-async def test_what_may_be_repeated_is_repeated_elsewhere(bench: Bench) -> None:
+async def test_what_may_be_repeated_is_repeated_elsewhere(shared: Bench) -> None:
     for behaviour in ("reset-once", "fail-once"):
-        response = await bench.client.get(f"/v1/users/{behaviour}")
+        response = await shared.client.get(f"/v1/users/{behaviour}")
         assert response.status_code == 200
-        assert bench.received[f"GET /v1/users/{behaviour}"] == 2
+        assert shared.received[f"GET /v1/users/{behaviour}"] == 2
 
 
-async def test_what_every_replica_would_answer_is_not_repeated(bench: Bench) -> None:
-    response = await bench.client.get("/v1/users/no-database")
+async def test_what_every_replica_would_answer_is_not_repeated(shared: Bench) -> None:
+    response = await shared.client.get("/v1/users/no-database")
     assert response.status_code == 503
-    assert bench.received["GET /v1/users/no-database"] == 1
+    assert shared.received["GET /v1/users/no-database"] == 1
     assert "x-envoy-ratelimited" not in response.headers
 
 
-async def test_a_change_of_a_counter_with_a_key_is_repeated(bench: Bench) -> None:
-    await bench.publish(bench.ports, "counter-api")
-    response = await bench.client.post("/v1/counters/reset-once", headers=KEY, content=b"x")
+async def test_a_change_of_a_counter_with_a_key_is_repeated(shared: Bench) -> None:
+    response = await shared.client.post("/v1/counters/reset-once", headers=KEY, content=b"x")
     assert response.status_code == 200
-    assert bench.received["POST /v1/counters/reset-once"] == 2
-    assert (await bench.client.post("/v1/counters/fail-once")).status_code == 503
-    assert bench.received["POST /v1/counters/fail-once"] == 1
+    assert shared.received["POST /v1/counters/reset-once"] == 2
+    assert (await shared.client.post("/v1/counters/fail-once")).status_code == 503
+    assert shared.received["POST /v1/counters/fail-once"] == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-async def test_a_change_of_a_user_with_a_key_is_repeated(bench: Bench, method: str) -> None:
-    response = await bench.client.request(method, "/v1/users/reset-once", headers=KEY, content=b"x")
+async def test_a_change_of_a_user_with_a_key_is_repeated(shared: Bench, method: str) -> None:
+    response = await shared.client.request(method, "/v1/users/reset-once", headers=KEY, content=b"x")
     assert response.status_code == 200
-    assert bench.received[f"{method} /v1/users/reset-once"] == 2
+    assert shared.received[f"{method} /v1/users/reset-once"] == 2
 
 
-async def test_a_change_without_a_key_is_sent_once(bench: Bench) -> None:
-    response = await bench.client.post("/v1/users/reset-once")
+async def test_a_change_without_a_key_is_sent_once(shared: Bench) -> None:
+    response = await shared.client.post("/v1/users/reset-once")
     assert gateway_problem(response) == (503, "unavailable")
     assert "is not known" in response.json()["detail"]
     assert response.headers["retry-after"] == "1"
-    assert bench.received["POST /v1/users/reset-once"] == 1
+    assert shared.received["POST /v1/users/reset-once"] == 1
 
 
-async def test_a_change_that_was_refused_is_not_repeated(bench: Bench) -> None:
-    assert (await bench.client.patch("/v1/users/fail-once")).status_code == 503
-    assert bench.received["PATCH /v1/users/fail-once"] == 1
+async def test_a_change_that_was_refused_is_not_repeated(shared: Bench) -> None:
+    assert (await shared.client.patch("/v1/users/fail-once")).status_code == 503
+    assert shared.received["PATCH /v1/users/fail-once"] == 1
 
 
 async def test_a_service_without_replicas(bench: Bench) -> None:
@@ -84,40 +98,37 @@ async def test_a_service_without_replicas(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/livez", "/readyz", "/counter/", "/openapi.json", "/v2/users"])
-async def test_what_is_not_routed(bench: Bench, path: str) -> None:
-    assert gateway_problem(await bench.client.get(path)) == (404, "not-found")
-    assert not bench.received
+async def test_what_is_not_routed(shared: Bench, path: str) -> None:
+    assert gateway_problem(await shared.client.get(path)) == (404, "not-found")
+    assert not shared.received
 
 
-async def test_a_body_may_have_64_kib(bench: Bench) -> None:
-    assert (await bench.client.post("/v1/users", content=b"x" * 65536)).status_code == 200
-    assert gateway_problem(await bench.client.post("/v1/users", content=b"x" * 65537)) == (413, "content-too-large")
-    assert bench.received["POST /v1/users"] == 1
+async def test_a_body_may_have_64_kib(shared: Bench) -> None:
+    assert (await shared.client.post("/v1/users", content=b"x" * 65536)).status_code == 200
+    assert gateway_problem(await shared.client.post("/v1/users", content=b"x" * 65537)) == (413, "content-too-large")
+    assert shared.received["POST /v1/users"] == 1
 
 
-async def test_an_import_may_have_any_length(bench: Bench) -> None:
-    await bench.publish(bench.ports, "counter-api")
-
+async def test_an_import_may_have_any_length(shared: Bench) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"x" * 10_000
 
     for content in (b"x" * 1_000_000, chunks()):
         for headers in ({}, KEY):
-            response = await bench.client.post("/v1/counters:import", content=content, headers=headers)
+            response = await shared.client.post("/v1/counters:import", content=content, headers=headers)
             assert response.status_code == 200
             content = chunks()  # noqa: PLW2901 (an iterator is used up)
-    response = await bench.client.post("/v1/counters:batch", content=chunks())
+    response = await shared.client.post("/v1/counters:batch", content=chunks())
     assert gateway_problem(response) == (413, "content-too-large")
 
 
-async def test_an_import_is_repeated_if_it_carries_a_key(bench: Bench) -> None:
-    await bench.publish(bench.ports, "counter-api")
+async def test_an_import_is_repeated_if_it_carries_a_key(shared: Bench) -> None:
     for behaviour in ("reset-once", "fail-once"):
         path = f"/v1/counters:import?{behaviour}"
-        assert (await bench.client.post(path, headers=KEY, content=b"x" * 100_000)).status_code == 200
-        assert bench.received[f"POST {path}"] == 2
-    assert (await bench.client.post("/v1/counters:import?fail-once")).status_code == 200
+        assert (await shared.client.post(path, headers=KEY, content=b"x" * 100_000)).status_code == 200
+        assert shared.received[f"POST {path}"] == 2
+    assert (await shared.client.post("/v1/counters:import?fail-once")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -130,11 +141,10 @@ async def test_an_import_is_repeated_if_it_carries_a_key(bench: Bench) -> None:
         ("DELETE", "/v1/uniques/fail-once"),
     ],
 )
-async def test_what_is_sent_once(bench: Bench, method: str, path: str) -> None:
-    await bench.publish(bench.ports, "counter-api")
+async def test_what_is_sent_once(shared: Bench, method: str, path: str) -> None:
     path = path.replace("&", "&x=?")  # the upstream reads from here how to behave
-    assert (await bench.client.request(method, path)).status_code == 503
-    assert bench.received[f"{method} {path}"] == 1
+    assert (await shared.client.request(method, path)).status_code == 503
+    assert shared.received[f"{method} {path}"] == 1
 
 
 @pytest.mark.parametrize(
@@ -146,10 +156,9 @@ async def test_what_is_sent_once(bench: Bench, method: str, path: str) -> None:
         ("GET", "/v1/uniques/reset-once"),
     ],
 )
-async def test_what_changes_nothing_when_repeated_is_repeated(bench: Bench, method: str, path: str) -> None:
-    await bench.publish(bench.ports, "counter-api")
-    assert (await bench.client.request(method, path)).status_code == 200
-    assert bench.received[f"{method} {path}"] == 2
+async def test_what_changes_nothing_when_repeated_is_repeated(shared: Bench, method: str, path: str) -> None:
+    assert (await shared.client.request(method, path)).status_code == 200
+    assert shared.received[f"{method} {path}"] == 2
 
 
 @pytest.mark.parametrize("path", ["/v1/counters/a/events?slowly", "/v1/counters:export?slowly"])
@@ -184,31 +193,31 @@ async def _slowly() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     ("path", "headers"), [("/v1/users%2F1", {}), ("/v1/users%5c1", {}), ("/v1/users", {"a_b": "1"})]
 )
-async def test_ambiguous_requests_are_refused(bench: Bench, path: str, headers: dict[str, str]) -> None:
-    assert gateway_problem(await bench.client.get(path, headers=headers)) == (400, "bad-request")
+async def test_ambiguous_requests_are_refused(shared: Bench, path: str, headers: dict[str, str]) -> None:
+    assert gateway_problem(await shared.client.get(path, headers=headers)) == (400, "bad-request")
 
 
 @pytest.mark.parametrize("given", ["abc-1.2_Z", "01234567-89ab-cdef-0123-456789abcdef", "x" * 128])
-async def test_a_plain_request_id_is_kept(bench: Bench, given: str) -> None:
-    response = await bench.client.get("/v1/users/1", headers={"X-Request-Id": given})
+async def test_a_plain_request_id_is_kept(shared: Bench, given: str) -> None:
+    response = await shared.client.get("/v1/users/1", headers={"X-Request-Id": given})
     assert response.text.split()[0] == response.headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", '"', "x" * 129, "{}"])
-async def test_another_request_id_is_replaced(bench: Bench, given: str) -> None:
-    response = await bench.client.get("/v1/users/1", headers={"X-Request-Id": given})
+async def test_another_request_id_is_replaced(shared: Bench, given: str) -> None:
+    response = await shared.client.get("/v1/users/1", headers={"X-Request-Id": given})
     assert response.text.split()[0] == response.headers["x-request-id"] != given
     assert len(response.headers["x-request-id"]) == 36
 
 
-async def test_callers_do_not_give_orders_and_learn_nothing_of_the_server(bench: Bench) -> None:
-    response = await bench.client.get("/v1/users/1", headers={"X-Envoy-Retry-On": "5xx"})
+async def test_callers_do_not_give_orders_and_learn_nothing_of_the_server(shared: Bench) -> None:
+    response = await shared.client.get("/v1/users/1", headers={"X-Envoy-Retry-On": "5xx"})
     assert response.text.split()[1] == "None"
     assert not [name for name in response.headers if name == "server" or name.startswith("x-envoy")]
 
 
-async def test_the_documentation_page(bench: Bench) -> None:
-    response = await bench.client.get("/docs")
+async def test_the_documentation_page(shared: Bench) -> None:
+    response = await shared.client.get("/docs")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert (response.headers["x-served-by"], len(response.headers["x-request-id"])) == ("gateway", 36)
     assert response.text == (repository_root() / "gateway" / "docs.html").read_text()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 from tests.support.child import Child
 from tests.support.proxy import Proxy, proxied
@@ -17,6 +18,11 @@ from stack.layout import free_port
 from stack.valkey import Valkey
 
 PASSWORD = "test"
+
+own_servers = pytest.mark.parametrize("counters_url", [""], ids=[pytest.HIDDEN_PARAM])
+"""For tests that bring all servers that they use. The fixture `counters_url` has no server for them, so they neither
+start those of the backend nor run again for another backend.
+"""
 
 
 class CountersServer(Child):

@@ -129,6 +129,12 @@ class Bench:
     """The requests that reached any upstream."""
 
     upstreams: list[Upstream]
+    misbehaved: set[str]
+
+    def forget_requests(self) -> None:
+        """From now on, the replicas may misbehave once again, and `received` counts from zero."""
+        self.received.clear()
+        self.misbehaved.clear()
 
     @property
     def ports(self) -> set[int]:
@@ -191,7 +197,7 @@ async def gateway_bench(
         stack.push_async_callback(process.stop)
         await gateway.check()
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url))
-        bench = Bench(client, gateway, layout, process, received, upstreams)
+        bench = Bench(client, gateway, layout, process, received, upstreams, misbehaved)
         await bench.publish(bench.ports)
         yield bench
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import docker
 from docker.errors import DockerException
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.redis import RedisContainer
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
 
 from evenkeel.tasks.failures import first_line
 from stack import valkey
@@ -36,7 +39,10 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory is made below it)
 """On Linux, the folder of the embedded counters' file. Each reply to an increment waits until it is written."""
 
 START_TIMEOUT = 60
-"""Seconds within which an embedded server must answer."""
+"""Seconds within which a server must answer."""
+
+LOOK_EVERY = 0.1
+"""Seconds after which a container's server is tried again. By default it is one second, and three servers start."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +100,22 @@ async def _without_disk(url: str) -> None:
 
 @contextlib.contextmanager
 def containers() -> Iterator[Servers]:
-    """By testcontainers, with the settings of docker-compose.yml."""
-    with (
-        PostgresContainer(
-            POSTGRES_IMAGE, username="postgres", password="test", dbname="postgres", driver=None
-        ) as postgres,
-        RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.CACHE)) as cache,
-        RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.COUNTERS)).with_tmpfs_mount("/data") as counters,
-    ):
-        yield Servers(postgres.get_connection_url(), _redis_url(cache), _redis_url(counters))
+    """By testcontainers, with the settings of docker-compose.yml. All start and stop at the same time."""
+    testcontainers_config.sleep_time, testcontainers_config.max_tries = LOOK_EVERY, round(START_TIMEOUT / LOOK_EVERY)
+    postgres = PostgresContainer(
+        POSTGRES_IMAGE, username="postgres", password="test", dbname="postgres", driver=None
+    ).with_env("POSTGRES_INITDB_ARGS", "--no-sync")
+    cache = RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.CACHE))
+    counters = RedisContainer(REDIS_IMAGE).with_command(_redis_command(valkey.COUNTERS)).with_tmpfs_mount("/data")
+    everything: tuple[DockerContainer, ...] = (postgres, cache, counters)
+    with ThreadPoolExecutor(len(everything)) as threads:
+        try:
+            # The first one starts alone, because with it testcontainers starts the container that cleans up.
+            cache.start()
+            list(threads.map(lambda container: container.start(), (postgres, counters)))
+            yield Servers(postgres.get_connection_url(), _redis_url(cache), _redis_url(counters))
+        finally:
+            list(threads.map(lambda container: container.stop(), everything))
 
 
 def _redis_command(settings: dict[str, str]) -> str:

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from redis.crc import key_slot
-from tests.support.counters_redis import Cluster, CountersServer
+from tests.support.counters_redis import Cluster, CountersServer, own_servers
 from tests.support.serving import Serve, until_ready
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, own_servers]
 
 NAMES = [f"n{number:02}" for number in range(40)]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands_at_rest import commands_a_second
-from tests.support.counters_redis import counters_server
+from tests.support.counters_redis import counters_server, own_servers
 from tests.support.serving import Serve
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, own_servers]
 
 EACH = 20
 """Commands a second, those inside of scripts included."""

@@ -10,14 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 from redis.crc import key_slot
-from tests.support.counters_redis import PASSWORD, Cluster, CountersServer, counters_pair
+from tests.support.counters_redis import PASSWORD, Cluster, CountersServer, counters_pair, own_servers
 from tests.support.sentinel import Sentinel
 from tests.support.serving import Serve
 
 from counter_api.events import server_watch
 from counter_api.transfer import importing
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, own_servers]
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 KEY = {"Idempotency-Key": "k"} | NDJSON

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client import Counter
 from redis.asyncio import Redis
+from tests.support.counters_redis import own_servers
 from tests.support.fake_redis import GREETING, fake_redis
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.proxy import proxied
@@ -69,6 +70,7 @@ async def test_without_redis_every_request_gets_its_own_error(serve: Serve) -> N
         assert "Redis cannot be reached" in ready.json()["checks"]["redis"]
 
 
+@own_servers
 async def test_redis_may_come_after_the_replica(serve: Serve, own_redis: Any) -> None:
     async with serve(redis_url=own_redis.url) as client:
         assert (await client.get("/readyz")).status_code == 503
@@ -80,6 +82,7 @@ async def test_redis_may_come_after_the_replica(serve: Serve, own_redis: Any) ->
         assert (await client.get("/stats")).json() == {"total_requests": 3, "replicas": {"replica-a": 3}}
 
 
+@own_servers
 async def test_redis_killed_and_started_again_keeps_every_count(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url, patience=0.5) as client:
@@ -114,6 +117,7 @@ async def test_redis_killed_and_back_within_the_patience_fails_no_request(serve:
         assert (await reading).status_code == 200
 
 
+@own_servers
 async def test_redis_killed_under_load_loses_nothing_it_has_confirmed(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     confirmed: list[int] = []
@@ -145,6 +149,7 @@ async def test_redis_killed_under_load_loses_nothing_it_has_confirmed(serve: Ser
     assert sorted(confirmed) == list(range(1, len(confirmed) + 1))
 
 
+@own_servers
 async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     key = {"Idempotency-Key": "k"}
@@ -166,6 +171,7 @@ async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis
         assert await value(client) == 3
 
 
+@own_servers
 async def test_a_short_silence_fails_no_read_and_no_change(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     # Longer than any silence of a busy machine, so that only this one is measured.
@@ -184,6 +190,7 @@ async def test_a_short_silence_fails_no_read_and_no_change(serve: Serve, own_red
         assert (await listed).status_code == (await changed).status_code == 200
 
 
+@own_servers
 async def test_what_cannot_wait_is_refused_at_once(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url, max_waiting=20, patience=2) as client:
@@ -208,6 +215,7 @@ async def test_what_cannot_wait_is_refused_at_once(serve: Serve, own_redis: Any)
         }  # on a busy machine more of them may take too long
 
 
+@own_servers
 async def test_a_full_redis_refuses_before_it_writes(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url) as client, Redis.from_url(own_redis.url) as redis:
@@ -224,6 +232,7 @@ async def test_a_full_redis_refuses_before_it_writes(serve: Serve, own_redis: An
         assert await value(client, headers={"Idempotency-Key": "k"}) == 1
 
 
+@own_servers
 async def test_a_read_only_replica_refuses(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url) as client, Redis.from_url(own_redis.url) as redis:
@@ -298,6 +307,7 @@ async def test_a_loading_redis_is_unavailable(serve: Serve) -> None:
             assert "Redis is loading the dataset in memory" in detail
 
 
+@own_servers
 async def test_the_log_names_the_requests_that_a_failure_concerns(
     serve: Serve, own_redis: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

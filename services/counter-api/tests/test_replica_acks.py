@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.counters_redis import CountersPair, counters_pair
+from tests.support.counters_redis import CountersPair, counters_pair, own_servers
 from tests.support.machine_time import machine_time
 from tests.support.serving import Serve
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, own_servers]
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.counters_redis import PASSWORD, CountersPair, counters_pair
+from tests.support.counters_redis import PASSWORD, CountersPair, counters_pair, own_servers
 from tests.support.fake_redis import fake_redis, sentinel_naming
 from tests.support.sentinel import USER, USER_PASSWORD, Sentinel
 from tests.support.serving import Serve
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, own_servers]
 
 
 @pytest.fixture

@@ -94,7 +94,9 @@ class TestCreate:
 
     async def test_body_without_its_type(self, refusing: httpx.AsyncClient) -> None:
         for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
-            response = await refusing.post("/v1/users", content=b'{"email":"a@example.com","name":"A"}', headers=headers)
+            response = await refusing.post(
+                "/v1/users", content=b'{"email":"a@example.com","name":"A"}', headers=headers
+            )
             assert problem(response) == (415, "unsupported-media-type")
             assert response.headers["Accept"] == "application/json"
 

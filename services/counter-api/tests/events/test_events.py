@@ -13,6 +13,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
+from tests.support.counters_redis import own_servers
 from tests.support.problems import problem
 from tests.support.proxy import proxied
 from tests.support.serving import Serve
@@ -301,6 +302,7 @@ async def test_a_killed_connection_to_redis_is_made_again(serve: Serve, counters
             assert await events.value(value) == [value]
 
 
+@own_servers
 async def test_redis_killed_and_started_again(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url) as client, listening(client) as events:

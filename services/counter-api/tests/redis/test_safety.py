@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
+from tests.support.counters_redis import own_servers
 from tests.support.fake_redis import fake_redis
 from tests.support.problems import problem
 from tests.support.serving import Serve, until_ready
@@ -105,6 +106,7 @@ CHANGES: list[tuple[str, str, Any]] = [
 ]
 
 
+@own_servers
 async def test_a_redis_that_cannot_be_reached_is_no_verdict(serve: Serve, own_redis: Any) -> None:
     async with serve(redis_url=own_redis.url) as client:
         assert "Redis cannot be reached" in (await client.post("/v1/counters/a/increment")).json()["detail"]
@@ -113,6 +115,7 @@ async def test_a_redis_that_cannot_be_reached_is_no_verdict(serve: Serve, own_re
         assert (await client.post("/v1/counters/a/increment")).json() == {"name": "a", "value": 1}
 
 
+@own_servers
 async def test_settings_that_cannot_be_seen_are_not_taken_for_safe(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with Redis.from_url(own_redis.url) as redis:
@@ -129,6 +132,7 @@ async def test_settings_that_cannot_be_seen_are_not_taken_for_safe(serve: Serve,
         assert (await trusting.get("/readyz")).json() == {"status": "ready"}
 
 
+@own_servers
 async def test_a_wrong_password_is_told_without_the_password(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url.replace(":test@", ":hunter2@")) as client:

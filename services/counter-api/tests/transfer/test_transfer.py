@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
+from tests.support.counters_redis import own_servers
 from tests.support.problems import problem
 from tests.support.serving import Serve
 
@@ -249,6 +250,7 @@ async def test_another_programs_data_is_left_alone(serve: Serve, counters_url: s
         assert len(await exported(client)) == 500
 
 
+@own_servers
 async def test_redis_that_fails_on_the_way(serve: Serve, own_redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "FIRST_PAUSE", 0.02)
     await anyio.to_thread.run_sync(own_redis.start)
@@ -270,6 +272,7 @@ async def test_redis_that_fails_on_the_way(serve: Serve, own_redis: Any, monkeyp
 
 
 @pytest.mark.slow
+@own_servers
 async def test_an_export_that_fails_on_the_way_does_not_look_complete(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     async with serve(redis_url=own_redis.url) as client:

@@ -12,6 +12,7 @@ import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
+from tests.support.counters_redis import own_servers
 from tests.support.problems import problem
 from tests.support.serving import Serve
 
@@ -139,6 +140,7 @@ async def test_another_programs_data_is_left_alone(serve: Serve, counters_url: s
         assert (await redis.get("{text}:uniques"), await redis.llen("{list}:uniques")) == (b"x", 1)
 
 
+@own_servers
 async def test_members_are_nowhere_in_the_clear(
     serve: Serve, own_redis: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 from redis import Redis
-from tests.support.counters_redis import counters_server
+from tests.support.counters_redis import counters_server, own_servers
 
 from counter_api.counters.listing.shards import ALL
 from counter_api.counters.store import Store
@@ -17,7 +17,7 @@ from counter_api.metrics import Metrics
 from counter_api.settings import Settings
 from counter_api.stores import open_stores
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, own_servers]
 
 FEW, MANY, RECORDS = 1000, 1_000_000, 2_000_000
 RECORD = "0123456789abcdef" * 4
