@@ -88,11 +88,11 @@ k8s-test: $(BIN)/.ready ## disturb the installation in the cluster of CONTEXT, u
 	@$(BIN)/verify disruptions --context "$(CONTEXT)" $(if $(NODE),--node "$(NODE)") $(ARGS)
 
 lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
-	@$(LOCK) --python-version 3.11 --group dev \
+	@$(LOCK) --python-version 3.11 --group dev --extra telemetry \
 	  $(patsubst %,--no-emit-package=%,user-api counter-api evenkeel-state evenkeel-stack evenkeel-verify) \
 	  $(PROJECTS:%=%/pyproject.toml) --output-file requirements.lock
 	@for service in user-api counter-api; do \
-	  $(LOCK) --python-version 3.13 --no-emit-package=evenkeel-state services/$$service/pyproject.toml \
+	  $(LOCK) --python-version 3.13 --extra telemetry --no-emit-package=evenkeel-state services/$$service/pyproject.toml \
 	    --output-file services/$$service/requirements.lock || exit 1; done
 	@for direct in benchmarks/contestants/*/requirements.in docs/requirements.in; do \
 	  $(LOCK) --python-version 3.11 $$direct --output-file $${direct%.in}.lock || exit 1; done

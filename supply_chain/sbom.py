@@ -2,6 +2,7 @@
 file.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "sbom"
 SERVICES = ("user-api", "counter-api")
 UV = str(Path(sys.executable).with_name("uv"))
+
+UNREAD = {"protobuf": "BSD-3-Clause"}
+"""Licences that the metadata spells in a way that the tool of CycloneDX does not read."""
 
 
 def write(service: str, output: Path) -> None:
@@ -26,6 +30,15 @@ def write(service: str, output: Path) -> None:
             *("--pyproject", str(folder / "pyproject.toml")),
             *("--output-reproducible", "--output-format", "JSON", "--output-file", str(output)),
         )
+        _complete(output)
+
+
+def _complete(output: Path) -> None:
+    document = json.loads(output.read_text())
+    for component in document["components"]:
+        if not component.get("licenses"):
+            component["licenses"] = [{"license": {"id": UNREAD[component["name"]]}}]
+    output.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _run(*command: str) -> None:

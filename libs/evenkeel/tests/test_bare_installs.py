@@ -23,7 +23,7 @@ UV = Path(sys.executable).with_name("uv")
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.xdist_group("bare installs")]
 
 ROOMS = {
-    "": ["redis", "tasks"],
+    "": ["redis", "tasks", "tracing"],
     "[cache]": ["redis", "tasks", "cache"],
     "[http]": ["redis", "tasks", "http"],
     "[service]": ["redis", "tasks", "http", "service"],
@@ -49,15 +49,16 @@ NEEDS_SERVERS = (
     "cache/test_relay.py",
     "cache/test_second_table.py",
     "redis/test_primary.py",
+    "service/test_telemetry.py",
 )
-"""Tests that start PostgreSQL or Redis servers, with the whole of Evenkeel installed."""
+"""Tests that start PostgreSQL or Redis servers, or services, with the whole of Evenkeel installed."""
 
 IMPORT_ALL = """
 import importlib, importlib.util, json, pkgutil, sys
 rooms, others = json.loads(sys.argv[1])
 for room in rooms:
     package = importlib.import_module(f"evenkeel.{room}")
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+    for module in pkgutil.walk_packages(getattr(package, "__path__", []), f"{package.__name__}."):
         importlib.import_module(module.name)
 print(json.dumps([name for name in others if importlib.util.find_spec(name)]))
 """
@@ -98,7 +99,7 @@ def test_a_room_needs_its_extra_and_no_more(extra: str, tmp_path: Path) -> None:
 )
 async def test_the_library_works_with(version: str, resolution: str, tmp_path: Path) -> None:
     """The loosest versions that pyproject.toml allows, on the oldest Python; and the images' Python."""
-    library = f"{LIBRARY}[cache,service]"
+    library = f"{LIBRARY}[cache,service,telemetry]"
     python = _environment(tmp_path / "bare", version, "--resolution", resolution, library)
     _run(UV, "pip", "install", "--quiet", "--python", python, "pytest", "httpx", "hypothesis")
     async with cache_server(tmp_path, "redis") as redis:

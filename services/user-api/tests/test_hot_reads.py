@@ -192,10 +192,9 @@ async def test_everything_else_does(request_: Request) -> None:
     assert await goes_the_ordinary_way(scope_of(request_, entry=Entry(1, b"{}")))
 
 
-async def test_requests_that_are_traced_go_the_ordinary_way() -> None:
-    scope = scope_of(PLAIN[0], entry=Entry(1, b"{}"))
-    assert not await goes_the_ordinary_way(scope)
-    assert await goes_the_ordinary_way(scope | {"fastapi.telemetry": object()})
+async def test_a_trace_does_not_switch_the_short_way_off() -> None:
+    traced = "GET", "/v1/users/1", [("Traceparent", f"00-{'a' * 32}-{'b' * 16}-01"), ("Tracestate", "c=d")]
+    assert not await goes_the_ordinary_way(scope_of(traced, entry=Entry(1, b"{}")))
 
 
 async def test_lifespan_and_other_protocols_pass() -> None:

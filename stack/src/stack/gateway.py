@@ -24,6 +24,9 @@ IN_IMAGE = "/etc/envoy"
 AS_IT_IS = ("docs.html", "browsers.lua", "caller.lua")
 """Files that listeners.yaml refers to and that have no local variant."""
 
+TRACING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Variables with which the gateway and the services trace."""
+
 DRAIN_SECONDS = 360
 """How long connections of a replaced configuration may go on. Event streams and idle connections end earlier.
 The image is started with the same value."""
@@ -173,11 +176,14 @@ class Gateway:
             )
 
     def program(self) -> Program:
+        envoy = str(wheels.program("envoy", "_bin/envoy"))
+        tracing = any(os.environ.get(name) for name in TRACING)  # the script adds it, and then becomes Envoy
         return Program(
             name="gateway",
             service="gateway",
             argv=[
-                *(str(wheels.program("envoy", "_bin/envoy")), "--config-path", str(self.bootstrap)),
+                *(["bash", str(self._source / "start")] if tracing else [envoy]),
+                *("--config-path", str(self.bootstrap)),
                 # With hot restart, Envoys of one base id share memory, and stacks would collide.
                 "--disable-hot-restart",
                 *("--drain-time-s", str(DRAIN_SECONDS), "--drain-strategy", "immediate"),
@@ -187,7 +193,7 @@ class Gateway:
             ],
             ready=self.ready,
             url=self.url,
-            environment=self.pages,
+            environment={**self.pages, "ENVOY": envoy} if tracing else self.pages,
         )
 
     def publish(self, service: str, ports: Iterable[int]) -> None:

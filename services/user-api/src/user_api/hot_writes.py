@@ -84,7 +84,7 @@ class _Target(NamedTuple):
 
 def _target(scope: Scope) -> _Target | None:
     """None for a request that goes the ordinary way."""
-    if scope["type"] != "http" or scope["query_string"] or "fastapi.telemetry" in scope:
+    if scope["type"] != "http" or scope["query_string"]:
         return None
     match scope["method"]:
         case "PATCH" if found := _USER_PATH.fullmatch(scope["path"]):

@@ -18,6 +18,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry, Gauge
 
 from evenkeel.cache.errors import Busy, Disconnected
+from evenkeel.tracing import span
 from user_api.database import GONE, LIMITS, PING_TIMEOUT, POOL_TIMEOUT, RECYCLE, connect, failure
 from user_api.settings import Settings
 from user_api.statements import Statement
@@ -50,13 +51,15 @@ class Pool:
     async def fetch(self, statement: Statement, **values: Any) -> list[Any]:
         """The rows of one statement, which is committed when this returns."""
         async with self._lent() as session:
-            return await session.fetch(statement.text, statement.arguments(values))
+            with span(statement.name, kind="client", attributes=statement.attributes):
+                return await session.fetch(statement.text, statement.arguments(values))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
         """Several statements, committed together when the block ends."""
-        async with self._lent() as session, session.driver.transaction():
-            yield Transaction(session.driver)
+        with span("transaction"):
+            async with self._lent() as session, session.driver.transaction():
+                yield Transaction(session.driver)
 
     async def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -147,7 +150,8 @@ class Transaction:
         self._driver = driver
 
     async def fetch(self, statement: Statement, **values: Any) -> list[Any]:
-        rows: list[Any] = await self._driver.fetch(statement.text, *statement.arguments(values))
+        with span(statement.name, kind="client", attributes=statement.attributes):
+            rows: list[Any] = await self._driver.fetch(statement.text, *statement.arguments(values))
         return rows
 
     @asynccontextmanager

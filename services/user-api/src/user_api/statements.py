@@ -18,6 +18,13 @@ class Statement:
     def __init__(self, statement: CompilerElement) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)
         self.text = str(compiled)
+        self.name = self.text.partition(" ")[0]
+        """Of its spans."""
+        self.attributes = {
+            "db.system.name": "postgresql",
+            "db.operation.name": self.name,
+            "db.query.text": self.text,  # it has placeholders, never values
+        }
         self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:

@@ -8,11 +8,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, TypeVar
 
 from evenkeel.tasks.ending import end
+from evenkeel.tracing import shared
 
 T = TypeVar("T")
 
@@ -65,6 +68,7 @@ class Flights(Generic[T]):
         self._under_way: dict[str, _Flight[T]] = {}
         self._boarding: dict[bool, _Departure[T]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._spans = shared("load")
 
     def join(self, key: str, terms: Terms) -> tuple["asyncio.Future[T]", bool]:
         """What the load of the key will find, and whether an earlier reader began it. The future is this reader's."""
@@ -76,6 +80,8 @@ class Flights(Generic[T]):
             self._board(key, flight, terms)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         flight.readers.append(future)
+        if self._spans is not None:
+            self._spans.join(future)
         return future, collapsed
 
     def __contains__(self, key: str) -> bool:
@@ -110,10 +116,17 @@ class Flights(Generic[T]):
         # A task begins in the next turn, when everyone is on board.
         if self._boarding.get(departure.terms.past_redis) is departure:
             del self._boarding[departure.terms.past_redis]
-        async for found in self._load(list(departure.flights), departure.terms):
-            for key, result in found.items():
-                for reader in self._leave(key, departure.flights.pop(key)):
-                    reader.set_result(result)
+        with self._work(departure):
+            async for found in self._load(list(departure.flights), departure.terms):
+                for key, result in found.items():
+                    for reader in self._leave(key, departure.flights.pop(key)):
+                        reader.set_result(result)
+
+    def _work(self, departure: _Departure[T]) -> AbstractContextManager[object]:
+        if self._spans is None:
+            return nullcontext()
+        flights = chain.from_iterable(departure.flights.values())
+        return self._spans.work([reader for flight in flights for reader in flight.readers])
 
     def _landed(self, departure: _Departure[T], task: "asyncio.Task[None]") -> None:
         """Readers whose keys the load has not brought get its error."""

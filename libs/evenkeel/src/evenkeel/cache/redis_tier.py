@@ -75,10 +75,12 @@ class RedisTier:
         self._for_fills, self._for_writes = primary.client(), primary.client()
         self._lease, self._store = script(self._for_fills, "lease"), script(self._for_fills, "store")
         self._invalidate = script(self._for_writes, "invalidate")
-        self._leases: Combiner[list[_Request], tuple[Names, list[bytes | int]] | None] = Combiner(self._send_leases)
-        self._offers: Combiner[list[_Offer], list[int]] = Combiner(self._send_offers)
+        self._leases: Combiner[list[_Request], tuple[Names, list[bytes | int]] | None] = Combiner(
+            self._send_leases, name="lease"
+        )
+        self._offers: Combiner[list[_Offer], list[int]] = Combiner(self._send_offers, name="store")
         self._unused = UnusedLeases(LEASE)
-        self._invalidations: Combiner[Sequence[str], None] = Combiner(self._send_invalidations)
+        self._invalidations: Combiner[Sequence[str], None] = Combiner(self._send_invalidations, name="invalidate")
 
     async def read(self, keys: Sequence[str], *, from_primary: bool = False) -> Lookup:
         """What the nearest trusted server holds. It takes one round trip if the nearest server is trusted."""
@@ -314,7 +316,7 @@ class _Server:
         # With a connection of its own, because one MGET is under way at a time. To borrow one from the pool for each,
         # which checks whether it is still usable, takes as long as the MGET itself.
         self._client = client.client()
-        self._mget: Combiner[_Names, _Values] = Combiner(self._send, linger=True)
+        self._mget: Combiner[_Names, _Values] = Combiner(self._send, linger=True, name="MGET")
 
     def read(self, alive: bytes, names: list[bytes]) -> Awaitable["_Values"]:
         """The value of `alive` and the entries, both at one moment."""

@@ -30,11 +30,7 @@ class Plain:
 
     def __call__(self, scope: Scope) -> bool:
         """Whether the request is plain, as far as its method and header fields go."""
-        if (
-            scope["type"] != "http"
-            or scope["method"] != self._method
-            or "fastapi.telemetry" in scope  # OpenTelemetry observes what FastAPI does with the request
-        ):
+        if scope["type"] != "http" or scope["method"] != self._method:
             return False
         fields = self.fields
         # Faster than a set operation on the names, since most requests have few fields.

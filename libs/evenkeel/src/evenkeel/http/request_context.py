@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from evenkeel import tracing
 from evenkeel.http.problems import unexpected
 
 # A `_created` series beside every counter doubles the metrics, and repeats the start time of the process.
@@ -78,7 +79,7 @@ class RequestContext:
             route = getattr(scope.get("route"), "path", "unmatched")
             requests, seconds = self._series_of(scope["method"], route, status)
             requests.inc()
-            seconds.observe(time.perf_counter() - began)
+            seconds.observe(time.perf_counter() - began, tracing.exemplar())
 
     def _series_of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
         labels = (method, route, status)

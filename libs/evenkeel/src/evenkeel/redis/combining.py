@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
+from evenkeel.tracing import shared
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -33,12 +35,14 @@ class Combiner(Generic[T, R]):
         largest: int = 1000,
         most_waiting: int | None = None,
         linger: bool = False,
+        name: str = "round trip",
     ) -> None:
         """`largest` bounds the weight of one batch, `most_waiting` that of what has not left yet.
 
         An item that is heavier than a bound travels by itself, and an item without weight always passes. With `linger`
         the next batch leaves one turn of the event loop later. Callers that were just answered can then queue again
         before it leaves, which makes batches larger: good for a server so fast that the number of batches is the cost.
+        Spans have the `name`.
         """
         self._send = send
         self._linger = linger
@@ -47,6 +51,7 @@ class Combiner(Generic[T, R]):
         self._waiting: deque[tuple[T, asyncio.Future[R], int]] = deque()
         self._weight = 0
         self._owner: asyncio.Task[None] | None = None
+        self._spans = shared(name, kind="client", attributes={"db.system.name": "redis", "db.operation.name": name})
 
     def submit(self, item: T, weight: int = 1) -> asyncio.Future[R]:
         """Queue the item; the future gets its result. The item is sent even if the future is cancelled.
@@ -56,6 +61,8 @@ class Combiner(Generic[T, R]):
         if self._most_waiting is not None and self._waiting and weight and self._weight + weight > self._most_waiting:
             raise Full
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        if self._spans is not None:
+            self._spans.join(future)
         self._waiting.append((item, future, weight))
         self._weight += weight
         if self._owner is None:
@@ -92,7 +99,11 @@ class Combiner(Generic[T, R]):
 
     async def _round_trip(self, items: list[T], futures: Sequence["asyncio.Future[R]"]) -> None:
         try:
-            results = await self._send(items)
+            if self._spans is None:
+                results = await self._send(items)
+            else:
+                with self._spans.work(futures):
+                    results = await self._send(items)
             if len(results) != len(items):
                 raise ValueError(f"{len(items)} items were sent and {len(results)} results came back")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 (each caller gets it)

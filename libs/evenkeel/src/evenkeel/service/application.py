@@ -4,7 +4,6 @@ Problem documents for all errors, request ids, metrics, the probes, a bounded bo
 come from the service itself.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
@@ -14,8 +13,8 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
-from fastapi.telemetry import TelemetryConfig
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
@@ -27,6 +26,8 @@ from evenkeel.http.openapi import for_generators
 from evenkeel.http.problems import InternalError, NotReady, ProblemDocument
 from evenkeel.http.repeated_fields import RepeatedFields
 from evenkeel.http.request_context import RequestContext
+from evenkeel.http.server_spans import ServerSpans
+from evenkeel.service import telemetry
 from evenkeel.service.draining import Draining
 from evenkeel.service.readiness import Readiness
 
@@ -53,7 +54,6 @@ def create_application(
     replica: str,
     registry: CollectorRegistry,
     ahead: Layer | None = None,
-    telemetry: TelemetryConfig | None = None,
     tags: Mapping[str, str] | None = None,
     problem_document: type[ProblemDocument] = ProblemDocument,
 ) -> FastAPI:
@@ -61,9 +61,8 @@ def create_application(
 
     `title` is the name of the service. The lifespan's state must have a `readiness`, which /readyz checks, together
     with `app.state.draining`. `ahead` is a layer behind the request context and before everything else. So its answers
-    have an id and are counted, too. `telemetry` is FastAPI's. Without it, OpenTelemetry is on if one of its environment
-    variables is set. For the OpenAPI document, `tags` describes the groups of operations, and `problem_document` has
-    the members of the service's problems.
+    have an id and are counted, too. For the OpenAPI document, `tags` describes the groups of operations, and
+    `problem_document` has the members of the service's problems.
     """
     app = _Application(
         replica=replica,
@@ -76,7 +75,9 @@ def create_application(
         license_info={"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         openapi_tags=[{"name": name, "description": text} for name, text in (tags or {}).items()],
         lifespan=lifespan,
-        telemetry=telemetry if telemetry is not None else _telemetry_of_the_environment(),
+        # FastAPI would trace what goes through its routing alone. Its default also costs each request a tenth of a
+        # read from memory, because it looks whether OpenTelemetry has been set up since.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         max_body_size=MAX_BODY,
         responses=problems.responses(InternalError, *OF_EVERY_ROUTE),
         docs_url=None,
@@ -121,15 +122,9 @@ class _Application(FastAPI):
         answers: ASGIApp = RepeatedFields(ContentTooLargeAnswers(super().build_middleware_stack()))
         if self._ahead is not None:
             answers = self._ahead(answers)
-        return RequestContext(HeadAsGet(answers), replica=self._replica, registry=self._registry)
-
-
-def _telemetry_of_the_environment() -> TelemetryConfig:
-    # By default FastAPI checks at every request whether OpenTelemetry has been set up since, and its API reads the
-    # environment each time: a tenth of what a read from memory costs.
-    if any(name.startswith(("OTEL_", "FASTAPI_OTEL_")) for name in os.environ):
-        return {}
-    return {"tracing": False, "metrics": False, "logs": False}
+        answers = RequestContext(HeadAsGet(answers), replica=self._replica, registry=self._registry)
+        tracer = telemetry.current()
+        return answers if tracer is None else ServerSpans(answers, tracer)
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -153,8 +148,10 @@ def _add_operations(app: FastAPI, registry: CollectorRegistry) -> None:
         return JSONResponse(body, headers={SERVICE_FIELD: app.title})
 
     @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics(request: Request) -> Response:
+        # OpenMetrics, for which Prometheus asks, has the trace ids of exemplars, too.
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})
 
 
 def _add_documentation(app: FastAPI) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 from pythonjsonlogger import json
 from pythonjsonlogger.core import RESERVED_ATTRS
 
+from evenkeel import tracing
 from evenkeel.http.request_context import REQUEST_ID
 
 
 class JsonFormatter(json.JsonFormatter):
     """Time in RFC 3339 (UTC, milliseconds), level, logger, replica, message, request id, `extra` members, traceback.
 
-    The request id is on each line that is written while a request is handled.
+    The request id is on each line that is written while a request is handled. So is the trace id, with OpenTelemetry.
     """
 
     converter = staticmethod(time.gmtime)
@@ -35,6 +36,8 @@ class JsonFormatter(json.JsonFormatter):
         log_data["level"] = record.levelname.lower()
         if (request_id := REQUEST_ID.get()) is not None:
             log_data["request_id"] = request_id.decode()
+        if (trace_id := tracing.trace_id()) is not None:
+            log_data["trace_id"] = trace_id
 
 
 def configure(level: str, replica: str) -> None:

@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from evenkeel.service import logs
+from evenkeel.service import logs, telemetry
 from evenkeel.service.draining import Draining
 from evenkeel.service.settings import ServiceSettings
 from evenkeel.service.whole_responses import WholeResponses
@@ -106,5 +106,6 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
     # shut down, which would end a clean stop with status 143.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    server.run()
+    with telemetry.exported(app.title, settings.replica_name, app.version):
+        server.run()
     sys.exit(0 if server.started else 1)

@@ -165,7 +165,7 @@ class RedisPipeline:
                 replica_acks=self._replica_acks if kind == "changes" else 0,
                 errors=self._errors,
             )
-            lane = _Lane(delivery, changes=kind == "changes", most_waiting=self._most_waiting)
+            lane = _Lane(delivery, kind, most_waiting=self._most_waiting)
             self._lanes[kind, address] = lane
         return lane
 
@@ -173,12 +173,12 @@ class RedisPipeline:
 class _Lane:
     """What goes to one server, in the order in which it came."""
 
-    def __init__(self, delivery: Delivery, *, changes: bool, most_waiting: int) -> None:
-        """`changes` says whether calls may change anything, `most_waiting` bounds the operations that queue."""
+    def __init__(self, delivery: Delivery, kind: Kind, *, most_waiting: int) -> None:
+        """`kind` says whether calls may change anything, `most_waiting` bounds the operations that queue."""
         self._delivery = delivery
-        self._changes = changes
+        self._changes = kind == "changes"
         self._combiner: Combiner[Call | Part, Any] = Combiner(
-            self._send, largest=LARGEST_ROUND_TRIP, most_waiting=most_waiting
+            self._send, largest=LARGEST_ROUND_TRIP, most_waiting=most_waiting, name=kind
         )
         self._sender = Sender(secrets.token_hex(6), itertools.count(1))
 

@@ -44,7 +44,7 @@ class Names:
         combiner = self._shards.get(shard)
         if combiner is None:
             combiner = self._shards[shard] = Combiner(
-                partial(self._list, shard), largest=LARGEST, most_waiting=self._most_waiting
+                partial(self._list, shard), largest=LARGEST, most_waiting=self._most_waiting, name="list names"
             )
         try:
             return combiner.submit(name)
