@@ -8,7 +8,7 @@ UV := $(BIN)/uv --quiet
 # Writes the hashes of wheels and source archives, but never the address from which they came.
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
-.PHONY: help up down clean token test test-all lint format bench docs site lock audit sbom licences images k8s-load k8s-test
+.PHONY: help up down clean token test test-all lint format bench demo docs site lock audit sbom licences images k8s-load k8s-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ lint: $(BIN)/.ready ## ruff, mypy, the rules of imports, licences, and known vul
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@# one run for each distribution and each program of the guide, because they have modules of the same names
-	@for project in $(PROJECTS) gateway/tests "tests benchmarks supply_chain conftest.py docs/site.py docs/guide/addresses.py" docs/guide/steps/*; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@for project in $(PROJECTS) gateway/tests "tests benchmarks demo supply_chain conftest.py docs/site.py docs/guide/addresses.py" docs/guide/steps/*; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python supply_chain/licences.py --check
 	@$(BIN)/python supply_chain/audit.py
@@ -59,6 +59,9 @@ docs: site ## serve the guide and the other documentation on 127.0.0.1:8008 (DOC
 site: $(SITE)/.ready ## make the same site in build/site; a link that leads nowhere fails
 	@$(BIN)/python docs/site.py
 	@$(SITE)/bin/zensical build --clean --strict
+
+demo: $(BIN)/.ready ## in a minute: what breaks with the state of tutorials, and what happens here (HTML=report.html)
+	@$(BIN)/python -m demo $(if $(HTML),--html "$(HTML)")
 
 audit: $(BIN)/.ready ## known vulnerabilities of what the lock files pin
 	@$(BIN)/python supply_chain/audit.py
