@@ -7,23 +7,25 @@ eval "$(python docs/guide/addresses.py)"
 
 # The programs of the guide listen here.
 TUTORIAL_PORT=${TUTORIAL_PORT:-8000}
+TUTORIAL_LOG=build/guide-$TUTORIAL_PORT.log
 TUTORIAL=http://127.0.0.1:$TUTORIAL_PORT
 
 JSON='Content-Type: application/json'
 
-# serve 02_workers --workers 4: run this program of docs/guide/steps, in place of the one before. It logs to .guide.log.
+# serve 02_workers --workers 4: run this program of docs/guide/steps, in place of the one before.
 serve() {
   stop
+  mkdir -p build
   if curl -so /dev/null "$TUTORIAL"; then
     echo "another program listens at $TUTORIAL: set TUTORIAL_PORT, and source this file again"
     return 1
   fi
-  uvicorn --app-dir "docs/guide/steps/$1" app:app --port "$TUTORIAL_PORT" "${@:2}" &> .guide.log &
+  uvicorn --app-dir "docs/guide/steps/$1" app:app --port "$TUTORIAL_PORT" "${@:2}" &> "$TUTORIAL_LOG" &
   TUTORIAL_PID=$!
   disown
   # Each worker logs that it has started.
-  until curl -so /dev/null "$TUTORIAL/openapi.json" && [ "$(grep -c "startup complete" .guide.log)" -ge "${3:-1}" ]; do
-    kill -0 $TUTORIAL_PID || { cat .guide.log; return 1; }
+  until curl -so /dev/null "$TUTORIAL/openapi.json" && [ "$(grep -c "startup complete" "$TUTORIAL_LOG")" -ge "${3:-1}" ]; do
+    kill -0 $TUTORIAL_PID || { cat "$TUTORIAL_LOG"; return 1; }
     sleep 0.1
   done
 }
