@@ -41,7 +41,7 @@ lint: $(BIN)/.ready ## ruff, mypy, the rules of imports, licences, and known vul
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@# one run for each distribution and each program of the guide, because they have modules of the same names
-	@for project in $(PROJECTS) gateway/tests "tests benchmarks demo supply_chain conftest.py docs/site.py docs/guide/addresses.py" docs/guide/steps/*; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
+	@for project in $(PROJECTS) gateway "tests benchmarks demo supply_chain conftest.py docs/site.py docs/guide/addresses.py" docs/guide/steps/*; do $(BIN)/mypy --no-error-summary $$project || exit 1; done
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python supply_chain/licences.py --check
 	@$(BIN)/python supply_chain/audit.py

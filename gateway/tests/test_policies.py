@@ -97,7 +97,7 @@ async def test_a_service_without_replicas(bench: Bench) -> None:
     assert response.headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/livez", "/readyz", "/counter/", "/openapi.json", "/v2/users"])
+@pytest.mark.parametrize("path", ["/x", "/metrics", "/livez", "/readyz", "/counter/", "/openapi.json", "/v2/users"])
 async def test_what_is_not_routed(shared: Bench, path: str) -> None:
     assert gateway_problem(await shared.client.get(path)) == (404, "not-found")
     assert not shared.received

@@ -34,6 +34,10 @@ def _welcome(access: str) -> str:
     return status.welcome({"gateway": URL, "processes": [gateway]})
 
 
+def test_the_welcome_names_the_console_first() -> None:
+    assert _welcome("open").startswith(f"Open {URL}/ in a browser")
+
+
 def test_the_welcome_says_how_to_try_it_and_that_access_control_is_off() -> None:
     text = _welcome("open")
     assert f"  curl -X POST {URL}/v1/counters/visits/increment\n" in text

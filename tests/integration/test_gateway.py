@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
     "path",
     [
         *(
-            "/",
+            "/index.html",
             "/metrics",
             "/livez",
             "/readyz",
@@ -160,6 +160,7 @@ async def test_method_that_nobody_knows(gateway: str, client: httpx.AsyncClient,
         ("TRACE", "/v1/users/1", {"GET", "PATCH", "DELETE"}),
         ("POST", "/counter", {"GET"}),
         ("POST", "/stats", {"GET"}),
+        ("POST", "/", {"GET", "HEAD"}),
         ("POST", "/docs", {"GET", "HEAD"}),
         ("POST", "/openapi/user-api.json", {"GET"}),
         ("POST", "/openapi/counter-api.json", {"GET"}),

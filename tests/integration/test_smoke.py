@@ -77,6 +77,12 @@ async def test_twenty_thousand_increments_by_64_clients_are_1_to_20000(gateway: 
     assert sorted(values) == list(range(1, INCREMENTS + 1))
 
 
+async def test_the_console(client: httpx.AsyncClient) -> None:
+    page = await client.get("/")
+    assert (page.status_code, page.headers["X-Served-By"]) == (200, "gateway")
+    assert "<title>Evenkeel</title>" in page.text
+
+
 async def test_documentation_of_both_services(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
     assert (page.status_code, page.headers["Content-Type"].partition(";")[0]) == (200, "text/html")

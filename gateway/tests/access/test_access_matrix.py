@@ -78,11 +78,14 @@ NEEDS_TOO = {
 }
 
 # Public, with or without a token.
-PUBLIC = ["GET /docs", "GET /docs/assets/swagger-ui.css", "GET /openapi/user-api.json", "GET /openapi/counter-api.json"]
+PUBLIC = [
+    *("GET /", "GET /docs", "GET /docs/assets/swagger-ui.css"),
+    *("GET /openapi/user-api.json", "GET /openapi/counter-api.json"),
+]
 
 # 404, but only with a valid token.
 NOTHING_THERE = [
-    *("GET /", "GET /v2/users", "GET /metrics", "GET /livez", "GET /readyz", "GET /openapi.json", "GET /V1/users"),
+    *("GET /x", "GET /v2/users", "GET /metrics", "GET /livez", "GET /readyz", "GET /openapi.json", "GET /V1/users"),
     *("POST /v1", "GET /docs/", "GET /counter/", "GET /v1/fleet", "GET /v1/fleet/user-apis"),
 ]
 

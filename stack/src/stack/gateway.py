@@ -21,7 +21,7 @@ from stack.reload import Discovery, Rejected
 IN_IMAGE = "/etc/envoy"
 """Where the container has the files of the repository's folder `gateway`."""
 
-AS_IT_IS = ("docs.html", "browsers.lua", "caller.lua")
+AS_IT_IS = ("console.html", "docs.html", "browsers.lua", "caller.lua")
 """Files that listeners.yaml refers to and that have no local variant."""
 
 TRACING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -10,8 +10,8 @@ from stack.tokens import SCOPES
 TOKEN = f"""  TOKEN=$(make -s token SCOPES="{" ".join(SCOPES)}")
 """
 
-ACCESS_ON = """Access control is on: every request needs a token whose scopes allow it, except those for the
-documentation. GATEWAY_ACCESS=open switches it off."""
+ACCESS_ON = """Access control is on: every request needs a token whose scopes allow it, except those for these
+two pages. GATEWAY_ACCESS=open switches it off."""
 
 ACCESS_OFF = """Access control is off: every program on this machine may do everything. No other machine can reach the
 gateway. GATEWAY_ACCESS=tokens switches it on."""
@@ -41,7 +41,8 @@ def welcome(status: Mapping[str, Any]) -> str:
     json = "-H 'Content-Type: application/json'"
     tokens = access(status["processes"]) == "tokens"
     token, with_token = (TOKEN, ' -H "Authorization: Bearer $TOKEN"') if tokens else ("", "")
-    return f"""Evenkeel is up at {url}, with its documentation at {url}/docs. Try:
+    return f"""Open {url}/ in a browser: it shows every replica, and lets you try things.
+The documentation of the API is at {url}/docs. Or try:
 
 {token}  curl{with_token} {url}/v1/users {json} -d '{{"email": "ada@example.com", "name": "Ada"}}'
   curl{with_token} -i {url}/v1/users/1
