@@ -142,11 +142,13 @@ def _add_users(app: FastAPI, fake: FakeGateway) -> None:
         return fake.users.answer(user, 201)
 
     @app.get("/v1/users/{user_id}")
-    async def read(user_id: int) -> Response:
+    async def read(user_id: int, request: Request) -> Response:
         if user_id not in fake.rows:
             return _problem(404, f"There is no user {user_id}.")
         reads = fake.reads[user_id] = fake.reads.get(user_id, 0) + 1
         source = ["database", "redis"][reads - 1] if reads < 3 else "memory"
+        if "no-cache" in request.headers["Cache-Control"]:
+            source = "database"
         return fake.users.answer({"source": source, "data": fake.rows[user_id]})
 
     @app.patch("/v1/users/{user_id}")

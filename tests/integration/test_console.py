@@ -1,0 +1,36 @@
+"""The page at `/` shows the running services, in a real browser. gateway/tests/test_console.py has the details."""
+
+import re
+import time
+
+import pytest
+from playwright.async_api import expect
+from tests.support.chromium import chromium
+
+pytestmark = [pytest.mark.anyio, pytest.mark.chromium]
+
+PATIENCE = 30_000
+"""Milliseconds."""
+
+
+async def test_everything_on_the_page_works(gateway: str) -> None:
+    async with chromium() as browser:
+        page = await browser.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(gateway)
+        for service in ("user-api", "counter-api"):
+            status = page.locator(f"#{service} .status")
+            await expect(status).to_contain_text(re.compile(r"live \d+ of \d+ replicas? ready"), timeout=PATIENCE)
+            await expect(page.locator(f"#{service}")).to_contain_text(f"{service}-")
+        await page.get_by_label("Counter", exact=True).fill(f"try:{time.time_ns()}")
+        for button, out, done in (
+            ("Create the user", "#read-out", r"User \d+, Ada, was created by "),
+            ("Read 10 times", "#read-out", "10 reads: "),
+            ("Both at once, 100 times", "#count-out", r"got 100 different values, 1 to 100, .* None is missing\."),
+            ("Change and watch", "#change-out", r"version 2\. .* had it "),
+        ):
+            await page.get_by_role("button", name=button).click()
+            await expect(page.locator(out)).to_contain_text(re.compile(done), timeout=PATIENCE)
+        await expect(page.locator("#counter-api .side")).to_contain_text("try:", timeout=PATIENCE)
+        assert complaints == []
