@@ -21,12 +21,18 @@ EVENTS = "/v1/counters/a/events?endless"
 EXPORT = "/v1/counters:export?endless"
 IMPORT = "/v1/counters:import?endless"
 
-FEWER = ((r'"max_requests": 6000', '"max_requests": 3'), (r'"max_requests": 64\b', '"max_requests": 2'))
+FLEET = "/v1/fleet/{}/events?endless"
+
+FEWER = (
+    (r'"max_requests": 6000', '"max_requests": 3'),
+    (r'"max_requests": 64\b', '"max_requests": 2'),
+    (r'"max_requests": 128\b', '"max_requests": 1'),
+)
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """With room for three event streams, and for two exports or imports."""
+    """With room for three event streams, for two exports or imports, and for one stream of each fleet."""
     async with gateway_bench(tmp_path, *FEWER) as bench:
         await bench.publish(bench.ports, "counter-api")
         yield bench
@@ -55,6 +61,21 @@ async def test_exports_and_imports_beyond_the_limit(bench: Bench) -> None:
         await stack.enter_async_context(_open(bench, "GET", EVENTS))
         assert (await bench.client.post("/v1/counters/a/increment")).status_code == 200
     await _until_there_is_room(bench, EXPORT)
+
+
+async def test_streams_of_a_fleet_beyond_the_limit(bench: Bench) -> None:
+    users, counters = FLEET.format("user-api"), FLEET.format("counter-api")
+    async with AsyncExitStack() as stack:
+        for path in (users, counters):
+            await stack.enter_async_context(_open(bench, "GET", path))
+        for path in (users, counters):
+            _assert_too_many(await bench.client.get(path))
+        assert bench.received.total() == 2
+        # Neither other requests nor other streams have to wait.
+        for path in ("/v1/fleet/user-api", "/v1/users/1", "/v1/fleet/counter-api", "/v1/counters/a"):
+            assert (await bench.client.get(path)).status_code == 200
+        await stack.enter_async_context(_open(bench, "GET", EVENTS))
+    await _until_there_is_room(bench, users)
 
 
 async def test_requests_beyond_the_limit(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "clients.md"
 MAX = 2**63 - 1
 MIN = -(2**63)
 
-LEFT_OUT = {"watch_counter"}
+LEFT_OUT = {"watch_counter", "watch_user_api_fleet", "watch_counter_api_fleet"}
 """Such a client reads an answer to its end, but a stream has none."""
 
 
@@ -89,6 +89,12 @@ class TestUsers:
     def test_delete(self, users: GeneratedClient, ada: Any) -> None:
         assert users("delete_user", ada.id) is None
         assert _kind(users("delete_user", ada.id)) == (404, "user-not-found")
+
+    def test_fleet(self, users: GeneratedClient) -> None:
+        fleet = users("read_user_api_fleet")
+        assert [replica.state for replica in fleet.replicas] == ["ready"] * len(fleet.replicas)
+        assert fleet.replicas[0].hits.memory >= 0
+        assert fleet.relay.lag_seconds >= 0
 
 
 class TestCounters:
@@ -178,6 +184,12 @@ class TestCounters:
         assert counters("count_visit").current_count < counters("count_visit").current_count
         stats = counters("read_stats")
         assert 0 < sum(stats.replicas.additional_properties.values()) <= stats.total_requests
+
+    def test_fleet(self, counters: GeneratedClient, name: str) -> None:
+        counters("increment_counter", name)
+        fleet = counters("read_counter_api_fleet")
+        assert fleet.replicas[0].seen_at.tzinfo is not None
+        assert all(counter.per_second > 0 for counter in fleet.busiest)
 
     @pytest.mark.anyio
     async def test_asynchronous(self, counters: GeneratedClient) -> None:

@@ -15,6 +15,7 @@ from tests.support.serving import Serve, until_ready
 from tests.support.users import create
 
 from evenkeel.redis import heartbeats
+from user_api.main import forget
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +51,11 @@ async def test_replicas_list_each_other_until_one_is_killed(
         assert relay["name"] in {"a", "b"}
         assert len(relay["epoch"]) == 16
         assert 0 <= relay["lag_seconds"] < 1.5
+
+        # Heartbeats outlive a new epoch.
+        assert await forget(make_settings(cache_url=server.url))
+        document = await until(client, PATH, lambda found: found["relay"]["epoch"] != relay["epoch"])
+        assert states(document) == {"a": "ready", "b": "ready"}
 
         # Read by this process alone: the other replica's heartbeat expires as Redis was told by that one.
         await other.kill()

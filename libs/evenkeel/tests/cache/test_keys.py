@@ -15,10 +15,11 @@ def test_two_databases_share_no_name() -> None:
     epoch = new_epoch()
 
     def names_of(names: Names) -> set[bytes]:
-        return {names.alive, names.state, names.everything, names.entry("1"), names.lease("1")}
+        fleet = names.fleet.encode()
+        return {names.alive, names.state, names.everything, fleet, names.entry("1"), names.lease("1")}
 
     here, there = (names_of(Names("user", identity, epoch)) for identity in (HERE, THERE))
-    assert len(here) == len(there) == 5
+    assert len(here) == len(there) == 6
     assert not here & there
     assert all(b"{user}" in name for name in here | there)
 

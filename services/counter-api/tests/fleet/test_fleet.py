@@ -113,5 +113,6 @@ async def test_what_is_refused(client: httpx.AsyncClient) -> None:
         refused = await client.put(path)
         assert (problem(refused), refused.headers["allow"]) == ((405, "method-not-allowed"), "GET, HEAD")
         assert problem(await client.get(path, params={"a": "1"})) == (422, "validation")
+        assert problem(await client.get(path, headers={"If-Match": '"a"'})) == (412, "precondition-failed")
     assert problem(await client.get("/v1/fleet/user-api")) == (404, "not-found")
     assert (await client.get("/stats")).json()["total_requests"] == before + 1
