@@ -31,6 +31,8 @@ async def test_openapi_declares_every_answer(client: httpx.AsyncClient) -> None:
         "DELETE /v1/uniques/{name}": ["204", "404", "409", "422", "501", "503"],
         "GET /counter": ["200", "409", "412", "422", "503"],
         "GET /stats": ["200", "412", "422", "503"],
+        "GET /v1/fleet/counter-api": ["200", "412", "422", "503"],
+        "GET /v1/fleet/counter-api/events": ["200", "412", "422", "503"],
     }
     conflict = document["paths"]["/v1/counters/{name}/increment"]["post"]["responses"]["409"]
     examples = conflict["content"]["application/problem+json"]["examples"]

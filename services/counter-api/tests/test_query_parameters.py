@@ -40,7 +40,7 @@ async def operations(client: httpx.AsyncClient) -> list[tuple[str, str, dict[str
 
 async def test_unknown_and_repeated_parameters(client: httpx.AsyncClient) -> None:
     every = await operations(client)
-    assert len(every) == 16
+    assert len(every) == 18
     for method, path, arguments, known in every:
         for query in ("x=1", "x", "%00=", "ttl=1&x=1", "limits=1", "name=b"):
             response = await client.request(method, f"{path}&{query}", **arguments)

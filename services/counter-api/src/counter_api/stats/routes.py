@@ -30,8 +30,8 @@ router = APIRouter(tags=["counters", "tutorial"], dependencies=[Depends(strict_q
 @router.get(
     "/stats",
     summary="Requests answered by all replicas, this one included",
-    description="A replica that has been gone for a day is not named any more. Its requests stay in the total. Requests "
-    "for the fleet are not counted.",
+    description="A replica that has been gone for a day is not named any more. Its requests stay in the total. "
+    "Requests for the fleet are not counted.",
     response_model=Stats,
     responses=responses(PreconditionFailed, InvalidInput, Unavailable),
 )
