@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+import asyncpg
 from benchmarks.writes import connected, insert, row_by_row
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from evenkeel.cache.change_log import ChangeLog, Look
 
@@ -28,11 +28,8 @@ class Cost:
 
 @contextlib.asynccontextmanager
 async def looking(database: str) -> AsyncIterator[ChangeLog]:
-    engine = create_async_engine(database.replace("postgresql://", "postgresql+asyncpg://"))
-    try:
-        yield ChangeLog(engine, table="users", log="user_changes", time_limit=LIMIT)
-    finally:
-        await engine.dispose()
+    async with asyncpg.create_pool(database, min_size=0) as pool:
+        yield ChangeLog(pool, table="users", log="user_changes", time_limit=LIMIT)
 
 
 async def costs(database: str, *, short: bool) -> list[Cost]:

@@ -3,11 +3,9 @@
 from decimal import Decimal
 
 import pytest
-from pydantic import SecretStr
-from sqlalchemy.pool import QueuePool
 from tests.deploy.manifests import UNITS, Manifests, Object, arguments, container_of, containers, lasting, quantity
 
-from user_api.database import connections, create_engine
+from user_api.database import connections
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("kubernetes")
@@ -83,14 +81,6 @@ def test_postgresql_has_enough_connections(alone: Manifests, monkeypatch: pytest
     replicas = _most_pods(alone, deployment) + ending
     needed = replicas * connections(Settings()) + MIGRATION + RESERVE
     assert needed < _max_connections(alone)
-
-
-def test_pools_do_not_overflow() -> None:
-    """`connections` counts all that a replica can open."""
-    settings = Settings(database_url=SecretStr("postgresql://u:p@postgres/u"), cache_tiers=())
-    pool = create_engine(settings, connections=7).pool
-    assert isinstance(pool, QueuePool)
-    assert pool.size() + pool._max_overflow == 7
 
 
 def test_a_cache_and_its_sidecars_have_room_for_copying_everything(local: Manifests) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+import asyncpg
 from tests.support.databases import connection_to, emptied_database
 
 from evenkeel.cache.change_log import ChangeLog
@@ -16,11 +16,11 @@ BOOKS = "CREATE TABLE books (id bigint PRIMARY KEY, title text, version bigint N
 class Books:
     """A database with a table of books."""
 
-    def __init__(self, url: str, engine: AsyncEngine) -> None:
+    def __init__(self, url: str, pool: "asyncpg.Pool") -> None:
         self.url = url
-        self.engine = engine
+        self.pool = pool
         # A long limit, because the machine may be busy.
-        self.log = ChangeLog(engine, table="books", log="book_changes", time_limit=60)
+        self.log = ChangeLog(pool, table="books", log="book_changes", time_limit=60)
 
     async def execute(self, *statements: str | tuple[str, Any]) -> None:
         """One transaction with these statements, some of which have a parameter."""
@@ -53,13 +53,15 @@ class Books:
 async def books_without_log(server: str) -> AsyncIterator[Books]:
     """On the server with this URL, whose role is a superuser."""
     url = await emptied_database(server, "change_log")
-    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
-    try:
-        books = Books(url, engine)
+    # Without `reset`, a pool of asyncpg sends a statement after each use of a connection.
+    async with asyncpg.create_pool(url, min_size=0, max_size=4, reset=leave) as pool:
+        books = Books(url, pool)
         await books.execute(BOOKS)
         yield books
-    finally:
-        await engine.dispose()
+
+
+async def leave(_: "asyncpg.Connection") -> None:
+    """Nothing is set in a session, so there is nothing to reset."""
 
 
 @asynccontextmanager

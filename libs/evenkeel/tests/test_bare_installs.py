@@ -32,7 +32,7 @@ ROOMS = {
 
 OF_OTHERS = {
     "": ["asyncpg", "cachetools", "cryptography", "fastapi", "prometheus_client", "pydantic", "sqlalchemy", "uvicorn"],
-    "[cache]": ["fastapi", "pydantic", "starlette", "uvicorn"],
+    "[cache]": ["fastapi", "pydantic", "sqlalchemy", "starlette", "uvicorn"],
     "[http]": ["asyncpg", "cachetools", "cryptography", "sqlalchemy", "uvicorn"],
     "[service]": ["asyncpg", "cachetools", "cryptography", "sqlalchemy"],
 }

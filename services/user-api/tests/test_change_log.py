@@ -11,7 +11,7 @@ import httpx
 import pytest
 from alembic import command
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tests.support.users import create, etag
@@ -21,6 +21,8 @@ from user_api.migrate import alembic_config, migrate
 from user_api.settings import MigrationSettings
 
 pytestmark = pytest.mark.anyio
+
+ASYNCPG = URL.create("postgresql+asyncpg")
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ async def test_a_database_of_the_release_before_gets_tags_and_another_log(
     await before.execute("UPDATE users SET name = 'U', tag = '00000000-0000-0000-0000-000000000000' WHERE id = 1")
     assert await before.fetchval("SELECT tag FROM users WHERE id = 1") not in [*tags, UUID(int=0)]
     assert await before.fetchval("SELECT tag FROM users WHERE id = 2") in tags
-    engine = create_async_engine(settings.database.url)
+    engine = create_async_engine(ASYNCPG, connect_args=settings.database.place)
     log = ChangeLog(engine, table="users", log="user_changes", time_limit=60)
     state = (await log.look(None)).state
     await before.execute("DELETE FROM users WHERE id = 2")
@@ -108,7 +110,7 @@ async def test_a_database_of_the_release_before_gets_the_functions_of_this_one(
 ) -> None:
     """Beside the log that it has: what caches know of it stays good."""
     await _migrate_to(settings, "0005")
-    engine = create_async_engine(settings.database.url)
+    engine = create_async_engine(ASYNCPG, connect_args=settings.database.place)
     log = ChangeLog(engine, table="users", log="user_changes", time_limit=60)
     state = (await log.look(None)).state
     await before.execute("DROP FUNCTION user_changes_analyze")
@@ -160,7 +162,7 @@ async def before(settings: MigrationSettings, connection: Any, database_url: str
 
 
 async def _migrate_to(settings: MigrationSettings, revision: str) -> None:
-    engine = create_async_engine(settings.database.url)
+    engine = create_async_engine(ASYNCPG, connect_args=settings.database.place)
     async with engine.connect() as migrating:
         await migrating.run_sync(_run_migrations, revision)
     await engine.dispose()

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import text
 from tests.support.ended_connection import end_by_postgres
 from tests.support.proxy import proxied
 from tests.support.serving import Serve
 from tests.support.users import ADA, create
 
 from stack.layout import free_port
-from user_api.database import PROBE_CONNECTIONS, connections, create_engine
+from user_api.connections import Connections
+from user_api.database import PROBE_CONNECTIONS, connections
 from user_api.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -107,17 +108,51 @@ async def test_busy_pool_answers_503_and_recovers(serve: Serve, database_url: st
 
 
 async def test_connection_that_has_been_told_goodbye_and_is_still_open_is_replaced(
-    make_settings: Callable[..., Settings],
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = create_engine(make_settings(), connections=1)
-    async with engine.connect() as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None
+    monkeypatch.setattr("user_api.connections.TRUSTED", 0)
+    lent = Connections(make_settings(), size=1)
+    async with lent.acquire() as connection:
+        driver = connection.driver
     end_by_postgres(driver)
-    async with engine.connect() as connection:
-        assert (await connection.get_raw_connection()).driver_connection is not driver
-        assert await connection.scalar(text("SELECT 1")) == 1
-    await engine.dispose()
+    async with lent.acquire() as connection:
+        assert connection.driver is not driver
+        assert tuple(await connection.fetchrow("SELECT $1::int", 1)) == (1,)
+    await lent.close()
+
+
+async def test_a_connection_whose_statement_was_cancelled_is_kept_if_it_still_works(
+    make_settings: Callable[..., Settings], database_url: str
+) -> None:
+    """Opening another one takes longer than to test this one. The change log gives up looks that take too long."""
+    async with proxied(database_url, free_port()) as proxy:
+        await proxy.open()
+        for keep, held in ((True, False), (True, True), (False, False)):
+            lent = Connections(make_settings(database_url=proxy.url), size=2, keep_cancelled=keep)
+            drivers: list[Any] = []
+
+            async def sleep(lent: Connections = lent, drivers: list[Any] = drivers) -> None:
+                async with lent.acquire() as connection:
+                    drivers.append(connection.driver)
+                    await connection.fetch("SELECT pg_sleep(30)", ())
+
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(sleep(), 1)
+            if held:  # PostgreSQL gets nothing any more, and sends nothing
+                await proxy.cut()
+                await proxy.open()
+            async with lent.acquire() as connection:
+                assert (connection.driver is drivers[0]) == (keep and not held)
+                assert tuple(await connection.fetchrow("SELECT 1 AS one")) == (1,)
+            await lent.close()
+
+
+async def test_connections_that_are_given_back_after_the_end_are_closed(make_settings: Callable[..., Settings]) -> None:
+    lent = Connections(make_settings(), size=1)
+    async with lent.acquire() as connection:
+        await lent.close()
+    await lent.close()
+    assert connection.driver.is_closed()
 
 
 async def test_a_connection_that_says_nothing_at_its_end_is_cut_without_an_error(
@@ -126,11 +161,26 @@ async def test_a_connection_that_says_nothing_at_its_end_is_cut_without_an_error
     """Asyncpg raises TimeoutError then, and the pool logs whatever it is."""
     async with proxied(database_url, free_port()) as proxy:
         await proxy.open()
-        engine = create_engine(make_settings(database_url=proxy.url), connections=1)
-        async with engine.connect() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None
+        lent = Connections(make_settings(database_url=proxy.url), size=1)
+        async with lent.acquire() as connection:
+            driver = connection.driver
         proxy.hold()
-        await engine.dispose()
+        await lent.close()
         assert driver.is_closed()
     assert [record.getMessage() for record in caplog.records] == []
+
+
+async def test_no_more_are_open_than_the_size(make_settings: Callable[..., Settings]) -> None:
+    """`connections` counts all that a replica can open."""
+    lent = Connections(make_settings(replica_name="bounded"), size=3)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'user-api bounded'"
+    seen = []
+
+    async def work() -> None:
+        async with lent.acquire() as connection:
+            seen.append((await connection.fetchrow(count))["count"])
+
+    await asyncio.gather(*(work() for _ in range(20)))
+    await lent.close()
+    assert max(seen) == 3
+    assert lent.in_use == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import re
 import ssl
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import URL as ADDRESS
+from sqlalchemy import make_url
 from tests.support.certificates import issue
 from tests.support.serving import Serve, until_ready
 from tests.support.users import create
@@ -84,15 +87,44 @@ def test_refusal_is_one_line_and_status_2(
     assert "secret" not in written.err
 
 
+PARTS = {
+    "user": ["", "u@", ":@", "u:p@", "u%40b:p%3Aq%2Fr@", "u:p?q#/[]:%@", "ä:ü@"],
+    "host": ["", "h", "127.0.0.1", "[::1]", "h-1.example.com"],
+    "port": ["", ":", ":5433", ":1"],
+    "database": ["", "/", "/d", "/d%20e", "/d/e"],
+    "query": ["", "?", "?connect_timeout=7", "?application_name=a%26b%3D%3F"],
+}
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg"])
+def test_urls_are_read_as_sqlalchemy_reads_them(scheme: str) -> None:
+    """Operators copy them from other services."""
+    for parts in itertools.product(*PARTS.values()):
+        url = f"{scheme}://{''.join(parts)}"
+        try:
+            theirs = make_url(url)
+        except ValueError:  # a colon, and no port
+            theirs = ADDRESS.create("postgresql")
+        place = theirs.translate_connect_args(username="user")
+        if "database" not in place:
+            with pytest.raises(ValueError, match="must look like"):
+                parse_database_url(url)
+        else:
+            ours = parse_database_url(url)
+            assert ours.place == place, url
+            assert len(ours.options) == len(theirs.query), url
+
+
 def test_what_asyncpg_is_given(tmp_path: Path) -> None:
     def given(query: str) -> dict[str, object]:
-        return parse_database_url(f"{URL}?{query}").arguments
+        return parse_database_url(f"{URL}?{query}").options
 
-    assert parse_database_url(f"{URL}?sslmode=disable").url.query == {}
+    place = {"user": "u", "password": "secret", "host": "127.0.0.1", "port": 1, "database": "users"}
+    assert parse_database_url(f"{URL}?sslmode=disable").place == place
     assert given("") == {}
     assert given("sslmode=disable") == {"ssl": False}
     assert given("ssl=prefer") == {"ssl": "prefer"}
-    assert parse_database_url("postgresql:///users?host=/run/postgresql").arguments == {"host": "/run/postgresql"}
+    assert parse_database_url("postgresql:///users?host=/run/postgresql").options == {"host": "/run/postgresql"}
     roots = issue(tmp_path, "roots")
     for mode, verify, hostname in (
         ("sslmode=require", ssl.CERT_NONE, False),

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import text
 from tests.support.pgbouncer import POOL_SIZE, PREPARED, PgBouncer, pgbouncer
 from tests.support.proxy import Proxy, proxied
 from tests.support.servers import Servers
@@ -21,15 +20,20 @@ from tests.support.wire import named_statements
 from tests.support.witness import PATIENCE, eventually, fleet, relay_at_work, witnessing
 
 from stack.layout import free_port
-from user_api.database import STATEMENT_TIMEOUT, check_schema, create_engine
+from user_api.connections import Connections
+from user_api.database import STATEMENT_TIMEOUT
+from user_api.health import check_schema
 from user_api.migrate import migrate
+from user_api.pool import Pool
 from user_api.settings import MigrationSettings, Settings
+from user_api.statements import Statement
 from verify.connection import Connection
 
 pytestmark = [pytest.mark.anyio, pytest.mark.pgbouncer]
 
 MERGE_PATCH = {"content-type": "application/merge-patch+json"}
 LIMITS = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
+NAME = "SELECT current_setting('application_name') AS name"
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +69,14 @@ async def test_every_transaction_has_its_limits_and_its_replica_s_name_and_leave
 ) -> None:
     own = tuple(await administrator.fetchrow(LIMITS))
     assert f"{STATEMENT_TIMEOUT}s" not in own
-    engines = [
-        create_engine(pooled.model_copy(update={"replica_name": name}), connections=3) for name in ("one", "two")
-    ]
+    pools = [Pool(pooled.model_copy(update={"replica_name": name}), size=3) for name in ("one", "two")]
 
     async def ask(number: int) -> None:
-        async with engines[number].connect() as connection:
-            assert (await connection.execute(text(LIMITS))).one() == (f"{STATEMENT_TIMEOUT}s", f"{STATEMENT_TIMEOUT}s")
-            name = await connection.scalar(text("SELECT current_setting('application_name')"))
-            assert name == f"user-api {('one', 'two')[number]}"
+        async with pools[number].transaction() as transaction:
+            [limits] = await transaction.fetch(Statement(LIMITS))
+            assert tuple(limits) == (f"{STATEMENT_TIMEOUT}s", f"{STATEMENT_TIMEOUT}s")
+            [row] = await transaction.fetch(Statement(NAME))
+            assert row["name"] == f"user-api {('one', 'two')[number]}"
 
     try:
         await asyncio.gather(*(ask(number % 2) for number in range(40)))
@@ -83,8 +86,8 @@ async def test_every_transaction_has_its_limits_and_its_replica_s_name_and_leave
             assert await stranger.fetchval("SELECT count(*) FROM pg_prepared_statements") == 0
         await stranger.close()
     finally:
-        for engine in engines:
-            await engine.dispose()
+        for own_pool in pools:
+            await own_pool.close()
 
 
 async def test_what_the_service_does_with_users(serve: Serve, pooled_url: str) -> None:
@@ -291,7 +294,7 @@ async def test_migrations_by_several_jobs_at_once(bare_url: str, administrator: 
     settings = MigrationSettings(database_url=bare_url)
     await asyncio.gather(*(migrate(settings) for _ in range(4)))
     await migrate(settings)
-    engine = create_engine(make_settings(database_url=bare_url), connections=1)
-    await check_schema(engine)
-    await engine.dispose()
+    connections = Connections(make_settings(database_url=bare_url), size=1)
+    await check_schema(connections)
+    await connections.close()
     assert await administrator.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0

@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import bindparam, select
 from tests.support.ended_connection import end_by_postgres
 from tests.support.proxy import Proxy, proxied
 from tests.support.serving import Serve
@@ -17,8 +16,7 @@ from tests.support.users import ADA, create, etag
 from tests.support.wire import named_statements, round_trips
 
 from stack.layout import free_port
-from user_api import pool as pool_module
-from user_api.models import UserRow
+from user_api import connections as connections_module
 from user_api.pool import Pool
 from user_api.schemas import User
 from user_api.settings import Settings
@@ -26,7 +24,7 @@ from user_api.statements import Statement
 
 pytestmark = pytest.mark.anyio
 
-NAMES = Statement(select(UserRow.name).where(UserRow.id == bindparam("user_id")))
+NAMES = Statement("SELECT name FROM users WHERE id = $user_id")
 FROM_DATABASE = {"Cache-Control": "no-cache"}
 
 
@@ -60,7 +58,7 @@ async def driver_of(pool: Pool) -> Any:
 async def test_a_read_and_each_change_without_a_key_are_one_round_trip(
     serve: Serve, wire: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("user_api.pool.TRUSTED", 60)  # however slow the machine is
+    monkeypatch.setattr("user_api.connections.TRUSTED", 60)  # however slow the machine is
     monkeypatch.setattr("evenkeel.cache.pruning.INTERVAL", 60, raising=False)
     numbers = itertools.count(1)
 
@@ -107,7 +105,7 @@ async def test_connections_that_are_killed_between_two_requests_fail_none(
     async with serve(cache_tiers="", database_pool_size=3) as client:
         await create(client)
         for trusted in (60, 0):  # never tested, always tested
-            monkeypatch.setattr(pool_module, "TRUSTED", trusted)
+            monkeypatch.setattr(connections_module, "TRUSTED", trusted)
             for number in range(5):
                 await asyncio.gather(*(client.get("/v1/users/1") for _ in range(3)))
                 assert await sql.fetchval(kill)
@@ -157,7 +155,7 @@ async def test_a_statement_that_is_forgotten_on_the_server_is_sent_again(one: Po
 async def test_a_connection_that_was_announced_to_end_and_is_still_open_is_replaced(
     one: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "TRUSTED", 0)
+    monkeypatch.setattr(connections_module, "TRUSTED", 0)
     driver = await driver_of(one)
     end_by_postgres(driver)
     assert await one.fetch(NAMES, user_id=1) == []

@@ -11,8 +11,6 @@ from fastapi import Depends, FastAPI, Header, Path, Request, Response
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
 from settings import Settings
-from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from evenkeel.cache import ChangeLog, KeyRing, LoadError, Memory, Metrics, SharedRedis, open_cache
 from evenkeel.cache.cache_status import render
@@ -37,15 +35,15 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             pool = await stack.enter_async_context(asyncpg.create_pool(database_url, min_size=1, max_size=10))
-            engine = create_async_engine(make_url(database_url).set(drivername="postgresql+asyncpg"), pool_size=2)
-            stack.push_async_callback(engine.dispose)
+            # Reads that wait for a connection must not keep the change log from one.
+            for_log = await stack.enter_async_context(asyncpg.create_pool(database_url, min_size=1, max_size=3))
             redis = connect(settings.cache_url.get_secret_value(), name="bookshop", timeout=0.5)
             stack.push_async_callback(redis.aclose)
             cache = await stack.enter_async_context(
                 open_cache(
                     "book",
                     load=loader(pool),
-                    changes=ChangeLog(engine, table="books", log="book_changes"),
+                    changes=ChangeLog(for_log, table="books", log="book_changes"),
                     memory=Memory(prepare=lambda _: None),
                     redis=SharedRedis(redis, KeyRing.from_text(settings.cache_keys.get_secret_value())),
                     metrics=Metrics(registry),

@@ -6,7 +6,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.books_database import Books
 
 from evenkeel.cache.change_log import ChangeLog
@@ -186,7 +185,7 @@ class TestWhatIsLogged:
             f"CREATE TABLE places (id {key} PRIMARY KEY, version bigint NOT NULL DEFAULT 1)",
             *install(table="places", key="id", updated_at=None, log="place_changes"),
         )
-        log = ChangeLog(books.engine, table="places", log="place_changes", time_limit=60)
+        log = ChangeLog(books.pool, table="places", log="place_changes", time_limit=60)
         for statement in (
             f"INSERT INTO places (id) SELECT i::{key} FROM generate_series(0, 50000) AS i",  # noqa: S608 (a type)
             "UPDATE places SET version = 0",
@@ -203,7 +202,7 @@ class TestWhatIsLogged:
             f"CREATE TABLE places (id {key} PRIMARY KEY, version bigint NOT NULL DEFAULT 1)",
             *install(table="places", key="id", updated_at=None, log="place_changes"),
         )
-        log = ChangeLog(books.engine, table="places", log="place_changes", time_limit=60)
+        log = ChangeLog(books.pool, table="places", log="place_changes", time_limit=60)
         state = (await log.look(None)).state
         await books.execute("INSERT INTO places (id) SELECT generate_series(-25001, 25000)")
         look = await log.look(state)
@@ -261,18 +260,16 @@ class TestWhoWrites:
             "GRANT SELECT, DELETE ON book_changes TO librarian",
             "GRANT SELECT, INSERT, UPDATE ON book_changes_horizon TO librarian",
         )
-        url = books.engine.url.set(username="librarian", password="librarian")
-        engine = create_async_engine(url)
         try:
-            log = ChangeLog(engine, table="books", log="book_changes", time_limit=60)
-            state = (await log.look(None)).state
-            await books.execute("DELETE FROM books")
-            look = await log.look(state)
-            assert look.changes == {"1": None, "2": None, "3": None}
-            assert await log.prune(retention=0) == 2
-            assert await books.changes(look.state) == {}
+            async with asyncpg.create_pool(books.url, user="librarian", password="librarian", min_size=0) as pool:
+                log = ChangeLog(pool, table="books", log="book_changes", time_limit=60)
+                state = (await log.look(None)).state
+                await books.execute("DELETE FROM books")
+                look = await log.look(state)
+                assert look.changes == {"1": None, "2": None, "3": None}
+                assert await log.prune(retention=0) == 2
+                assert await books.changes(look.state) == {}
         finally:
-            await engine.dispose()
             await books.execute("DROP OWNED BY librarian", "DROP ROLE librarian")
 
     async def test_in_the_role_of_a_replica(self, books: Books) -> None:

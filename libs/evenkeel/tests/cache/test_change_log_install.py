@@ -4,7 +4,6 @@ import asyncio
 
 import asyncpg
 import pytest
-from sqlalchemy.exc import DBAPIError
 from tests.support.books_database import BOOKS, Books
 
 from evenkeel.cache.change_log import ChangeLog
@@ -46,7 +45,7 @@ class TestInstall:
         )
         names = {"table": "books.Order", "log": "Audit.Order_changes"}
         await bare.execute(*install(**names, key="user", version="select", updated_at=None))
-        log = ChangeLog(bare.engine, table="books.Order", log="Audit.Order_changes", time_limit=60)
+        log = ChangeLog(bare.pool, table="books.Order", log="Audit.Order_changes", time_limit=60)
         state = (await log.look(None)).state
         await bare.execute(
             'INSERT INTO books."Order" VALUES (1), (2)',
@@ -61,7 +60,7 @@ class TestInstall:
         state = await books.state()
         await books.execute("CREATE TABLE films (id bigint PRIMARY KEY, version bigint NOT NULL DEFAULT 1)")
         await books.execute(*install(table="films", key="id", updated_at=None, log="film_changes"))
-        films = ChangeLog(books.engine, table="films", log="film_changes", time_limit=60)
+        films = ChangeLog(books.pool, table="films", log="film_changes", time_limit=60)
         look = await films.look(state)
         assert look.reason == "the database has another history"
         await books.execute("INSERT INTO films VALUES (7)")
@@ -126,5 +125,5 @@ class TestInstall:
             remove(table="books", log=name)
 
     async def test_errors_of_the_database_are_passed_on(self, bare: Books) -> None:
-        with pytest.raises(DBAPIError, match="does not exist"):
+        with pytest.raises(asyncpg.PostgresError, match="does not exist"):
             await bare.log.look(None)

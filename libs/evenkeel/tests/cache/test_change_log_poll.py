@@ -4,12 +4,16 @@ import contextlib
 import json
 from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy import event, text
-from tests.support.books_database import Books
+from sqlalchemy.ext.asyncio import create_async_engine
+from tests.support.books_database import Books, leave
+from tests.support.proxy import proxied
+from tests.support.wire import round_trips
 
 from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.change_log_schema import MOST_CHANGES, remove
+from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -147,7 +151,7 @@ class TestHowFar:
 
 class TestTime:
     async def test_two_looks_that_take_too_long_are_followed_by_one_that_reads_nothing(self, books: Books) -> None:
-        log = ChangeLog(books.engine, table="books", log="book_changes", time_limit=0.5)
+        log = ChangeLog(books.pool, table="books", log="book_changes", time_limit=0.5)
         await log.identity()  # connects
         state = await books.state()
         await books.execute("UPDATE books SET title = 'U' WHERE id = 1")
@@ -165,11 +169,11 @@ class TestTime:
     async def test_when_postgresql_does_not_answer_at_all_nothing_is_assumed(
         self, books: Books, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        log = ChangeLog(books.engine, table="books", log="book_changes", time_limit=0.2)
+        log = ChangeLog(books.pool, table="books", log="book_changes", time_limit=0.2)
         state = await books.state()
         async with books.connect() as locking, locking.transaction():
             await locking.execute("LOCK TABLE book_changes")
-            monkeypatch.setattr("evenkeel.cache.change_log._TRIVIAL", text("SELECT pg_sleep(20)"))
+            monkeypatch.setattr("evenkeel.cache.change_log._TRIVIAL", "SELECT pg_sleep(20)")
             for _ in range(4):
                 with pytest.raises(TimeoutError):
                     await log.look(state)
@@ -183,31 +187,40 @@ async def _looked(log: ChangeLog, state: str) -> Look:
             return await log.look(state)
 
 
+async def test_with_an_engine_of_sqlalchemy(books: Books) -> None:
+    """It has the same answers, and no transaction stays open."""
+    engine = create_async_engine(books.url.replace("postgresql:", "postgresql+asyncpg:", 1))
+    try:
+        log = ChangeLog(engine, table="books", log="book_changes", time_limit=60)
+        assert await log.identity() == await books.log.identity()
+        state = (await log.look(None)).state
+        await books.execute("DELETE FROM books WHERE id = 1", "UPDATE books SET title = 'U' WHERE id = 2")
+        assert (await log.look(state)).changes == {"1": None, "2": 2}
+        open_ones = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+        assert await books.value(open_ones) == 0
+        async with books.connect() as locking, locking.transaction():
+            await locking.execute("LOCK TABLE book_changes")
+            hurried = ChangeLog(engine, table="books", log="book_changes", time_limit=0.2)
+            with pytest.raises(TimeoutError):
+                await hurried.look(state)
+        assert (await log.look(state)).changes == {"1": None, "2": 2}
+        assert await log.prune(retention=0) == 3
+    finally:
+        await engine.dispose()
+
+
 class TestCost:
     async def test_poll_is_one_round_trip_and_starts_no_transaction(self, books: Books) -> None:
-        commands: list[str] = []
-        statements: list[str] = []
-        engine = books.engine.sync_engine
-
-        @event.listens_for(engine, "checkout")
-        def watch_connection(_: Any, record: Any, __: Any) -> None:
-            record.driver_connection.add_query_logger(lambda logged: commands.append(logged.query))
-
-        @event.listens_for(engine, "before_cursor_execute")
-        def watch_engine(_: Any, __: Any, statement: str, *___: Any) -> None:
-            statements.append(statement)
-
-        state = await books.state()
-        commands.clear()
-        statements.clear()
         next_id = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
-        before = await books.value(next_id)
-        assert await books.changes(state) == {}
-        assert await books.value(next_id) == before
-        assert (commands, len(statements)) == ([], 1)
-        async with books.engine.connect() as connection:  # what is watched is there to be seen
-            await connection.execute(text("SELECT 1"))
-        assert commands[0].startswith("BEGIN")
+        async with proxied(books.url, free_port()) as wire:
+            await wire.open()
+            async with asyncpg.create_pool(wire.url, min_size=0, reset=leave) as pool:
+                log = ChangeLog(pool, table="books", log="book_changes", time_limit=60)
+                state = (await log.look(None)).state
+                before, sent = await books.value(next_id), round_trips(wire)
+                assert (await log.look(state)).changes == {}
+                assert round_trips(wire) - sent == 1
+                assert await books.value(next_id) == before
 
     @pytest.mark.parametrize(
         "statistics", ["true", *(pytest.param(one, marks=pytest.mark.slow) for one in ("none", "of an empty log"))]

@@ -9,7 +9,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
 from tests.support.databases import new_database
 from tests.support.servers import Servers
 
@@ -56,8 +55,7 @@ async def books(
         for statement in code["STATEMENTS"]:
             await postgres.execute(statement)
     await postgres.execute("INSERT INTO books VALUES ($1, 'The Left Hand of Darkness')", LEFT_HAND)
-    url = make_url(database_url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-    async with code["open_books"](url, cache_url, cache_key) as books:
+    async with code["open_books"](database_url, cache_url, cache_key) as books:
         yield books
 
 

@@ -1,17 +1,11 @@
-"""`user-api serve`, `user-api migrate` and `user-api forget-cache`."""
+"""`user-api serve`, `user-api migrate` and `user-api forget-cache`. Each imports no more than it needs."""
 
 import argparse
 import asyncio
 import sys
 
-from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
-
-from evenkeel.service import logs, server
-from evenkeel.service.settings import load
+from evenkeel.service.starting import quick_start
 from evenkeel.tasks.failures import first_line
-from user_api.main import create_app, forget
-from user_api.settings import MigrationSettings, Settings
 
 
 def main() -> None:
@@ -26,12 +20,28 @@ def main() -> None:
         case "forget-cache":
             _forget_cache()
         case _:
-            settings = load(Settings)
-            server.serve(create_app(settings), settings)
+            _serve()
+
+
+def _serve() -> None:
+    with quick_start():
+        from evenkeel.service import server  # noqa: PLC0415 (nothing large before this block)
+        from evenkeel.service.settings import load  # noqa: PLC0415
+        from user_api.main import create_app  # noqa: PLC0415
+        from user_api.settings import Settings  # noqa: PLC0415
+
+        settings = load(Settings)
+        server.serve(create_app(settings), settings)
 
 
 def _migrate() -> None:
-    from user_api.migrate import MigrationRefused, migrate  # noqa: PLC0415 (a replica need not hold Alembic in memory)
+    # A replica does not hold SQLAlchemy and Alembic in memory.
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from evenkeel.service import logs  # noqa: PLC0415
+    from evenkeel.service.settings import load  # noqa: PLC0415
+    from user_api.migrate import MigrationRefused, migrate  # noqa: PLC0415
+    from user_api.settings import MigrationSettings  # noqa: PLC0415
 
     settings = load(MigrationSettings)
     logs.configure(settings.log_level, settings.replica_name)
@@ -42,12 +52,20 @@ def _migrate() -> None:
 
 
 def _forget_cache() -> None:
+    import asyncpg  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    from evenkeel.service import logs  # noqa: PLC0415
+    from evenkeel.service.settings import load  # noqa: PLC0415
+    from user_api.main import forget  # noqa: PLC0415
+    from user_api.settings import Settings  # noqa: PLC0415
+
     settings = load(Settings)
     logs.configure(settings.log_level, settings.replica_name)
     if "redis" not in settings.cache_tiers:
         sys.exit("user-api forget-cache: USER_API_CACHE_TIERS names no redis; replicas forget when they are restarted")
     try:
         forgotten = asyncio.run(forget(settings))
-    except (OSError, SQLAlchemyError, RedisError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as error:
         sys.exit(f"user-api forget-cache: {first_line(error)}")
     print("the cache is forgotten" if forgotten else "there was no cache to forget")  # noqa: T201 (what it is run for)

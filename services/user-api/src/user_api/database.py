@@ -1,25 +1,18 @@
-"""How connections are opened, their failures, and whether PostgreSQL answers and has the tables that this code needs.
+"""How connections to PostgreSQL are opened, their time limits, and their failures.
 
 A pooler such as PgBouncer in transaction mode may stand before PostgreSQL: it lends a session for one transaction. So
-the startup packet has no setting but the application's name, which poolers accept. SQLAlchemy's connections, for work
-in the background, keep nothing in a session: no prepared statements, no SET but SET LOCAL. Requests have the pool in
-pool.py.
+the startup packet has no setting but the application's name, which poolers accept. What a session has of its own is in
+session.py.
 """
 
 import contextlib
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from evenkeel.cache.database_breaker import MOST_PROBES
 from evenkeel.cache.errors import Disconnected, LoadError
-from evenkeel.http.problems import Unavailable
-from user_api import lookup, schema_version
+from user_api import lookup
 from user_api.database_url import DatabaseAddress
 from user_api.settings import Settings
 
@@ -55,43 +48,15 @@ PING_TIMEOUT = 2
 """Seconds within which an idle connection must answer before it is used. If it does not, it is replaced."""
 
 
-WITHOUT_CACHE = {"prepared_statement_cache_size": 0}
-"""An argument of SQLAlchemy's connections. Its statements then keep no names."""
-
-
 def connections(settings: Settings) -> int:
     """The most connections to PostgreSQL that one replica holds."""
     return settings.database_pool_size + BACKGROUND_CONNECTIONS + PROBE_CONNECTIONS
 
 
-def create_engine(settings: Settings, *, connections: int, checked: bool = True) -> AsyncEngine:
-    """A pool of at most so many connections; none is open yet. `checked`: each is tested before its next use."""
-    address = settings.database
-    engine = create_async_engine(
-        address.url,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT,
-        # Parameters are personal data, and errors are logged.
-        hide_parameters=True,
-        pool_recycle=RECYCLE,
-        connect_args=_limited(address, settings.replica_name) | WITHOUT_CACHE | {"async_creator_fn": lookup.connect},
-    )
-    if checked:
-        event.listen(engine.sync_engine, "checkout", _require_answer)
-    return engine
-
-
 async def connect(address: DatabaseAddress, name: str) -> "asyncpg.Connection":
-    """A connection without SQLAlchemy."""
-    return await lookup.connect(**address.url.translate_connect_args(username="user"), **_limited(address, name))
-
-
-def _limited(address: DatabaseAddress, name: str) -> dict[str, Any]:
-    return connect_arguments(address, name) | {
-        "command_timeout": STATEMENT_TIMEOUT + 1,
-        "connection_class": _LimitedConnection,
-    }
+    """A connection whose transactions have time limits."""
+    limits = {"command_timeout": STATEMENT_TIMEOUT + 1, "connection_class": _LimitedConnection}
+    return await lookup.connect(**(address.place | connect_arguments(address, name) | limits))
 
 
 def connect_arguments(address: DatabaseAddress, name: str) -> dict[str, Any]:
@@ -101,24 +66,7 @@ def connect_arguments(address: DatabaseAddress, name: str) -> dict[str, Any]:
         # Without asyncpg's cache, statements have no names.
         "statement_cache_size": 0,
         "server_settings": {"application_name": f"user-api {name}"[:63]},
-    } | address.arguments
-
-
-def probe(engine: AsyncEngine) -> Callable[[], Coroutine[Any, Any, None]]:
-    """A probe that raises unless PostgreSQL reads users. A server whose table is locked answers, but does not work.
-
-    Connections are kept, because opening one takes long if everything is slow. One that does not answer is replaced.
-    """
-
-    async def read_users() -> None:
-        try:
-            async with engine.connect() as connection:
-                await connection.execute(text("SELECT FROM users LIMIT 1"))
-        except Exception as error:
-            if isinstance(failure(error, begun=False), Disconnected):
-                raise
-
-    return read_users
+    } | address.options
 
 
 class _LimitedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is not typed
@@ -151,45 +99,13 @@ _DOWN = ("08", "57P")
 
 def failure(error: Exception, *, begun: bool) -> LoadError | None:
     """The failure of the database behind this error; None if it is the caller's error. `begun`: work had been sent."""
-    if isinstance(error, DataError | IntegrityError | asyncpg.DataError | asyncpg.IntegrityConstraintViolationError):
+    if isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError):
         return None
     if isinstance(error, OSError | TimeoutError):
         return Disconnected("The database does not answer.", begun=begun)
-    if not isinstance(error, DBAPIError | asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+    if not isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return None
-    state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+    state = getattr(error, "sqlstate", None)
     if state is None or state.startswith(_DOWN):
         return Disconnected("The database does not answer.", begun=begun)
     return LoadError("The database cannot do its work now.", begun=begun)
-
-
-def _require_answer(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Replace a connection that a restart of PostgreSQL or of a pooler has closed, before it is used again.
-
-    `pool_pre_ping` does the same, but needs four round trips without named statements. This needs one.
-    """
-    if "used" not in record.info:  # it has just been opened
-        record.info["used"] = True
-        return
-    try:
-        connection.run_async(lambda driver: driver.execute("SELECT", timeout=PING_TIMEOUT))
-    except GONE as error:
-        raise InvalidatePoolError from error
-
-
-async def schema_revision(engine: AsyncEngine) -> str | None:
-    """The latest migration that the database has; None: there was none yet."""
-    async with engine.connect() as connection:
-        if not await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
-            return None
-        found: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return found
-
-
-async def check_schema(engine: AsyncEngine) -> None:
-    """Raise, with the reason, unless PostgreSQL answers and has a schema that this code can use."""
-    try:
-        found = await schema_revision(engine)
-    except DBAPIError as error:
-        raise Unavailable(f"PostgreSQL: {error.orig}") from error
-    schema_version.require(found)

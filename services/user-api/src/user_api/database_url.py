@@ -7,10 +7,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
-
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from urllib.parse import parse_qsl, unquote
 
 LONGEST_CONNECT_TIMEOUT = 60
 """Seconds."""
@@ -30,22 +27,40 @@ _OTHERS = re.compile(
 )
 
 
-class DatabaseAddress(NamedTuple):
-    """Where the database is, for SQLAlchemy, and further arguments for asyncpg's `connect`."""
+# As SQLAlchemy reads URLs: user name and password may contain any character but @ and, the former, / and : (unless they
+# are percent-encoded). A test compares the two.
+_URL = re.compile(
+    r"postgresql(?:\+\w+)?://"
+    r"(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?"
+    r"(?::(?P<port>[^/?]*))?"
+    r"(?:/(?P<database>[^?]*))?"
+    r"(?:\?(?P<query>.*))?"
+)
 
-    url: URL
-    arguments: dict[str, Any]
+
+class DatabaseAddress(NamedTuple):
+    """Where the database is: arguments of asyncpg's `connect`."""
+
+    place: dict[str, Any]
+    """Those of host, port, user, password and database that the URL has."""
+    options: dict[str, Any]
+    """What the URL's parameters say."""
 
 
 def parse_database_url(text: str) -> DatabaseAddress:
     """Parse the URL. ValueError, with one sentence, if it is no URL of PostgreSQL or needs what asyncpg cannot do."""
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # the latter for a port that is no number
-        raise ValueError(_FORM) from None
-    if url.get_backend_name() != "postgresql" or not url.database or not 0 < (url.port or 5432) < 65536:
+    found = _URL.match(text)
+    if found is None:
         raise ValueError(_FORM)
-    query = _known(_query(text, url))
+    place: dict[str, Any] = {name: unquote(found[name]) for name in ("user", "password", "database") if found[name]}
+    if host := found["ipv6"] or found["host"]:
+        place["host"] = host
+    if found["port"] is not None:
+        place["port"] = _port(found["port"])
+    if "database" not in place:
+        raise ValueError(_FORM)
+    query = _known(parse_qsl(found["query"] or "", keep_blank_values=True))
     arguments = _tls(query)
     if (seconds := query.get("connect_timeout")) is not None:
         arguments["timeout"] = _seconds(seconds)
@@ -54,10 +69,10 @@ def parse_database_url(text: str) -> DatabaseAddress:
             raise ValueError("application_name must be 1 to 63 printable ASCII characters")
         arguments["server_settings"] = {"application_name": name}
     if (host := query.get("host")) is not None:
-        if url.host or not host.startswith("/"):
+        if "host" in place or not host.startswith("/"):
             raise ValueError("host after the ? is the folder of a Unix socket, and stands alone")
         arguments["host"] = host
-    return DatabaseAddress(url.set(drivername="postgresql+asyncpg", query={}), arguments)
+    return DatabaseAddress(place, arguments)
 
 
 def _known(query: list[tuple[str, str]]) -> dict[str, str]:
@@ -72,12 +87,10 @@ def _known(query: list[tuple[str, str]]) -> dict[str, str]:
     return known
 
 
-def _query(text: str, url: URL) -> list[tuple[str, str]]:
-    """All parameters, those without a value included, which make_url drops."""
-    rest = text.partition("://")[2]
-    if url.username is not None:  # user name and password may contain question marks
-        rest = rest.partition("@")[2]
-    return parse_qsl(rest.partition("?")[2], keep_blank_values=True)
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
+        return int(text)
+    raise ValueError(_FORM)
 
 
 def _seconds(text: str) -> int:

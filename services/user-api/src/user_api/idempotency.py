@@ -16,13 +16,9 @@ from datetime import timedelta
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, func, literal_column, select, update
-from sqlalchemy.dialects.postgresql import insert
-
 from evenkeel.cache.errors import LoadError
 from evenkeel.http.idempotency import IdempotencyMismatch, RequestKey
 from evenkeel.tasks.failures import Failures
-from user_api.models import RecordRow
 from user_api.pool import Pool, Transaction
 from user_api.statements import Statement
 
@@ -69,48 +65,24 @@ class RecordKey:
         return cls(bytes.fromhex(key.digest()), hmac.digest(whose, payload.encode(), hashlib.sha256))
 
 
+# Not DO UPDATE, which would lock the record: see the migration.
 _CLAIM = Statement(
-    # Not DO UPDATE, which would lock the record: see the migration.
-    insert(RecordRow)
-    .values(
-        id=bindparam("id"),
-        payload=bindparam("payload"),
-        expires_at=func.clock_timestamp() + bindparam("ttl", type_=Interval),
-    )
-    .on_conflict_do_nothing()
-    .returning(RecordRow.id)
+    "INSERT INTO user_idempotency_records (id, payload, expires_at)"
+    " VALUES ($id, $payload, clock_timestamp() + $ttl::interval) ON CONFLICT DO NOTHING RETURNING id"
 )
 _KNOWN = Statement(
-    select(
-        RecordRow.payload,
-        RecordRow.status,
-        RecordRow.body,
-        RecordRow.user_id,
-        RecordRow.tag,
-        (RecordRow.expires_at <= func.clock_timestamp()).label("expired"),
-    ).where(RecordRow.id == bindparam("key"))
+    "SELECT payload, status, body, user_id, tag, expires_at <= clock_timestamp() AS expired"
+    " FROM user_idempotency_records WHERE id = $key"
 )
-_FORGET_EXPIRED = Statement(
-    delete(RecordRow).where(RecordRow.id == bindparam("key"), RecordRow.expires_at <= func.clock_timestamp())
-)
+_FORGET_EXPIRED = Statement("DELETE FROM user_idempotency_records WHERE id = $key AND expires_at <= clock_timestamp()")
 _RECORD = Statement(
-    update(RecordRow)
-    .where(RecordRow.id == bindparam("key"))
-    .values({name: bindparam(name) for name in ("status", "body", "user_id", "tag")})
+    "UPDATE user_idempotency_records SET status = $status, body = $body, user_id = $user_id, tag = $tag WHERE id = $key"
 )
+# Locked records are being deleted already.
 _PRUNE = Statement(
-    delete(RecordRow)
-    .where(
-        RecordRow.id.in_(
-            select(RecordRow.id)
-            .where(RecordRow.expires_at <= func.clock_timestamp())
-            .order_by(RecordRow.expires_at)
-            .limit(literal_column(str(PRUNE_BATCH)))
-            # Locked records are being deleted already.
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(literal_column("true"))
+    "DELETE FROM user_idempotency_records WHERE id IN ("
+    "SELECT id FROM user_idempotency_records WHERE expires_at <= clock_timestamp()"
+    " ORDER BY expires_at LIMIT $most::bigint FOR UPDATE SKIP LOCKED) RETURNING true"
 )
 
 
@@ -170,7 +142,7 @@ class Pruner:
         """Delete expired records, and return how many."""
         total = 0
         for _ in range(PRUNE_BATCHES):
-            deleted = len(await self._pool.fetch(_PRUNE))
+            deleted = len(await self._pool.fetch(_PRUNE, most=PRUNE_BATCH))
             total += deleted
             if deleted < PRUNE_BATCH:
                 break

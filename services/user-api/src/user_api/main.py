@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
 from evenkeel.cache import (
@@ -32,14 +31,10 @@ from evenkeel.service.fleet.fleet import Fleet
 from evenkeel.service.readiness import Readiness
 from evenkeel.service.settings import load
 from evenkeel.tasks.background import running
-from user_api.database import (
-    BACKGROUND_CONNECTIONS,
-    PROBE_CONNECTIONS,
-    check_schema,
-    create_engine,
-    probe,
-)
+from user_api.connections import Connections
+from user_api.database import BACKGROUND_CONNECTIONS, PROBE_CONNECTIONS
 from user_api.fleet import SERVICE, UserFleet, UserVitals
+from user_api.health import check_schema, probe
 from user_api.hot_reads import HotReads
 from user_api.hot_writes import HotWrites
 from user_api.idempotency import Pruner
@@ -95,12 +90,12 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
             pool.observe(registry)
             # Readiness and the change log have connections of their own. If requests wait for connections, the replica
             # is busy, which is not the same as not ready, and it must still follow the change log.
-            background = create_engine(settings, connections=BACKGROUND_CONNECTIONS)
-            stack.push_async_callback(background.dispose)
+            background = Connections(settings, size=BACKGROUND_CONNECTIONS, keep_cancelled=True)
+            stack.push_async_callback(background.close)
             readiness = Readiness({"postgresql": lambda: check_schema(background)})
             await stack.enter_async_context(readiness.awaited())
-            probing = create_engine(settings, connections=PROBE_CONNECTIONS, checked=False)
-            stack.push_async_callback(probing.dispose)
+            probing = Connections(settings, size=PROBE_CONNECTIONS, keep_cancelled=True)
+            stack.push_async_callback(probing.close)
             database = DatabaseBreaker(probe(probing))
             stack.push_async_callback(database.close)
             storage = UserStorage(pool, idempotency_ttl=settings.idempotency_ttl)
@@ -149,11 +144,11 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
 async def forget(settings: Settings) -> bool:
     """Empty the cache, in Redis and in the memory of all replicas. False if there was nothing to forget."""
     async with contextlib.AsyncExitStack() as stack:
-        engine = create_engine(settings, connections=1)
-        stack.push_async_callback(engine.dispose)
+        connections = Connections(settings, size=1)
+        stack.push_async_callback(connections.close)
         shared = _shared_redis(settings, stack)
         assert shared is not None  # noqa: S101 (the caller has looked)
-        return await forget_cache(CACHE, changes=_changes(engine), primary=shared.primary)
+        return await forget_cache(CACHE, changes=_changes(connections), primary=shared.primary)
 
 
 def _short_ways(app: ASGIApp) -> HotReads:
@@ -175,8 +170,8 @@ def _fleet(
     return Fleet(settings.replica_name, vitals, heartbeats, readiness=readiness, draining=app.state.draining)
 
 
-def _changes(engine: AsyncEngine) -> ChangeLog:
-    return ChangeLog(engine, table="users", log="user_changes")
+def _changes(connections: Connections) -> ChangeLog:
+    return ChangeLog(connections, table="users", log="user_changes")
 
 
 def _memory(settings: Settings) -> Memory[Representation | None] | None:

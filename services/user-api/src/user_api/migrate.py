@@ -5,14 +5,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from evenkeel.tasks.failures import first_line
 from user_api import schema_version
-from user_api.database import WITHOUT_CACHE, connect_arguments, schema_revision
+from user_api.database import connect_arguments
 from user_api.settings import MigrationSettings
 
 if TYPE_CHECKING:
@@ -47,13 +47,7 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
     If PostgreSQL does not answer for `patience` seconds, raises the error of the last attempt to connect. Also raises
     MigrationRefused.
     """
-    address = settings.database
-    engine = create_async_engine(
-        address.url,
-        poolclass=NullPool,
-        hide_parameters=True,
-        connect_args=connect_arguments(address, "migrate") | WITHOUT_CACHE,
-    )
+    engine = _engine(settings)
     try:
         await _wait(engine, patience)
         while await _is_old(engine) and not await _migrated(engine):  # noqa: ASYNC110 (another process's lock)
@@ -62,9 +56,30 @@ async def migrate(settings: MigrationSettings, *, patience: float = PATIENCE) ->
         await engine.dispose()
 
 
+def _engine(settings: MigrationSettings) -> AsyncEngine:
+    address = settings.database
+    return create_async_engine(
+        URL.create("postgresql+asyncpg"),
+        poolclass=NullPool,
+        # Parameters are personal data, and errors are logged.
+        hide_parameters=True,
+        # A pooler lends a session for one transaction, so statements keep no names.
+        connect_args=address.place | connect_arguments(address, "migrate") | {"prepared_statement_cache_size": 0},
+    )
+
+
+async def _revision(engine: AsyncEngine) -> str | None:
+    """The latest migration that the database has; None: there was none yet."""
+    async with engine.connect() as connection:
+        if not await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
+            return None
+        found: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
+
+
 async def _is_old(engine: AsyncEngine) -> bool:
     """Whether there is anything to migrate."""
-    found = await schema_revision(engine)
+    found = await _revision(engine)
     if schema_version.is_newer(found):
         log.warning("the schema is of a newer release, and is left as it is", extra={"revision": found})
         return False

@@ -12,15 +12,12 @@ from uuid import UUID
 
 import asyncpg
 from pydantic_core import to_json
-from sqlalchemy import ARRAY, BigInteger, Uuid, bindparam, delete, func, insert, null, or_, select, update
-from sqlalchemy.sql.elements import ColumnElement
 
 from evenkeel.cache.errors import LoadError
 from evenkeel.http.etags import Tags
 from evenkeel.http.preconditions import Preconditions
 from evenkeel.http.problems import Problem
 from user_api.idempotency import Changed, RecordKey, claim, record
-from user_api.models import UserRow
 from user_api.pool import Pool, Transaction
 from user_api.problems import EmailTaken, ReplayedRefusal, StateMismatch, UserNotFound
 from user_api.schemas import NewUser, User
@@ -35,40 +32,24 @@ _ATTEMPTS = 5
 
 _TAG = re.compile("[0-9a-f]{32}")
 
-_COLUMNS = [getattr(UserRow, name) for name in (*User.model_fields, "tag")]
+COLUMNS = (*User.model_fields, "tag")
+"""Of the table `users`. These names and those below are constants, so statements may be put together from them."""
 
+_ROW = ", ".join(COLUMNS)
+# The row's tag is one of `match` and none of `none_match`. Null stands for no condition. PostgreSQL judges this again
+# if it had to wait for another writer of the row.
+_HOLDS = """id = $user_id::bigint
+    AND ($match::uuid[] IS NULL OR tag = ANY ($match::uuid[]))
+    AND ($none_match::uuid[] IS NULL OR tag <> ALL ($none_match::uuid[]))"""
 
-def _precondition() -> ColumnElement[bool]:
-    """Whether the row's tag is one of `match` and none of `none_match`; null stands for no condition."""
-    match, none_match = (bindparam(name, type_=ARRAY(Uuid)) for name in ("match", "none_match"))
-    return or_(match.is_(null()), UserRow.tag == func.any(match)) & or_(
-        none_match.is_(null()), UserRow.tag != func.all(none_match)
-    )
-
-
-_ID = UserRow.id == bindparam("user_id")
-_INSERT = Statement(insert(UserRow).values(email=bindparam("email"), name=bindparam("name")).returning(*_COLUMNS))
-_READ = Statement(select(*_COLUMNS).where(UserRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))))
-_READ_BY_EMAIL = Statement(select(*_COLUMNS).where(func.lower(UserRow.email.collate("C")) == bindparam("email")))
-_PAGE = Statement(
-    select(*_COLUMNS)
-    .where(UserRow.id > bindparam("after"))
-    .order_by(UserRow.id)
-    .limit(bindparam("most", type_=BigInteger))
-)
-# PostgreSQL judges the precondition again when it had to wait for another writer of the row.
+_INSERT = Statement(f"INSERT INTO users (email, name) VALUES ($email, $name) RETURNING {_ROW}")  # noqa: S608
+_READ = Statement(f"SELECT {_ROW} FROM users WHERE id = ANY ($ids::bigint[])")  # noqa: S608
+_READ_BY_EMAIL = Statement(f'SELECT {_ROW} FROM users WHERE lower(email COLLATE "C") = $email')  # noqa: S608
+_PAGE = Statement(f"SELECT {_ROW} FROM users WHERE id > $after::bigint ORDER BY id LIMIT $most::bigint")  # noqa: S608
 _UPDATE = Statement(
-    update(UserRow)
-    .where(_ID, _precondition())
-    .values(
-        {
-            name: func.coalesce(bindparam(name, type_=UserRow.email.type), getattr(UserRow, name))
-            for name in ("email", "name")
-        }
-    )
-    .returning(*_COLUMNS)
+    f"UPDATE users SET email = coalesce($email, email), name = coalesce($name, name) WHERE {_HOLDS} RETURNING {_ROW}"  # noqa: S608
 )
-_DELETE = Statement(delete(UserRow).where(_ID, _precondition()).returning(UserRow.id))
+_DELETE = Statement(f"DELETE FROM users WHERE {_HOLDS} RETURNING id")  # noqa: S608
 
 
 class StoredUser(NamedTuple):

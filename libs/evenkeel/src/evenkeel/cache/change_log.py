@@ -10,15 +10,16 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Row, TextClause, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from typing import TYPE_CHECKING, Any
 
 from evenkeel.cache.change_log_schema import FUNCTIONS, HAD_CHILD, MOST_CHANGES, identity_of, origin_of, qualified
 from evenkeel.cache.change_state import ChangeState
+from evenkeel.cache.connections import Connections, connections_of
 from evenkeel.tasks.ending import retrieve
 from evenkeel.tasks.failures import first_line
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ PRUNE_BATCH = 10_000
 ANALYZE_INTERVAL = 5.0
 """Seconds between two calls of `<log>_analyze`, if the first did not help."""
 
-_TRIVIAL = text("SELECT 1")
+_TRIVIAL = "SELECT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +78,29 @@ class Look:
 class ChangeLog:
     """Reads and prunes the log that `install` made. Any number of processes may do so. No session state is needed.
 
-    Errors of the engine are passed on: SQLAlchemy's errors, OSError, TimeoutError.
+    Errors are passed on: OSError, TimeoutError, and those of asyncpg or, with an engine, of SQLAlchemy.
     """
 
-    def __init__(self, engine: AsyncEngine, *, table: str, log: str, time_limit: float = LOOK_LIMIT) -> None:
-        """The names given to `install`; ValueError if they are not valid. `time_limit` in seconds, for a look."""
+    def __init__(
+        self, database: "Connections | AsyncEngine", *, table: str, log: str, time_limit: float = LOOK_LIMIT
+    ) -> None:
+        """`database`: a pool of asyncpg (`asyncpg.create_pool`), or SQLAlchemy's AsyncEngine with the driver asyncpg.
+
+        At most three connections are in use at a time. `table` and `log` are the names given to `install`; ValueError
+        if they are not valid. `time_limit` in seconds, for a look.
+        """
         names = {"table": qualified(table)} | {what: qualified(log, f"_{what}") for what in FUNCTIONS}
         self._table = table
-        self._identity = text(f"SELECT {origin_of(log)}")
+        self._identity = f"SELECT {origin_of(log)} AS origin"
         # The table's name is resolved outside the function, which has a search path of its own.
-        self._look = text(
-            "SELECT * FROM {look}(pg_catalog.to_regclass('{table}'), CAST(:origin AS text), CAST(:snapshot AS text),"
-            " CAST(:table AS text), CAST(:most AS bigint), CAST(:step AS bigint))".format_map(names)
+        self._look = (
+            "SELECT * FROM {look}(pg_catalog.to_regclass('{table}'), $1::text, $2::text, $3::text, $4::bigint,"
+            " $5::bigint)".format_map(names)
         )
-        self._prune = text(
-            "SELECT * FROM {prune}(CAST(:retention AS double precision), CAST(:batch AS bigint))".format_map(names)
-        )
-        self._analyze = text("SELECT {analyze}()".format_map(names))
+        self._prune = "SELECT * FROM {prune}($1::double precision, $2::bigint)".format_map(names)
+        self._analyze = "SELECT {analyze}()".format_map(names)
         self._analyzed = float("-inf")
-        # Each statement is a transaction of its own, which takes one round trip, on any connection of a pooler.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._connections = connections_of(database)
         self._time_limit = time_limit
         self._timeouts = 0
         self._given_up: set[asyncio.Task[Any]] = set()
@@ -106,7 +110,7 @@ class ChangeLog:
 
         Another database and another cluster have other digits. A restore, a promotion or a crash changes them.
         """
-        return identity_of((await self._answer(self._identity, {}))[0])
+        return identity_of((await self._answer(self._identity))["origin"])
 
     async def look(self, since: str | None, *, limit: int = MOST_CHANGES) -> Look:
         """What was committed since the state `since`. It takes one statement, whose work grows with the new changes.
@@ -125,28 +129,23 @@ class ChangeLog:
         """
         hopeless = self._timeouts >= TIMEOUTS
         known = ChangeState.parse(since) if since is not None else None
-        parameters = {
-            "origin": known and known.origin,
-            "snapshot": None if known is None or hopeless else known.snapshot,
-            "table": known and known.table,
-            "most": limit,
-            "step": MOST_TRANSACTIONS,
-        }
+        snapshot = None if known is None or hopeless else known.snapshot
+        begin = (known and known.origin, snapshot, known and known.table)
         try:
-            found = await self._answer(self._look, parameters)
+            found = await self._answer(self._look, *begin, limit, MOST_TRANSACTIONS)
         except TimeoutError:
             await self._note_timeout()
             raise
         self._timeouts = 0
-        state = ChangeState(found.origin, found.snapshot, None if found.distrust else found.table_now)
-        identity = identity_of(found.origin)
-        if found.distrust != HAD_CHILD:
+        state = ChangeState(found["origin"], found["snapshot"], None if found["distrust"] else found["table_now"])
+        identity = identity_of(found["origin"])
+        if found["distrust"] != HAD_CHILD:
             self._analyzed = float("-inf")
         elif time.monotonic() >= self._analyzed + ANALYZE_INTERVAL:
             self._analyzed = time.monotonic()
             self._follow(asyncio.create_task(self._remove_mark()))
-        if found.distrust is not None:
-            sentence = f"changes of {self._table} may go unseen: {found.distrust}"
+        if (distrust := found["distrust"]) is not None:
+            sentence = f"changes of {self._table} may go unseen: {distrust}"
             return Look(str(state), identity, None, reason=sentence, distrust=sentence)
         doubt: str | None
         if since is None:
@@ -156,15 +155,15 @@ class ChangeLog:
         elif hopeless:
             doubt = f"{TIMEOUTS} looks in a row took longer than {self._time_limit} s"
         else:
-            doubt = state.differs_from(known) or found.doubt
+            doubt = state.differs_from(known) or found["doubt"]
         if doubt is not None:
             return Look(str(state), identity, None, reason=doubt)
         # Versions are compared with those of cached entries, where 0 means that there is no row. So a row that was
         # inserted with such a version is not comparable.
-        comparable = (version if version is not None and version > 0 else None for version in found.versions or ())
-        changes = dict(zip(found.keys or (), comparable, strict=True))
-        ranges = list(zip(found.lows or (), found.highs or (), strict=True))
-        return Look(str(state), identity, changes, ranges, more=found.more)
+        comparable = (version if version is not None and version > 0 else None for version in found["versions"] or ())
+        changes = dict(zip(found["keys"] or (), comparable, strict=True))
+        ranges = list(zip(found["lows"] or (), found["highs"] or (), strict=True))
+        return Look(str(state), identity, changes, ranges, more=found["more"])
 
     async def prune(self, *, retention: float) -> int:
         """Delete what was committed more than `retention` seconds ago, and return the number of deleted rows.
@@ -174,37 +173,36 @@ class ChangeLog:
         """
         total: int = 0
         while True:
-            async with self._engine.connect() as connection:
-                parameters = {"retention": retention, "batch": PRUNE_BATCH}
-                deleted, more = (await connection.execute(self._prune, parameters)).one()
-            total += int(deleted)
-            if not more:
+            async with self._connections.acquire() as connection:
+                pruned = _row(await connection.fetchrow(self._prune, float(retention), PRUNE_BATCH))
+            total += pruned["deleted"]
+            if not pruned["more"]:
                 return total
 
     async def _remove_mark(self) -> None:
         """In the background: it takes a lock, and longer than a look may. The next looks show whether it helped."""
         try:
-            async with self._engine.connect() as connection:
-                await connection.execute(self._analyze)
+            async with self._connections.acquire() as connection:
+                await connection.fetchrow(self._analyze)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is tried again)
             log.warning("the table had a child, and cannot be analyzed", extra={"reason": first_line(error)})
 
     async def _note_timeout(self) -> None:
         try:
-            await self._answer(_TRIVIAL, {})
+            await self._answer(_TRIVIAL)
         except Exception:  # noqa: BLE001 (whatever it is: PostgreSQL does not answer)
             self._timeouts = 0
         else:
             self._timeouts += 1
 
-    async def _answer(self, statement: TextClause, parameters: Mapping[str, object]) -> Row[Any]:
+    async def _answer(self, statement: str, *arguments: object) -> Mapping[str, Any]:
         """The row that the statement finds. TimeoutError after `time_limit`; that does not wait for the driver.
 
         If the connection is still being opened then, that goes on, and the next statement finds it in the pool.
         """
         asked = asyncio.Event()
         given_up = asyncio.Event()
-        work = asyncio.create_task(self._ask(statement, parameters, asked, given_up))
+        work = asyncio.create_task(self._ask(statement, arguments, asked, given_up))
         self._follow(work)
         try:
             await asyncio.wait({work}, timeout=self._time_limit)
@@ -220,16 +218,16 @@ class ChangeLog:
 
     async def _ask(
         self,
-        statement: TextClause,
-        parameters: Mapping[str, object],
+        statement: str,
+        arguments: Sequence[object],
         asked: asyncio.Event,
         given_up: asyncio.Event,
-    ) -> Row[Any]:
-        async with self._engine.connect() as connection:
+    ) -> Mapping[str, Any]:
+        async with self._connections.acquire() as connection:
             if given_up.is_set():
                 raise TimeoutError("the connection has come too late")
             asked.set()
-            return (await connection.execute(statement, parameters)).one()
+            return _row(await connection.fetchrow(statement, *arguments))
 
     def _follow(self, work: asyncio.Task[Any]) -> None:
         self._given_up.add(work)
@@ -238,3 +236,8 @@ class ChangeLog:
     def _forget(self, work: asyncio.Task[Any]) -> None:
         self._given_up.discard(work)
         retrieve(work)  # the caller may have gone away
+
+
+def _row(found: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    assert found is not None  # noqa: S101 (each statement returns one row)
+    return found
