@@ -103,7 +103,7 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)
 	@$(PYTHON) stack/check_machine.py
-	@echo "Preparing .venv …" >&2
+	@echo "Preparing .venv, which takes about a minute …" >&2
 	@# Without the system's package for venv, .venv is made without pip. So this looks for pip, not for the folder.
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock

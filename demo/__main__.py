@@ -38,18 +38,24 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("stack").addHandler(logging.NullHandler())  # the demonstration kills servers itself
     console = Console(highlight=False)
+    if arguments.html and not os.access(arguments.html.resolve().parent, os.W_OK):
+        return _failed(f"{arguments.html} cannot be written")
     try:
-        if arguments.html:
-            arguments.html.touch()
         findings = asyncio.run(_show(console))
         if arguments.html:
             arguments.html.write_text(page.page(findings, result(findings), _when()))
+    except TimeoutError:
+        return _failed("no answer in time")
     except (OSError, StackError) as error:
-        sys.stderr.write(f"demo: {error}\n")
-        return 1
+        return _failed(f"{error}")
     except KeyboardInterrupt:
         return 130
     return 1 if any(finding.missing for finding in findings) else 0
+
+
+def _failed(why: str) -> int:
+    sys.stderr.write(f"demo: {why}\n")
+    return 1
 
 
 def result(findings: Sequence[Finding]) -> str:

@@ -1,6 +1,7 @@
 """How long readers go on to get an old user after a change that no program has made known."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -86,10 +87,10 @@ async def shown(stage: Stage) -> list[Finding]:
     readers = [tutorial, *replicas]
     async with stage.sql() as sql, Redis.from_url(str(stage.cache_redis.program.dsn)) as redis:
         await asyncio.gather(*(reader.until_cached(hand) for reader in readers))
-        late = await _filled_late(stage, [tutorial, replicas[0]], sql, redis)
-        after_late = asyncio.create_task(_followed(readers, late, redis))
+        late, resumed = await _filled_late(stage, [tutorial, replicas[0]], sql, redis)
+        after_late = asyncio.create_task(_followed(readers, late, resumed, redis))
         await sql.execute(UPDATE, hand)
-        after_hand = await _followed(readers, hand, redis)
+        after_hand = await _followed(readers, hand, time.monotonic(), redis)
         return [by_hand(after_hand), late_fill(await after_late)]
 
 
@@ -131,24 +132,30 @@ def _finding(title: str, what: str, followed: Followed) -> Finding:
     )
 
 
-async def _followed(readers: Sequence[Reader], user_id: int, redis: Redis) -> Followed:
+async def _followed(readers: Sequence[Reader], user_id: int, since: float, redis: Redis) -> Followed:
     """The first reader is the tutorial's."""
-    since = time.monotonic()
     tutorial, *replicas = await asyncio.gather(*(reader.follows(user_id, since) for reader in readers))
     return Followed(tutorial, replicas, await redis.ttl(tutorials.key(user_id)))
 
 
-async def _filled_late(stage: Stage, readers: Sequence[Reader], sql: Any, redis: Redis) -> int:
-    """A user that each reader, the tutorial's first, has read before a change, and may have cached after it."""
+async def _filled_late(stage: Stage, readers: Sequence[Reader], sql: Any, redis: Redis) -> tuple[int, float]:
+    """A user that each reader, the tutorial's first, has read before a change, and may have cached after it.
+
+    The time is that when the readers' processes went on.
+    """
     for _ in range(ATTEMPTS):
         user_id = stage.new_user()
-        if await _fill_late(stage, readers, user_id, sql, redis) == {NAME}:
-            return user_id
+        with contextlib.suppress(TimeoutError):
+            resumed, names = await _fill_late(stage, readers, user_id, sql, redis)
+            if names == {NAME}:
+                return user_id, resumed
     raise StackError("no reader could be held up between its query and the cache")
 
 
-async def _fill_late(stage: Stage, readers: Sequence[Reader], user_id: int, sql: Any, redis: Redis) -> set[str | None]:
-    """The names that the readers have got. Their processes stop after they have sent their query.
+async def _fill_late(
+    stage: Stage, readers: Sequence[Reader], user_id: int, sql: Any, redis: Redis
+) -> tuple[float, set[str | None]]:
+    """When the readers' processes went on, and which names they have got. They stop after they have sent their query.
 
     A lock of the table holds up the queries until the processes have stopped. So everything happens in this order. On a
     busy machine, a replica may give up such a read: then the name is None.
@@ -158,20 +165,19 @@ async def _fill_late(stage: Stage, readers: Sequence[Reader], user_id: int, sql:
     for reader in readers:  # so that the next query is one round trip
         await reader.read(prepared)
     async with AsyncExitStack() as resuming:
-        locking = sql.transaction()
-        await locking.start()
-        await sql.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-        reading = [asyncio.create_task(reader.read(user_id)) for reader in readers]
-        queries = await _until(lambda: sql.fetch(WAITING), lambda found: len(found) == len(readers))
-        for pid in pids:
-            await resuming.enter_async_context(stopped(pid))
-        await locking.commit()
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+            reading = [asyncio.create_task(reader.read(user_id)) for reader in readers]
+            queries = await _until(lambda: sql.fetch(WAITING), lambda found: len(found) == len(readers))
+            for pid in pids:
+                await resuming.enter_async_context(stopped(pid))
         backends = [query["pid"] for query in queries]
         await _until(lambda: sql.fetchval(ACTIVE, backends), lambda active: active == 0)
         await sql.execute(UPDATE, user_id)
         await redis.delete(tutorials.key(user_id))
         await asyncio.sleep(SETTLED)
-    return {answer and answer[1] for answer in await asyncio.gather(*reading)}
+    resumed = time.monotonic()
+    return resumed, {answer and answer[1] for answer in await asyncio.gather(*reading)}
 
 
 async def _until(ask: Callable[[], Awaitable[T]], good: Callable[[T], bool]) -> T:

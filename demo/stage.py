@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,7 @@ async def opened() -> AsyncIterator[Stage]:
         await cache.start()
         unread = [await _new_user(users.targets[0]) for _ in range(UNREAD)]
         await asyncio.sleep(SETTLED)
+        closing.callback(sys.stderr.write, "demo: clearing away …\n")
         yield Stage(
             users=users,
             counters=counters,

@@ -21,7 +21,7 @@ FEWER = 10
 QUERY = re.compile(r"LOG:  execute [^:]*: SELECT [^\n]*\bFROM users\b")
 """A statement in PostgreSQL's log that reads users."""
 
-QUERY_TAKES = 0.4
+QUERY_TAKES = 0.3
 """Seconds. A lock holds the first queries up for so long."""
 
 EFFECTIVE = 0.2
