@@ -63,8 +63,13 @@ def create_app(settings: Settings) -> FastAPI:
         replica=settings.replica_name,
         registry=registry,
     )
+    app.add_exception_handler(LoadError, postgresql_fails)
     _add_routes(app)
     return app
+
+
+async def postgresql_fails(_request: Request, _error: Exception) -> Response:
+    return Unavailable("PostgreSQL does not answer.").response()
 
 
 class NewBook(BaseModel):
@@ -84,10 +89,7 @@ Isbn = Annotated[str, Path(pattern=r"^\d{13}$")]
 def _add_routes(app: FastAPI) -> None:
     @app.get("/books/{isbn}", responses=responses(NotFound, Unavailable))
     async def read_book(isbn: Isbn, books: Shelf, min_version: Annotated[int, Header()] = 0) -> Response:
-        try:
-            answer = await books.read(isbn, min_version=min_version)
-        except LoadError as error:
-            raise Unavailable("PostgreSQL does not answer.") from error
+        answer = await books.read(isbn, min_version=min_version)
         if not answer.entry.exists:
             raise NotFound("There is no such book.")
         body = b'{"source":"%b","data":%b}' % (answer.source.encode(), answer.entry.payload)

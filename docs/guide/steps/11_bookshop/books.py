@@ -1,6 +1,7 @@
 """Books: read through the cache, changed in PostgreSQL."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -11,17 +12,24 @@ from evenkeel.cache import Answer, Disconnected, Entry, LoadError, ReadThrough
 Loader = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Entry]]]
 
 
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Failures of PostgreSQL, as errors of the cache. For a read, a stale entry may then stand in."""
+    try:
+        yield
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
+        raise Disconnected(str(error)) from error
+    except asyncpg.PostgresError as error:
+        raise LoadError(str(error)) from error
+
+
 def loader(pool: Any) -> Loader:
     """Reads the books that no tier of the cache has. An entry is a version and the JSON that answers have."""
 
     async def load(isbns: Sequence[str]) -> dict[str, Entry]:
         query = "SELECT isbn, version, to_json(books)::text AS book FROM books WHERE isbn = ANY($1)"
-        try:
+        with database_errors():
             rows = await pool.fetch(query, list(isbns), timeout=5)
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
-            raise Disconnected(str(error)) from error
-        except asyncpg.PostgresError as error:
-            raise LoadError(str(error)) from error
         return {row["isbn"]: Entry(row["version"], row["book"].encode()) for row in rows}
 
     return load
@@ -37,11 +45,14 @@ class Books:
 
     async def put(self, isbn: str, title: str, price: Decimal) -> int:
         """Add the book, or change it. Returns its version."""
-        version: int = await self._pool.fetchval(
+        statement = (
             "INSERT INTO books (isbn, title, price) VALUES ($1, $2, $3)"
-            " ON CONFLICT (isbn) DO UPDATE SET title = excluded.title, price = excluded.price RETURNING version",
-            *(isbn, title, price),
+            " ON CONFLICT (isbn) DO UPDATE SET title = excluded.title, price = excluded.price RETURNING version"
         )
-        # After the commit, and before the answer. If the process dies in between, the change log has the change.
-        await self._cache.invalidate([isbn])
+        try:
+            with database_errors():
+                version: int = await self._pool.fetchval(statement, isbn, title, price, timeout=5)
+        finally:
+            # After the commit, and before the answer. A statement that failed may have been committed, too.
+            await self._cache.invalidate([isbn])
         return version
