@@ -18,11 +18,10 @@ def configuration(folder: Path, access: Access, signing_keys: Path) -> dict[str,
     The public keys are written into the filter itself: Envoy takes a changed filter live, but not a changed file of
     keys that it refers to.
     """
-    import yaml  # noqa: PLC0415 (the command line needs only the names above)
-
     from stack.signing_keys import SigningKeys  # noqa: PLC0415 (as above)
+    from stack.yaml_files import read_yaml  # noqa: PLC0415 (the command line needs only the names above)
 
-    documents = {name: yaml.safe_load((folder / access / name).read_text()) for name in FILES}
+    documents = {name: read_yaml(folder / access / name) for name in FILES}
     if access == "tokens":
         [resource] = documents["filter.yaml"]["resources"]
         keys = SigningKeys.load_or_create(signing_keys).public()

@@ -17,6 +17,7 @@ from stack.layout import Layout
 from stack.probe import http_get
 from stack.process import Program
 from stack.reload import Discovery, Rejected
+from stack.yaml_files import read_yaml
 
 IN_IMAGE = "/etc/envoy"
 """Where the container has the files of the repository's folder `gateway`."""
@@ -234,7 +235,7 @@ class Gateway:
     def _own_bootstrap(self) -> dict[str, Any]:
         with _readable("gateway/envoy.yaml"):
             return local_bootstrap(
-                yaml.safe_load((self._source / "envoy.yaml").read_text()),
+                read_yaml(self._source / "envoy.yaml"),
                 admin_socket=self._layout.admin_socket,
                 endpoints=self._layout.gateway,
                 places=self._places,
@@ -246,7 +247,7 @@ class Gateway:
             documents = access.configuration(self._source / "access", mode, self._layout.signing_keys)
         files = {self._access / name: relocated(document, self._places) for name, document in documents.items()}
         with _readable("gateway/listeners.yaml"):
-            config = yaml.safe_load((self._source / "listeners.yaml").read_text())
+            config = read_yaml(self._source / "listeners.yaml")
             files[self.listeners] = local_listeners(config, port=self.port, places=self._places)
         return {path: json_text(document) for path, document in files.items()}
 
