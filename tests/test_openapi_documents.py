@@ -1,10 +1,12 @@
 """Both OpenAPI documents keep redocly's `recommended` rules, and those that generators of clients need."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi import FastAPI
 from tests.support.problems import OF_EVERY_OPERATION
 
 import counter_api.main
@@ -18,13 +20,13 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-DOCUMENTS: dict[str, Document] = {
-    "user-api": user_api.main.create_app(
+APPLICATIONS: dict[str, Callable[[], FastAPI]] = {
+    "user-api": lambda: user_api.main.create_app(
         user_api.settings.Settings.model_validate({"database_url": "postgresql://u:p@127.0.0.1:1/x", "cache_tiers": ""})
-    ).openapi(),
-    "counter-api": counter_api.main.create_app(
+    ),
+    "counter-api": lambda: counter_api.main.create_app(
         counter_api.settings.Settings.model_validate({"store": "memory"})
-    ).openapi(),
+    ),
 }
 
 # JSON Schema 2020-12, as far as the documents use it.
@@ -36,7 +38,21 @@ KEYWORDS = {
 RANGES = {"int32": range(-(2**31), 2**31), "int64": range(INT64_MIN, INT64_MAX + 1)}
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
-pytestmark = pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+pytestmark = [
+    pytest.mark.parametrize("document", APPLICATIONS, indirect=True),
+    # What checks the documents takes a worker seconds to import.
+    pytest.mark.xdist_group("openapi documents"),
+]
+
+
+@cache
+def _document(service: str) -> Document:
+    return APPLICATIONS[service]().openapi()
+
+
+@pytest.fixture
+def document(request: pytest.FixtureRequest) -> Document:
+    return _document(request.param)
 
 
 def _named(document: Document) -> Iterator[tuple[str, Document]]:
@@ -93,7 +109,7 @@ def test_operation_ids_are_names_of_functions(document: Document) -> None:
     for name in names:
         # A verb and its object. A client may have the functions of both services in one module.
         assert re.fullmatch(r"[a-z]+(_[a-z]+)+", name)
-    every = [operation["operationId"] for each in DOCUMENTS.values() for operation in operations(each)]
+    every = [operation["operationId"] for each in APPLICATIONS for operation in operations(_document(each))]
     assert [name for name in names if every.count(name) > 1] == []
 
 
