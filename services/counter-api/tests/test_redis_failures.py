@@ -153,7 +153,7 @@ async def test_redis_killed_under_load_loses_nothing_it_has_confirmed(serve: Ser
 async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     key = {"Idempotency-Key": "k"}
-    async with serve(redis_url=own_redis.url) as client:
+    async with serve(redis_url=own_redis.url, patience=2) as client:
         assert await value(client) == 1
         own_redis.process.send_signal(signal.SIGSTOP)
         try:

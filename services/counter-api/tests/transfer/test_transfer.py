@@ -261,7 +261,7 @@ async def test_redis_that_fails_on_the_way(serve: Serve, own_redis: Any, monkeyp
         own_redis.kill()
         yield numbered(1000, 2000)
 
-    async with serve(redis_url=own_redis.url) as client:
+    async with serve(redis_url=own_redis.url, patience=2) as client:
         answer = await refused(client, body(), KEY)
         assert answer == {"status": 503, "slug": "unavailable", "applied": 1000}
         assert problem(await client.get(EXPORT)) == (503, "unavailable")
