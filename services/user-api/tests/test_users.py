@@ -506,6 +506,8 @@ async def test_openapi_declares_every_problem(refusing: httpx.AsyncClient) -> No
         for method, operation in operations.items()
     }
     assert declared == {
+        ("/v1/fleet/user-api", "get"): ["200", "412", "422", "503"],
+        ("/v1/fleet/user-api/events", "get"): ["200", "412", "422", "503"],
         ("/v1/users", "get"): ["200", "304", "404", "412", "422", "503"],
         ("/v1/users", "post"): ["201", "409", "413", "415", "422", "503"],
         ("/v1/users/{user_id}", "delete"): ["204", "404", "412", "422", "503"],
