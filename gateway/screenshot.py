@@ -9,6 +9,7 @@ takes a picture for each colour scheme. It needs Chromium, and leaves its users 
 
 import argparse
 import asyncio
+import contextlib
 import random
 import shutil
 import struct
@@ -77,7 +78,8 @@ async def _repeat(rate: float, request: Callable[[], Awaitable[httpx.Response]])
 
     async def work() -> None:
         while True:
-            await request()
+            with contextlib.suppress(httpx.TransportError):  # a connection was closed just as it was used
+                await request()
             await asyncio.sleep(random.expovariate(rate / at_once))
 
     await asyncio.gather(*(work() for _ in range(at_once)))
