@@ -9,7 +9,14 @@ import httpx
 import pytest
 from redis import Redis
 from tests.support import chromium, leftovers, pgbouncer
-from tests.support.distribution import MORE_WORKERS_THAN_CORES, longest_first, share_out_ports, stay_together
+from tests.support.distribution import (
+    COLLECTED,
+    MORE_WORKERS_THAN_CORES,
+    Collected,
+    longest_first,
+    share_out_ports,
+    stay_together,
+)
 from tests.support.routes_once import build_routes_once
 from tests.support.servers import Servers, backend, container_trouble, docker_answers
 
@@ -66,6 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _deselect("pgbouncer", config, items)
     if chromium.PROGRAM is None:  # as above
         _deselect("chromium", config, items)
+    config.stash[COLLECTED] = Collected(len(items), sum(1 for item in items if item.get_closest_marker("slow")))
     for item in items:
         if {"servers", "stack_servers"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)

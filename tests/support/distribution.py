@@ -1,6 +1,7 @@
 """How pytest-xdist distributes the tests: each by itself, unless it shares something expensive with others."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,19 @@ from stack.layout import PORTS, PORTS_VARIABLE
 MORE_WORKERS_THAN_CORES = 1
 """Tests wait more than half of the time. But with many more workers, faults would be injected late."""
 
+SLOW_AT_MOST = 0.05
+"""The share of all tests that `make test` may leave out."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """How many tests were collected, before any are deselected by a marker."""
+
+    every: int
+    slow: int
+
+
+COLLECTED = pytest.StashKey[Collected]()
 
 WHOLE_SYSTEMS = Path(__file__).parents[1] / "integration"
 """Tests of these files put stacks under load. Side by side they would not get enough CPU time."""
