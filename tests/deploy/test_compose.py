@@ -23,12 +23,19 @@ REPLICATED: dict[str, type[BaseSettings]] = {
     "user-api": user_api.settings.Settings,
     "counter-api": counter_api.settings.Settings,
 }
+OF_TRACES = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
+"""Variables that test_observability.py is about."""
 LASTING = sorted(SERVICES.keys() - {"migrate"})
 
 
 def without_env_file(value: str) -> str:
     """The value that Compose uses if the variable is not set."""
     return VARIABLE.sub(lambda match: match["default"] or "", value)
+
+
+def settings_of(service: dict[str, Any]) -> dict[str, str]:
+    """The variables of the service itself."""
+    return {name: value for name, value in service.get("environment", {}).items() if name not in OF_TRACES}
 
 
 def settings_of_redis(name: str) -> dict[str, str]:
@@ -42,15 +49,16 @@ def test_it_starts_without_an_env_file() -> None:
         *("PORT", "POSTGRES_PASSWORD", "USER_API_DATABASE_PASSWORD", "CACHE_PASSWORD", "COUNTERS_PASSWORD"),
         *("USER_API_CACHE_KEYS", "COUNTER_API_UNIQUES_KEY", "GATEWAY_ACCESS"),
         *VARIABLES,
+        *(OF_TRACES - {"OTEL_EXPORTER_OTLP_ENDPOINT"}),  # its default depends on another variable
     }
-    without = {match["name"] for match in variables if not match["default"]}
+    without = {match["name"] for match in variables if not match["default"]} - OF_TRACES
     assert without == VARIABLES.keys(), "an empty password is no password"
     assert "env_file" not in TEXT
 
 
 def test_every_secret_can_be_set_from_outside() -> None:
     for name, service in SERVICES.items():
-        for variable, value in service.get("environment", {}).items() - {("GATEWAY_SERVICE", "gateway")}:
+        for variable, value in settings_of(service).items() - {("GATEWAY_SERVICE", "gateway")}:
             assert VARIABLE.search(value), f"{name}: {variable} is fixed"
 
 
@@ -72,7 +80,7 @@ def test_the_gateway_reads_the_repositorys_files_and_cannot_write_them() -> None
 
 
 def test_the_gateway_gets_the_settings_about_pages_and_names() -> None:
-    environment = SERVICES["gateway"]["environment"]
+    environment = settings_of(SERVICES["gateway"])
     assert environment == {"GATEWAY_SERVICE": "gateway"} | {name: f"${{{name}:-}}" for name in VARIABLES}
 
 
@@ -188,7 +196,7 @@ def test_services_understand_their_settings(name: str, monkeypatch: pytest.Monke
     prefix = settings.model_config["env_prefix"]
     environment = dict(re.findall(rf"({prefix}\w+)=(\S+)", dockerfile))
     assert environment == {f"{prefix}HOST": "0.0.0.0", f"{prefix}PORT": "8000"}
-    environment |= {key: without_env_file(value) for key, value in SERVICES[name]["environment"].items()}
+    environment |= {key: without_env_file(value) for key, value in settings_of(SERVICES[name]).items()}
     for variable, value in environment.items():
         assert variable.removeprefix(prefix).lower() in settings.model_fields
         monkeypatch.setenv(variable, value)

@@ -12,6 +12,7 @@ from tests.deploy.manifests import BUILT_IN, K8S, OVERLAYS, SETTINGS, Manifests,
 from counter_api.metrics import Metrics as CounterMetrics
 from evenkeel.cache import Metrics as CacheMetrics
 from evenkeel.http.request_context import RequestContext
+from evenkeel.service.readiness import Readiness
 from user_api.pool import Pool
 from user_api.settings import Settings
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("kubernetes")
 
 GATEWAY = K8S.parents[1] / "gateway"
 
-METRIC = re.compile(r"\b(?P<name>(?:http|cache|counter|database)_\w+)(?:\{(?P<matchers>[^}]*)\})?")
+METRIC = re.compile(r"\b(?P<name>(?:http|cache|counter|database|readiness)_\w+)(?:\{(?P<matchers>[^}]*)\})?")
 SERIES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 FROM_PROMETHEUS = {"job", "namespace", "pod", "instance", "le"}
 
@@ -148,6 +149,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     CounterMetrics(registry)
     RequestContext(_nothing, replica="replica", registry=registry)
     Pool(Settings(), size=1).observe(registry)
+    Readiness({}, registry=registry)
     return {
         collector._name + ending: set(collector._labelnames)  # type: ignore[attr-defined]
         for collector in set(registry._names_to_collectors.values())

@@ -22,6 +22,7 @@ from counter_api.events.feed import Feed
 from counter_api.fleet.vitals import SERVICE, CounterFleet, CounterVitals
 from counter_api.hot_increments import HotIncrements
 from counter_api.metrics import Metrics
+from counter_api.redis.safety import Unsafe
 from counter_api.settings import Settings, is_worker
 from counter_api.stats import routes as stats
 from counter_api.stats.request_count import RequestCount, Tally
@@ -76,7 +77,7 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
             await stack.enter_async_context(feed.running(closing))
             for running in stores.background:
                 await stack.enter_async_context(running())
-            readiness = Readiness(stores.checks)
+            readiness = Readiness(stores.checks, registry=registry, conditions=[Unsafe])
             await stack.enter_async_context(readiness.awaited())
             counters = Counters(stores.counters, metrics)
             fleet = Fleet(

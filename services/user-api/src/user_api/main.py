@@ -41,6 +41,7 @@ from user_api.idempotency import Pruner
 from user_api.pool import Pool
 from user_api.representation import Representation, prepare
 from user_api.routes import router
+from user_api.schema_version import SchemaNotCurrent
 from user_api.schemas import UserProblemDocument
 from user_api.service import SHAPE, UserService, loader
 from user_api.settings import Settings
@@ -92,7 +93,9 @@ def create_app(settings: Settings | None = None, *, hot_reads: bool = True) -> F
             # is busy, which is not the same as not ready, and it must still follow the change log.
             background = Connections(settings, size=BACKGROUND_CONNECTIONS, keep_cancelled=True)
             stack.push_async_callback(background.close)
-            readiness = Readiness({"postgresql": lambda: check_schema(background)})
+            readiness = Readiness(
+                {"postgresql": lambda: check_schema(background)}, registry=registry, conditions=[SchemaNotCurrent]
+            )
             await stack.enter_async_context(readiness.awaited())
             probing = Connections(settings, size=PROBE_CONNECTIONS, keep_cancelled=True)
             stack.push_async_callback(probing.close)

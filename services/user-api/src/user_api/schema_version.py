@@ -1,11 +1,15 @@
 """The schema that this code needs. The revisions are listed here, so that the service need not load Alembic."""
 
+from evenkeel.service.readiness import ConditionFailed
+
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """The files in migrations/versions, the oldest first. A test compares the two."""
 
 
-class SchemaNotCurrent(Exception):
+class SchemaNotCurrent(ConditionFailed):
     """The database has not been migrated as far as this code needs."""
+
+    condition = "migrations"
 
 
 def require(found: str | None) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Gauge
 
 from evenkeel.http.problems import NotReady
 from evenkeel.tasks.ending import end
@@ -24,14 +27,37 @@ PERIOD = 1.0
 """Seconds."""
 
 
+class ConditionFailed(Exception):
+    """What a check raises that finds one of several things wrong. In metrics, the condition stands for the check."""
+
+    condition: str
+
+
 class Readiness:
     """Named checks. Each returns if all is well, and raises an error with the reason if not.
 
     A check is cancelled after CHECK_TIMEOUT, so it must not start anything that would stay half done.
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Callable[[], Awaitable[None]]],
+        *,
+        registry: CollectorRegistry | None = None,
+        conditions: Iterable[type[ConditionFailed]] = (),
+    ) -> None:
+        """`registry` gets a gauge of each check, and of each of the `conditions`, as they were when last checked."""
         self._checks = checks
+        self._failed: dict[str, Gauge] = {}
+        if registry is not None:
+            gauge = Gauge(
+                "readiness_check_failed",
+                "1 if the replica is not ready for this reason, as last checked",
+                ["check"],
+                registry=registry,
+            )
+            names = [*checks, *(error.condition for error in conditions)]
+            self._failed = {name: gauge.labels(name) for name in names}
         self._passed: deque[float] = deque(maxlen=MOST_CHECKS)
         """When the last checks began that have passed, since one has failed."""
         self.checked = float("-inf")
@@ -55,8 +81,11 @@ class Readiness:
         now = monotonic()
         if len(self._passed) == MOST_CHECKS and now < self._passed[0] + PERIOD:
             return {}
-        reasons = await asyncio.gather(*(self._failure(check) for check in self._checks.values()))
-        failures = {name: reason for name, reason in zip(self._checks, reasons, strict=True) if reason}
+        found = await asyncio.gather(*(self._failure(name, check) for name, check in self._checks.items()))
+        failures = {name: each.reason for name, each in zip(self._checks, found, strict=True) if each is not None}
+        failed = {each.condition for each in found if each is not None}
+        for name, gauge in self._failed.items():
+            gauge.set(name in failed)
         self.checked, self.reasons = monotonic(), failures
         if failures:
             self._passed.clear()
@@ -99,12 +128,20 @@ class Readiness:
         log.info("ready")
 
     @staticmethod
-    async def _failure(check: Callable[[], Awaitable[None]]) -> str | None:
+    async def _failure(name: str, check: Callable[[], Awaitable[None]]) -> "_Failure | None":
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 await check()
         except TimeoutError:
-            return f"no answer within {CHECK_TIMEOUT:g} s"
+            return _Failure(f"no answer within {CHECK_TIMEOUT:g} s", name)
+        except ConditionFailed as error:
+            return _Failure(first_line(error), error.condition)
         except Exception as error:  # noqa: BLE001 (any failure of a check is its answer)
-            return first_line(error)
+            return _Failure(first_line(error), name)
         return None
+
+
+class _Failure(NamedTuple):
+    reason: str
+    condition: str
+    """For metrics."""

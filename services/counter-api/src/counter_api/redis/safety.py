@@ -18,6 +18,7 @@ from counter_api.redis import keys
 from counter_api.redis.calls import Call
 from counter_api.redis.pipeline import RedisPipeline
 from evenkeel.http.problems import Problem
+from evenkeel.service.readiness import ConditionFailed
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,10 @@ async def ping(pipeline: RedisPipeline) -> None:
         raise next(iter(answers))
 
 
-class Unsafe(RuntimeError):
+class Unsafe(ConditionFailed, RuntimeError):
     """Redis could lose counts that it has confirmed, or that cannot be ruled out."""
+
+    condition = "unsafe-redis"
 
 
 class Safety:
