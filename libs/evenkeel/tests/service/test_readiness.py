@@ -54,7 +54,8 @@ class Unsafe(ConditionFailed):
 
 
 async def test_a_gauge_says_which_check_has_failed() -> None:
-    database, error = Database(), None
+    database = Database()
+    error: Exception | None = None
 
     async def settings() -> None:
         if error is not None:
