@@ -12,7 +12,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import at_rest, bulk, counters, database, footprint, growth, hits, inserts, releases, scale, tails
+from benchmarks import (
+    at_rest,
+    bulk,
+    counters,
+    database,
+    footprint,
+    growth,
+    hits,
+    inserts,
+    releases,
+    scale,
+    tails,
+    traces,
+)
 from benchmarks.goals import NOISE
 from benchmarks.rounds import Options
 
@@ -25,6 +38,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], None]]] = {
     "memory": ("Process memory", footprint.measure),
     "inserts": ("What the change log costs writers", inserts.measure),
     "tails": ("The slowest answers to a mixed load", tails.measure),
+    "traces": ("What traces cost", traces.measure),
     "bulk": ("Large changes", bulk.measure),
     "scale": ("Fleets", scale.measure),
 }

@@ -48,17 +48,21 @@ class ServerSpans:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["path"] in NOT_TRACED:
             return self._app(scope, receive, send)
-        parents = [value for name, value in scope["headers"] if name == b"traceparent"]
-        parent, carrier = None, dict[str, str]()
+        # Faster than a comprehension for the few fields of most requests.
+        parents: list[bytes] = []
+        for name, value in scope["headers"]:
+            if name == b"traceparent":
+                parents.append(value)
         # Two of them are as good as none.
-        if len(parents) == 1 and (found := _PARENT.fullmatch(text := parents[0].decode("latin-1"))):
-            parent = found["trace"], int(found["flags"], 16) % 2 == 1
-            carrier["traceparent"] = text
+        if len(parents) != 1 or (found := _PARENT.fullmatch(text := parents[0].decode("latin-1"))) is None:
+            if not self._tracer.samples(None):
+                return self._app(scope, receive, send)
+            carrier: dict[str, str] = {}
+        else:
             CALLERS_TRACE.set(found["trace"])
-        if not self._tracer.samples(parent):
-            return self._app(scope, receive, send)
-        if parent is not None:
-            carrier |= _states(scope["headers"])
+            if not self._tracer.samples((found["trace"], int(found["flags"], 16) % 2 == 1)):
+                return self._app(scope, receive, send)
+            carrier = {"traceparent": text} | _states(scope["headers"])
         return self._traced(self._tracer.request(scope["method"], carrier), scope, receive, send)
 
     async def _traced(self, span: Span, scope: Scope, receive: Receive, send: Send) -> None:
