@@ -47,6 +47,9 @@ def test_a_token_opens_what_its_scopes_say(closed: Stack) -> None:
     response = httpx.get(f"{closed.gateway}/counter", headers=_headers(closed, "counters:read", "users:read"))
     assert problem(response) == (403, "forbidden")
     assert httpx.get(f"{closed.gateway}/docs").status_code == 200
+    fleet = f"{closed.gateway}/v1/fleet/counter-api"
+    assert problem(httpx.get(fleet, headers=_headers(closed, "counters:read"))) == (403, "forbidden")
+    assert httpx.get(fleet, headers=_headers(closed, "fleet:read")).json()["replicas"][0]["state"] == "ready"
 
 
 def test_keys_are_rotated_while_it_runs(closed: Stack) -> None:
