@@ -96,8 +96,10 @@ async def _tab(browser: Browser) -> AsyncIterator[Tab]:
     tab = Tab(await context.new_page(), [])
     tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
     tab.page.on("console", lambda message: _complain(tab, message))
-    yield tab
-    await context.close()
+    try:
+        yield tab
+    finally:
+        await context.close()  # else a stream stays open, and its server never ends
     assert tab.complaints == []
 
 
