@@ -69,9 +69,9 @@ async def test_a_commit_without_an_acknowledgement_is_found_out(database: Databa
             prober = ServiceProber(Requests(Template.read("GET http://h/{id}"), write, ValuePath("name")), database)
             records = Records("run", {"1": "Ada"})
             [ada] = records
-            value, position = records.next_value(ada)
-            await database.change("1", value)
             target, tally = Target.at(url, url), CacheTally("x", strict=False)
+            value, position = records.next_value(ada, tally)
+            await database.change("1", value)
             assert await prober.write(Way(target, target), ada, value, position, tally) is None
             assert (ada.history.latest, tally.writes, tally.errors) == (position, 1, {error: 1})
             target.pool.close()

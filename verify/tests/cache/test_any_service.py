@@ -196,7 +196,7 @@ async def test_values_that_cannot_be_written_back_are_printed(
     )
     target = Target.at(url, url)
     records = Records("run", {"1": "Ada", "2": "Grace"})
-    records.next_value(next(iter(records)))
+    records.next_value(next(iter(records)), end)
     await measurement._write_back(ServiceProber(requests, None), records, [Way(target, target)], end)
     target.pool.close()
     assert end.failure == 'these old values could not be written back (1 PUT 503): {"1": "Ada"}'
@@ -259,6 +259,9 @@ async def test_a_service_that_does_not_answer() -> None:
     assert "GET http://127.0.0.1:1/notes/1: " in ended.stderr
 
 
+TALLY = CacheTally("none", strict=False)
+
+
 class TestTemplates:
     def test_a_value_keeps_its_type_and_an_id_is_quoted(self) -> None:
         template = Template.write('PUT http://h:1/a/{id}?x=1 {"id": "{id}", "a": ["{value}"], "b": {value}}')
@@ -269,6 +272,10 @@ class TestTemplates:
         assert json.loads(template.filled("1", 7)[1])["a"] == [7]
         assert json.loads(template.filled("1", None)[1])["b"] is None
 
+    def test_a_value_in_the_url_needs_no_body(self) -> None:
+        template = Template.write("PUT http://h:1/user/{id}?name={value}")
+        assert template.filled("1", "a {id}&b") == ("/user/1?name=a%20%7Bid%7D%26b", b"")
+
     def test_a_value_in_a_list(self) -> None:
         assert ValuePath.parse("data.0.name").of({"data": [{"name": "Ada"}]}) == "Ada"
 
@@ -277,13 +284,25 @@ class TestRecords:
     def test_values_are_unique_and_ascend(self) -> None:
         records = Records("run", {"1": "Ada", "2": "Grace"})
         [ada, grace] = records
-        first, second, third = (records.next_value(record) for record in (ada, grace, ada))
+        first, second, third = (records.next_value(record, TALLY) for record in (ada, grace, ada))
         assert len({first[0], second[0], third[0]}) == 3
         assert first[1] < second[1] < third[1]
         assert (ada.position(third[0]), ada.position("Ada")) == (third[1], NEVER)
         for foreign in (second[0], "Grace", None, ["x"]):
             with pytest.raises(ForeignAnswer):
                 ada.position(foreign)
+
+    def test_an_old_answer_counts_for_the_phase_whose_write_it_lacks(self) -> None:
+        records = Records("run", {"1": "Ada"})
+        [ada] = records
+        earlier, later = (CacheTally(name, strict=False) for name in ("none", "sql"))
+        _, first = records.next_value(ada, earlier)
+        _, second = records.next_value(ada, later)
+        ada.history.committed(first, 10)
+        ada.history.committed(second, 20)
+        assert ada.blamed(NEVER, later) is earlier
+        assert ada.blamed(first, earlier) is later
+        assert ada.blamed(second, later) is later
 
     def test_a_record_has_one_writer(self) -> None:
         records = Records("run", {"1": "Ada"})

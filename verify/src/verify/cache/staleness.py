@@ -48,6 +48,11 @@ class RowHistory:
             return 0.0
         return max(0.0, asked - self._known[lacking])
 
+    def after(self, position: Position) -> Position:
+        """The next known state; the same if none is known."""
+        lacking = bisect.bisect_right(self._positions, position)
+        return self._positions[lacking] if lacking < len(self._positions) else position
+
 
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The quantile of the ascending values by nearest rank; 0 without values."""

@@ -31,7 +31,7 @@ class ServiceLoad(OpenLoop):
             return
         written = None
         with writing(record):
-            value, position = self._records.next_value(record)
+            value, position = self._records.next_value(record, tally)
             self._records.touch(record)
             if self.by_sql:
                 await self._prober.change(record, value, position, tally)

@@ -69,6 +69,8 @@ class ServiceProber(Asker):
                 raise UsageError(f"--sql-read: there is no row for {record_id}") from None
             except FAILED as error:
                 raise StackError(f"--sql-read: {error}") from error
+        if value is None and self._requests.write.has_value_in_path:
+            raise UsageError(f"--write: {where.text} of {record_id} is null, which cannot be written back in a URL")
         if value is not None and type(value) not in {str, int}:
             raise UsageError(f"--value: {where.text} of {record_id} is neither text nor a whole number: {value!r}")
         return value  # type: ignore[no-any-return] # as just checked
@@ -96,7 +98,8 @@ class ServiceProber(Asker):
         if is_marked_stale(reply.headers.get("cache-status", "")):
             tally.marked += 1
             return None
-        tally.fresh("answer", staleness, f"{way.reads.name} answered {record.id} as of write {position[1]:.0f}")
+        whose = record.blamed(position, tally) if staleness else tally
+        whose.fresh("answer", staleness, f"{way.reads.name} answered {record.id} as of write {position[1]:.0f}")
         return position
 
     async def write(

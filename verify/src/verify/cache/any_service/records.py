@@ -9,6 +9,7 @@ from typing import Any
 from verify.cache.any_service.templates import Value
 from verify.cache.rows import RECENT, ForeignAnswer
 from verify.cache.staleness import NEVER, Position, RowHistory
+from verify.cache.tally import CacheTally
 
 
 @dataclass(eq=False)
@@ -19,7 +20,13 @@ class Record:
     history: RowHistory = field(default_factory=RowHistory)
     written: dict[Value, Position] = field(default_factory=dict)
     """The position of each value that was sent, whether it was acknowledged or not."""
+    writers: dict[Position, CacheTally] = field(default_factory=dict)
+    """The phase in which each was sent."""
     is_being_written: bool = False
+
+    def blamed(self, position: Position, tally: CacheTally) -> CacheTally:
+        """The phase whose write an old answer lacks. An entry may live longer than the phase that made it wrong."""
+        return self.writers.get(self.history.after(position), tally)
 
     def position(self, value: Any) -> Position:
         """Raises ForeignAnswer for a value that was neither the old one nor sent by this run."""
@@ -55,14 +62,15 @@ class Records:
         free = [record for record in self._records if not record.is_being_written]
         return random.choice(free) if free else None
 
-    def next_value(self, record: Record) -> tuple[Value, Position]:
+    def next_value(self, record: Record, tally: CacheTally) -> tuple[Value, Position]:
         """A value that was never written before. It is a number where the old value is one."""
         self._number += 1
         value: Value = f"verify {self._run} {self._number}"
         if isinstance(record.old, int):
             value = record.old + self._number
-        record.written[value] = (1, float(self._number))
-        return value, record.written[value]
+        position = (1, float(self._number))
+        record.written[value], record.writers[position] = position, tally
+        return value, position
 
     def any_to_read(self) -> Record:
         """Mostly one that has just been written: only those can be stale."""

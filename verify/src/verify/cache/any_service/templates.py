@@ -51,17 +51,19 @@ class Template:
 
     @classmethod
     def write(cls, text: str) -> Self:
-        """`METHOD URL BODY`, where the body is JSON. Raises UsageError."""
+        """`METHOD URL BODY`, where the body is JSON; none is needed if the URL has the value. Raises UsageError."""
         method, _, rest = text.strip().partition(" ")
         url, _, body = rest.strip().partition(" ")
         if method not in WRITES:
             raise UsageError(f"--write must begin with {', '.join(WRITES[:-1])} or {WRITES[-1]}, not {method!r}")
         template = cls._checked("--write", method, url, body.strip())
         try:
-            values = list(_leaves(json.loads(template.filled("1", _SENTINEL)[1])))
+            values: list[Any] | None = (
+                list(_leaves(json.loads(template.filled("1", _SENTINEL)[1]))) if template.body else []
+            )
         except ValueError:
-            values = []
-        if values.count(_SENTINEL) != body.count("{value}") or _SENTINEL not in values:
+            values = None
+        if values is None or values.count(_SENTINEL) != body.count("{value}") or "{value}" not in text:
             raise UsageError(f'--write: the body must be JSON with "{{value}}" in the place of a value, not {body!r}')
         return template
 
@@ -72,6 +74,10 @@ class Template:
             raise UsageError(f"{option}: {{id}} is missing in {f'{url} {body}'.strip()!r}")
         return cls(method, base, url[len(base) :] or "/", body)
 
+    @property
+    def has_value_in_path(self) -> bool:
+        return "{value}" in self.path
+
     def filled(self, record_id: str, value: Value = None) -> tuple[str, bytes]:
         """The path and the body. A value takes the place of `"{value}"` with its quotes, so it keeps its type."""
         written = json.dumps(value)
@@ -79,7 +85,9 @@ class Template:
         body = re.sub(
             r'"\{value\}"|\{value\}|\{id\}', lambda found: inside if found[0] == "{id}" else written, self.body
         )
-        return self.path.replace("{id}", quote(record_id, safe="")), body.encode()
+        inserted = {"{id}": record_id, "{value}": "" if value is None else str(value)}
+        path = re.sub(r"\{(?:id|value)\}", lambda found: quote(inserted[found[0]], safe=""), self.path)
+        return path, body.encode()
 
 
 @dataclass(frozen=True)
