@@ -97,7 +97,7 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	@for service in user-api counter-api; do \
 	  $(LOCK) --python-version 3.13 --extra telemetry --no-emit-package=evenkeel-state services/$$service/pyproject.toml \
 	    --output-file services/$$service/requirements.lock || exit 1; done
-	@for direct in benchmarks/contestants/*/requirements.in docs/requirements.in; do \
+	@for direct in benchmarks/contestants/*/requirements.in benchmarks/plotting/requirements.in docs/requirements.in; do \
 	  $(LOCK) --python-version 3.11 $$direct --output-file $${direct%.in}.lock || exit 1; done
 	@grep -A 1000 '^uv==' requirements.lock | awk 'NR > 1 && /^[^ ]/ {exit} {print}' > bootstrap.lock
 

@@ -23,6 +23,7 @@ from benchmarks import (
     inserts,
     releases,
     scale,
+    staleness,
     tails,
     traces,
 )
@@ -41,20 +42,23 @@ PARTS: dict[str, tuple[str, Callable[[Options], None]]] = {
     "traces": ("What traces cost", traces.measure),
     "bulk": ("Large changes", bulk.measure),
     "scale": ("Fleets", scale.measure),
+    "staleness": ("Stale answers of five caches", staleness.measure),
 }
 
 
-LEFT_OUT = {"bulk", "scale"}
-"""Parts that run only when they are named: the first takes an hour, the second all cores."""
+LEFT_OUT = {"bulk", "scale", "staleness"}
+"""Parts that run only when they are named: the first takes an hour, the second all cores, the third writes a page."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=PARTS, action="append", help="a part; all but bulk and scale by default")
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="a part; all but bulk, scale and staleness by default"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of load, per contestant and round")
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--short", action="store_true", help="of bulk and scale: a minute instead of many")
+    parser.add_argument("--short", action="store_true", help="of bulk, scale and staleness: a minute instead of many")
     parser.add_argument("--against", metavar="REF", help="measure this commit as well, in the same rounds")
     arguments = parser.parse_args()
     options = Options(

@@ -26,7 +26,7 @@ KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
 LIFETIME = 7200
 """Seconds that entries live, so that nothing expires during a measurement."""
 
-START_TIMEOUT = 60
+START_TIMEOUT = 180
 """Seconds that a server may take to answer."""
 
 
@@ -74,9 +74,9 @@ def counter_api(redis_url: str, *, programs: Path = BIN) -> Program:
 class Server:
     """A running program."""
 
-    def __init__(self, program: Program, core: int | None) -> None:
+    def __init__(self, program: Program, core: int | None, *, port: int | None = None) -> None:
         """It runs on that core alone, if one is given."""
-        self.port = free_port()
+        self.port = port or free_port()
         self._ready = f"http://127.0.0.1:{self.port}{program.ready}"
         ports = {"USER_API_PORT": str(self.port), "COUNTER_API_PORT": str(self.port)}
         uvicorn = ["--port", str(self.port)] if "uvicorn" in program.command else []
@@ -117,6 +117,10 @@ class Server:
     def stop(self) -> None:
         # No gateway is here that would have to notice that the replica is leaving (evenkeel.service.draining).
         self._process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def ended(self) -> None:
         self._process.wait()

@@ -23,21 +23,25 @@ def template(database_url: str) -> Program:
     return _uvicorn("benchmarks.contestants.template:app", environment={"DATABASE_URL": _asyncpg(database_url)})
 
 
-def cashews(database_url: str, cache_url: str, *, client_side: bool = False) -> Program:
-    environment = {"DATABASE_URL": _asyncpg(database_url), "CACHE_URL": cache_url}
+def cashews(database_url: str, cache_url: str, *, client_side: bool = False, **environment: str) -> Program:
     if client_side:
         environment["CLIENT_SIDE"] = "1"
-    return _uvicorn(
-        "benchmarks.contestants.cashews.app:app", python=environments.python("cashews"), environment=environment
-    )
+    return _with_cache("cashews", database_url, cache_url, environment)
 
 
-def fastapi_cache2(database_url: str, cache_url: str) -> Program:
-    environment = {"DATABASE_URL": _asyncpg(database_url), "CACHE_URL": cache_url}
+def fastapi_cache2(database_url: str, cache_url: str, **environment: str) -> Program:
+    return _with_cache("fastapi_cache2", database_url, cache_url, environment)
+
+
+def aiocache(database_url: str, cache_url: str, **environment: str) -> Program:
+    return _with_cache("aiocache", database_url, cache_url, environment)
+
+
+def _with_cache(name: str, database_url: str, cache_url: str, environment: Mapping[str, str]) -> Program:
     return _uvicorn(
-        "benchmarks.contestants.fastapi_cache2.app:app",
-        python=environments.python("fastapi_cache2"),
-        environment=environment,
+        f"benchmarks.contestants.{name}.app:app",
+        python=environments.python(name),
+        environment={"DATABASE_URL": _asyncpg(database_url), "CACHE_URL": cache_url, **environment},
     )
 
 

@@ -68,3 +68,16 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 
 
 Session = Annotated[AsyncSession, Depends(get_session)]
+
+
+async def changed(user_id: int, patch: UserPatch) -> User | None:
+    """The user after the change is committed; None if there is none."""
+    async with sessions() as session:
+        user = await session.get(UserRow, user_id)
+        if user is None:
+            return None
+        for name, value in patch.model_dump(exclude_unset=True).items():
+            setattr(user, name, value)
+        user.version += 1
+        await session.commit()
+        return User.model_validate(user)

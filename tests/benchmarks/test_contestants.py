@@ -66,19 +66,24 @@ def _cashews_client_side(database: str, cache: str) -> Program:
 
 
 @pytest.mark.slow  # makes an environment for each, unless it is there
-@pytest.mark.parametrize("contestant", [_cashews, _cashews_client_side, programs.fastapi_cache2])
-def test_other_caches_answer_from_the_cache(
+@pytest.mark.parametrize("contestant", [_cashews, _cashews_client_side, programs.fastapi_cache2, programs.aiocache])
+def test_other_caches_answer_from_the_cache_until_a_change_through_them(
     contestant: Callable[[str, str], Program], database: str, cache_url: str
 ) -> None:
     with running([contestant(database, cache_url)], None) as [server], _client(server.port) as client:
-        assert _known(client.get("/v1/users/1")) == USER
+        known = _known(client.get("/v1/users/1"))
         for name in ("Changed", "User 1"):
             asyncio.run(_rename(database, name))
-            assert _known(client.get("/v1/users/1")) == USER
+            assert _known(client.get("/v1/users/1")) == known
+        changed = _known(client.patch("/v1/users/1", json={"name": "User 1"}))
+        assert changed == known | {"name": "User 1", "version": changed["version"]}
+        assert changed["version"] != known["version"]
+        assert _known(client.get("/v1/users/1")) == changed
+        assert client.patch("/v1/users/99", json={"name": "Nobody"}).status_code == 404
 
 
 def test_the_contestants_with_dependencies_of_their_own() -> None:
-    assert environments.names() == ["cashews", "fastapi_cache2"]
+    assert environments.names() == ["aiocache", "cashews", "fastapi_cache2"]
 
 
 def _client(port: int) -> httpx.Client:

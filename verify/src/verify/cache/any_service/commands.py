@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stack.errors import StackError, UsageError
 
-WITHIN = 60.0
+WITHIN = 180.0
 """Seconds in which a command must end."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
