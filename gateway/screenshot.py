@@ -91,15 +91,17 @@ async def _pictures(url: str, seconds: int) -> None:
         browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
         pages = {scheme: await _page(browser, url, scheme) for scheme in PICTURES}
         await asyncio.sleep(seconds)
+        taken = {}
         for scheme, page in pages.items():
             await page.bring_to_front()
             await _press(page)
-            picture = smaller(await page.screenshot(full_page=True))
-            PICTURES[scheme].write_bytes(picture)
-            print(f"{PICTURES[scheme]}: {len(picture):,} bytes")
-            if len(picture) > SIZE_LIMIT:
-                raise SystemExit(f"The picture is larger than {SIZE_LIMIT:,} bytes")
+            taken[scheme] = await page.screenshot(full_page=True)
         await browser.close()
+    for scheme, picture in taken.items():
+        size = PICTURES[scheme].write_bytes(smaller(picture))
+        print(f"{PICTURES[scheme]}: {size:,} bytes")
+        if size > SIZE_LIMIT:
+            raise SystemExit(f"The picture is larger than {SIZE_LIMIT:,} bytes")
 
 
 async def _page(browser: Browser, url: str, scheme: Literal["light", "dark"]) -> Page:
