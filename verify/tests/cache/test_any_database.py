@@ -75,3 +75,33 @@ async def test_a_commit_without_an_acknowledgement_is_found_out(database: Databa
             assert await prober.write(Way(target, target), ada, value, position, tally) is None
             assert (ada.history.latest, tally.writes, tally.errors) == (position, 1, {error: 1})
             target.pool.close()
+
+
+async def test_a_write_that_is_committed_late_makes_no_answer_stale(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that stands still commits it after the next write, which another replica has acknowledged."""
+    monkeypatch.setattr("verify.cache.any_service.prober.OVER", 0.0)
+    now = "Ada"
+
+    def answer(_: fake_http.Request) -> fake_http.Answer:
+        return fake_http.Answer(200, {"name": now})
+
+    async with fake_http.answering(answer) as url:
+        write = Template.write(f'PUT {url}/{{id}} {{"name": "{{value}}"}}')
+        read = Template.read(f"GET {url}/{{id}}")
+        prober = ServiceProber(Requests(read, write, ValuePath("name")), database)
+        [ada] = records = Records("run", {"1": "Ada"})
+        silent, target = Target.at("silent", "http://127.0.0.1:1"), Target.at(url, url)
+        tally = CacheTally("x", strict=False)
+        (late, first), (later, second) = records.next_value(ada, tally), records.next_value(ada, tally)
+        assert await prober.write(Way(silent, silent), ada, late, first, tally) is None
+        assert await prober.write(Way(target, target), ada, later, second, tally) == second
+        now = str(late)
+        assert await prober.read(Way(target, target), ada, tally) == first
+        assert tally.staleness == []
+        now = "Ada"
+        await prober.read(Way(target, target), ada, tally)
+        assert len(tally.staleness) == 1, "the value before both is old"
+        silent.pool.close()
+        target.pool.close()

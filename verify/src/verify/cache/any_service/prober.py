@@ -93,7 +93,7 @@ class ServiceProber(Asker):
         except ForeignAnswer as foreign:
             tally.breach("foreign", str(foreign))
             return None
-        staleness = record.history.staleness(position, asked)
+        staleness = record.staleness(position, asked)
         record.history.committed(position, self._clock())
         if is_marked_stale(reply.headers.get("cache-status", "")):
             tally.marked += 1
@@ -154,6 +154,7 @@ class ServiceProber(Asker):
                 self._committed(record, position, tally)
                 return
             if self._clock() >= given_up:
+                record.unsettled.add(position)
                 return
             await asyncio.sleep(LOOK)
 

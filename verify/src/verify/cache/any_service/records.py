@@ -22,7 +22,13 @@ class Record:
     """The position of each value that was sent, whether it was acknowledged or not."""
     writers: dict[Position, CacheTally] = field(default_factory=dict)
     """The phase in which each was sent."""
+    unsettled: set[Position] = field(default_factory=set)
+    """Writes without an answer. One may be committed at any later time, even after the writes that follow it."""
     is_being_written: bool = False
+
+    def staleness(self, position: Position, asked: float) -> float:
+        """Seconds, as of RowHistory. An answer with an unsettled write is new: its commit may be late."""
+        return 0.0 if position in self.unsettled else self.history.staleness(position, asked)
 
     def blamed(self, position: Position, tally: CacheTally) -> CacheTally:
         """The phase whose write an old answer lacks. An entry may live longer than the phase that made it wrong."""
