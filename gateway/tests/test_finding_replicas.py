@@ -123,7 +123,9 @@ async def healthy(gateway: DnsGateway, service: str, expected: set[str]) -> bool
     return await gateway.healthy(service) == expected
 
 
-@pytest.mark.parametrize("age", [0, 5, 30, 300])
+@pytest.mark.parametrize(
+    "age", [0, pytest.param(5, marks=pytest.mark.slow), 30, pytest.param(300, marks=pytest.mark.slow)]
+)
 async def test_replicas_replaced_one_after_the_other(tmp_path: Path, age: float) -> None:
     async with cluster_of(tmp_path, age) as cluster, cluster.loaded():
         await cluster.answers()

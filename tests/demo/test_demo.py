@@ -27,6 +27,7 @@ with leftovers.cleared_away() as directory:
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_left_after_sigkill() -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED], cwd=ROOT, capture_output=True, text=True, check=False)
     directory, child = killed.stdout.split()
