@@ -1,12 +1,13 @@
 """Invariants 1 and 2 where reads come from a sidecar, on a Unix socket, that may lag, be cut off, or die."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.support.redis_pair import RedisPair
 from tests.support.serving import Serve
-from tests.support.witness import eventually, fleet, witnessing
+from tests.support.witness import Witness, eventually, fleet, witnessing
 
 from verify.connection import Connection
 
@@ -34,8 +35,7 @@ async def test_cut_off_from_its_primary(serve: Serve, database_url: str, pair: R
             assert await witness.patch(replicas[0], own) == 200
             assert await witness.patch(replicas[2], others) == 200
             await witness.verdict()
-            async with Connection(replicas[1]) as connection:
-                assert (await witness.ask(replicas[1], connection, by_hand)).source == "redis"
+            await eventually(partial(_reads_the_primary, witness, replicas[1], by_hand))
             await witness.rename(by_hand)
             pair.link.release()  # all that it has missed arrives now, late
             await witness.verdict()
@@ -84,8 +84,7 @@ async def test_dead(serve: Serve, database_url: str, pair: RedisPair) -> None:
             await witness.rename(by_hand)
             assert await witness.patch(replicas[0], own) == 200
             await witness.verdict()
-            async with Connection(replicas[1]) as connection:
-                assert (await witness.ask(replicas[1], connection, by_hand)).source == "redis"
+            await eventually(partial(_reads_the_primary, witness, replicas[1], by_hand))
             await pair.replica.start()
             await witness.verdict()
         await witness.settled(ids)
@@ -108,3 +107,9 @@ async def test_own_write_is_read_back_at_once(serve: Serve, database_url: str, p
             for _ in range(2):
                 seen = await witness.ask(replica, connection, user_id)
                 assert seen.name == witness.name(user_id), seen
+
+
+async def _reads_the_primary(witness: Witness, replica: str, user_id: int) -> bool:
+    """On a busy machine, trust in the primary may end for a moment. Then PostgreSQL answers."""
+    async with Connection(replica) as connection:
+        return (await witness.ask(replica, connection, user_id)).source == "redis"
