@@ -23,7 +23,7 @@ Object = dict[str, Any]
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 OVERLAYS = ("local", "production")
-COMPONENTS = ("gateway-api", "monitoring", "keda", "ipv6")
+COMPONENTS = ("gateway-api", "monitoring", "keda", "ipv6", "tracing")
 
 BUILT_IN = {
     *("Namespace", "ServiceAccount", "ConfigMap", "Secret", "Service", "NetworkPolicy", "PodDisruptionBudget"),

@@ -69,7 +69,8 @@ def test_every_file_is_used() -> None:
         kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
         entries = kustomization.get("resources", []) + kustomization.get("components", [])
         entries += [patch["path"] for patch in kustomization.get("patches", []) if "path" in patch]
-        entries += [name for one in kustomization.get("configMapGenerator", []) for name in one.get("files", [])]
+        for one in kustomization.get("configMapGenerator", []):
+            entries += one.get("files", []) + one.get("envs", [])
         used |= {(folder / entry).resolve() for entry in entries}
     unused = {path for path in K8S.rglob("*") if path.is_file()} - used
     assert {path.name for path in unused} == {"README.md", "secrets.example.yaml", "load-images"}

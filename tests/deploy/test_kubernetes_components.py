@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -210,3 +211,28 @@ def test_the_image_has_the_same_listeners_for_ipv6() -> None:
         assert listener["address"]["socket_address"]["address"] == "::"
         listener["address"]["socket_address"]["address"] = "0.0.0.0"
     assert theirs == ours
+
+
+def test_with_tracing_every_pod_knows_the_collector_and_the_gateway_alone_chooses(name: str) -> None:
+    """So no caller can have all of its requests traced, and a trace is complete."""
+    before, after = overlay(name), overlay(name, "tracing")
+    added = {
+        service: dict(after.data("ConfigMap", service).items() - before.data("ConfigMap", service).items())
+        for service in ("gateway", "user-api", "counter-api")
+    }
+    [endpoint] = {settings.pop("OTEL_EXPORTER_OTLP_ENDPOINT") for settings in added.values()}
+    assert added == {
+        "gateway": {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"},
+        "user-api": {"OTEL_TRACES_SAMPLER": "parentbased_always_off"},
+        "counter-api": {"OTEL_TRACES_SAMPLER": "parentbased_always_off"},
+    }
+    host, namespace = str(urlsplit(endpoint).hostname).split(".")
+    policy = after.one("NetworkPolicy", "to-collector")["spec"]["egress"]
+    assert host
+    assert policy == [
+        {
+            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}],
+            "ports": [{"protocol": "TCP", "port": urlsplit(endpoint).port}],
+        }
+    ]
+    assert after.one("Deployment", "gateway") != before.one("Deployment", "gateway"), "else pods are not replaced"

@@ -84,4 +84,11 @@ def test_monitoring_lets_prometheus_in_and_the_other_components_nobody(local: Ma
         return edges(overlay("local", *components), "ingress", "from") - edges(local, "ingress", "from")
 
     assert ingress("monitoring") == {("user-api", "monitoring", 8000), ("counter-api", "monitoring", 8000)}
-    assert ingress("gateway-api") == ingress("keda") == set()
+    assert ingress("gateway-api") == ingress("keda") == ingress("tracing") == set()
+
+
+def test_tracing_lets_pods_reach_the_collector_and_nothing_else(local: Manifests) -> None:
+    traced = overlay("local", "tracing")
+    assert edges(traced, "egress", "to") - edges(local, "egress", "to") == {
+        (name, "monitoring", 4318) for name in ("gateway", "user-api", "counter-api")
+    }
