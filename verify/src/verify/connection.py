@@ -20,9 +20,20 @@ class Reply:
     headers: dict[str, str]
     """By lower-case name."""
     body: bytes
+    version: str = "HTTP/1.1"
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether the connection takes another request (RFC 9112, section 9.3)."""
+        option = self.headers.get("connection", "").lower()
+        return option == "keep-alive" if self.version == "HTTP/1.0" else option != "close"
 
     def json(self) -> Any:
-        return json.loads(self.body)
+        """Raises ValueError if the body is not JSON."""
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("the body is too deep") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        if reply.headers.get("connection", "").lower() == "close":
+        if not reply.leaves_open:
             self.close()
         return reply
 
@@ -81,13 +92,32 @@ class Connection:
 
     @staticmethod
     async def _reply(reader: asyncio.StreamReader) -> Reply:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            body = await _chunks(reader)
-        else:
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-        return Reply(int(head[0].split(" ", 2)[1]), headers, body)
+        """The final one. Interim replies come before it (RFC 9110, section 15.2)."""
+        while True:
+            version, status, headers = await _head(reader)
+            if not 100 <= status < 200:
+                return Reply(status, headers, await _body(reader, status, headers), version)
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, int, dict[str, str]]:
+    """The version of HTTP, the status, and the fields. Raises ValueError if this is not HTTP."""
+    line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+    version, _, rest = line.partition(" ")
+    if not version.startswith("HTTP/1."):
+        raise ValueError(f"this is not HTTP/1: {line[:80]!r}")
+    headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+    return version, int(rest[:3]), headers
+
+
+async def _body(reader: asyncio.StreamReader, status: int, headers: dict[str, str]) -> bytes:
+    """Its length as in RFC 9112, section 6.3."""
+    if status in {204, 304}:
+        return b""
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        return await _chunks(reader)
+    if "content-length" in headers:
+        return await reader.readexactly(int(headers["content-length"]))
+    return await reader.read()  # until the server closes the connection
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:

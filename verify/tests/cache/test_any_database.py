@@ -40,6 +40,18 @@ async def test_changes_and_looks(database: Database) -> None:
         database.check_ids(["1", "x"])
 
 
+async def test_a_procedure_changes_the_record(database: Database, database_url: str) -> None:
+    """PostgreSQL does not say how many rows that concerned."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "CREATE PROCEDURE rename(who bigint, new text) LANGUAGE sql AS 'UPDATE users SET name = new WHERE id = who'"
+    )
+    await connection.close()
+    async with Database(database_url, "CALL rename({id}, {value})", None) as called:
+        assert await called.change("1", "Countess") == 1
+    assert await database.value("1") == "Countess"
+
+
 @pytest.mark.parametrize("update", ["UPDATE nothing SET name = {value} WHERE id = {id}", "UPDATE"])
 async def test_postgresql_refuses_a_statement(database_url: str, update: str) -> None:
     with pytest.raises(UsageError, match="--sql: "):

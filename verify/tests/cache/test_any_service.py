@@ -23,7 +23,7 @@ from verify.cache.rows import ForeignAnswer
 from verify.cache.staleness import NEVER
 from verify.cache.tally import CacheTally
 from verify.cli import main
-from verify.connection import Connection
+from verify.connection import NO_ANSWER, Connection, Reply
 from verify.target import Target
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +153,7 @@ async def test_a_value_that_another_program_has_written_is_noticed(service: Serv
     assert phase["examples"][0] == "foreign: 1 was answered with 'Mine', which this run has not written there"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_heals_and_writes_the_old_values_back(
     service: Service, url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -183,23 +183,62 @@ async def test_a_signal_heals_and_writes_the_old_values_back(
     assert phases == {"none": [], "broken": ["it was interrupted"]}
 
 
+def _notes(url: str) -> tuple[ServiceProber, Target]:
+    read = Template.read(f"GET {url}/notes/{{id}}")
+    write = Template.write(f'PUT {url}/notes/{{id}} {{"text": "{{value}}"}}')
+    return ServiceProber(Requests(read, write, ValuePath("data.text")), None), Target.at(url, url)
+
+
 async def test_values_that_cannot_be_written_back_are_printed(
     service: Service, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measurement, "WRITE_BACK_WITHIN", 0)
+    monkeypatch.setattr(measurement, "WRITE_BACK_WITHIN", 0.3)
     service.refused = 10
     end = CacheTally("end", strict=False)
-    requests = Requests(
-        Template.read(f"GET {url}/notes/{{id}}"),
-        Template.write(f'PUT {url}/notes/{{id}} {{"text": "{{value}}"}}'),
-        ValuePath("data.text"),
-    )
-    target = Target.at(url, url)
+    prober, target = _notes(url)
     records = Records("run", {"1": "Ada", "2": "Grace"})
     records.next_value(next(iter(records)), end)
-    await measurement._write_back(ServiceProber(requests, None), records, [Way(target, target)], end)
+    await measurement._write_back(prober, records, [Way(target, target)], end)
     target.pool.close()
     assert end.failure == 'these old values could not be written back (1 PUT 503): {"1": "Ada"}'
+
+
+async def test_a_service_that_hangs_keeps_the_end_waiting_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many records there are: each request may take ten seconds."""
+    monkeypatch.setattr(measurement, "WRITE_BACK_WITHIN", 0.3)
+    end = CacheTally("end", strict=False)
+    records = Records("run", {str(number): "Ada" for number in range(100)})
+    for record in records:
+        records.next_value(record, end)
+    async with fake_http.answering(lambda _: None) as url:
+        prober, target = _notes(url)
+        async with asyncio.timeout(9):
+            await measurement._write_back(prober, records, [Way(target, target)], end)
+        target.pool.close()
+    assert end.failure is not None
+    assert json.loads(end.failure.partition("(no answer): ")[2]) == {record.id: "Ada" for record in records}
+
+
+async def test_a_write_that_is_committed_after_the_first_write_back(
+    service: Service, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen service commits what it had received when it goes on."""
+    monkeypatch.setattr(measurement, "LATE", 0.3)
+    end = CacheTally("end", strict=False)
+    prober, target = _notes(url)
+    records = Records("run", {"1": "Ada", "2": 'Grace "Amazing" Hopper'})
+    [ada, grace] = records
+    records.next_value(grace, end)
+    value, position = records.next_value(ada, end)
+    ada.unsettled.add(position)
+    writing_back = asyncio.create_task(measurement._write_back(prober, records, [Way(target, target)], end))
+    while len(service.requests) < 2:  # noqa: ASYNC110 (the service is a task of this loop)
+        await asyncio.sleep(0.01)
+    service.states["1"].append((time.monotonic(), value))
+    await writing_back
+    target.pool.close()
+    assert (service.now, end.failure) == (OLD, None)
+    assert len(service.requests) == 3, f"{grace.id} has no such write"
 
 
 @pytest.mark.parametrize(
@@ -332,3 +371,42 @@ async def test_bodies_of_both_kinds(head: str, body: bytes) -> None:
         Connection(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as connection,
     ):
         assert [(await connection.request("GET", "/")).json() for _ in range(2)] == [{"a": 1}, {"a": 1}]
+
+
+async def _answers(sent: bytes) -> list[bytes]:
+    """The bodies of two replies that a server sends like this. It closes the connection after each."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        writer.close()
+
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0) as server,
+        Connection(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as connection,
+    ):
+        return [(await connection.request("GET", "/")).body for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbody",
+        b"HTTP/1.0 200 OK\r\n\r\nbody",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody",
+        b"HTTP/1.1 103 x\r\nLink: x\r\n\r\nHTTP/1.1 200\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody",
+    ],
+)
+async def test_answers_of_older_servers_and_of_newer_ones(sent: bytes) -> None:
+    assert await _answers(sent) == [b"body", b"body"]
+
+
+@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 x\r\n\r\n", b"\r\n\r\n", b"x"])
+async def test_nonsense_is_no_answer(sent: bytes) -> None:
+    with pytest.raises(NO_ANSWER):
+        await _answers(sent)
+
+
+async def test_json_that_is_too_deep_is_none() -> None:
+    with pytest.raises(ValueError, match="deep"):
+        Reply(200, {}, b"[" * 100_000).json()

@@ -40,4 +40,4 @@ class ServiceLoad(OpenLoop):
         if written:
             read = await self._prober.read(way, record, tally)
             tally.own += read is not None
-            tally.own_stale += read is not None and read < written
+            tally.own_stale += read is not None and read < written and read not in record.unsettled

@@ -1,12 +1,12 @@
 """One measurement: records are read and written while one fault of the caller's after the other is done."""
 
 import asyncio
+import contextlib
 import json
 import math
 import secrets
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import KW_ONLY, dataclass, field
@@ -16,7 +16,7 @@ from verify.cache.any_service import commands
 from verify.cache.any_service.commands import FaultCommands
 from verify.cache.any_service.load import ServiceLoad
 from verify.cache.any_service.prober import Requests, ServiceProber, Way
-from verify.cache.any_service.records import Records
+from verify.cache.any_service.records import Record, Records
 from verify.cache.any_service.sql import Database
 from verify.cache.any_service.templates import Value
 from verify.cache.open_loop import Rates
@@ -32,6 +32,12 @@ WRITE_BACK_WITHIN = 60.0
 
 WRITE_BACK_PAUSE = 0.5
 """Seconds between attempts."""
+
+WRITE_BACK_AT_ONCE = 10
+"""Records."""
+
+LATE = 2.0
+"""Seconds after which a record is written back once more, if a write of it had no answer."""
 
 
 class ServiceTally(CacheTally):
@@ -80,7 +86,7 @@ class Result:
 
 
 async def measure(service: Service, announce: Announce) -> Result:
-    """What each phase found. The old values are written back, also after SIGINT and SIGTERM.
+    """What each phase found. The old values are written back, also after SIGINT, SIGTERM and SIGHUP.
 
     If that fails, the result has one more phase, `end`, which has the old values.
     """
@@ -173,32 +179,50 @@ async def _heal(command: str, tally: CacheTally) -> None:
 async def _write_back(prober: ServiceProber, records: Records, ways: Sequence[Way], end: CacheTally) -> None:
     """Every value that was written is replaced by the old one, as soon as the service takes it."""
     left = list(records.changed)
-    given_up = time.monotonic() + WRITE_BACK_WITHIN
-    while left:
-        left = [record for record in left if not await prober.write_back(ways, record, end)]
-        if left and time.monotonic() > given_up:
-            values = json.dumps({record.id: record.old for record in left}, ensure_ascii=False)
-            errors = ", ".join(f"{count} {kind}" for kind, count in end.errors.most_common())
-            end.failure = f"these old values could not be written back ({errors}): {values}"
-            return
-        if left:
-            await asyncio.sleep(WRITE_BACK_PAUSE)
+    gate = asyncio.Semaphore(WRITE_BACK_AT_ONCE)
+
+    async def write_back(record: Record) -> None:
+        # A write without an answer may still be committed, after the first write back.
+        for again in (True, False) if record.unsettled else (False,):
+            while True:
+                async with gate:
+                    if await prober.write_back(ways, record, end):
+                        break
+                await asyncio.sleep(WRITE_BACK_PAUSE)
+            if again:
+                await asyncio.sleep(LATE)
+        left.remove(record)
+
+    with contextlib.suppress(TimeoutError):
+        # A service that hangs must not make this endless: meanwhile signals are ignored.
+        async with asyncio.timeout(WRITE_BACK_WITHIN), asyncio.TaskGroup() as group:
+            for record in records.changed:
+                group.create_task(write_back(record))
+    if left:
+        values = json.dumps({record.id: record.old for record in left}, ensure_ascii=False)
+        errors = ", ".join(f"{count} {kind}" for kind, count in end.errors.most_common()) or "no answer"
+        end.failure = f"these old values could not be written back ({errors}): {values}"
 
 
 class _Interruption:
-    """The first SIGINT or SIGTERM calls `stop`. Further ones are ignored, so that the old values are written back."""
+    """The first signal calls `stop`. Further ones are ignored, so that the old values are written back.
+
+    SIGHUP comes when the terminal is closed. nohup lets programs ignore it.
+    """
 
     def __init__(self, stop: Callable[[], object]) -> None:
         self.signal: signal.Signals | None = None
         self._stop = stop
+        hang_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+        self._signals = (signal.SIGINT, signal.SIGTERM, *hang_up)
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._signals:
             asyncio.get_running_loop().add_signal_handler(number, self._came, number)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._signals:
             asyncio.get_running_loop().remove_signal_handler(number)
 
     def _came(self, number: signal.Signals) -> None:

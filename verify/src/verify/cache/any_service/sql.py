@@ -95,10 +95,11 @@ class Database:
             self._update.parameters(record_id)
 
     async def change(self, record_id: str, value: Value) -> int:
-        """Returns the number of changed rows after their commit. Raises one of FAILED."""
+        """Returns the number of changed rows after their commit; 1 for a CALL. Raises one of FAILED."""
         async with asyncio.timeout(TIMEOUT):
             status = await self._pool.execute(self._update.text, *self._update.parameters(record_id, value))
-        return int(status.rpartition(" ")[2])
+        _, _, rows = status.rpartition(" ")
+        return int(rows) if rows.isdigit() else 1
 
     async def value(self, record_id: str) -> Any:
         """The committed value. Raises LookupError if there is no such row, or one of FAILED."""
