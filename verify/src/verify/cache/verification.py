@@ -19,9 +19,12 @@ from verify.cache.sql import SqlWriter
 from verify.cache.tally import PROMISE, CacheTally
 from verify.deployment import Deployment, Local
 from verify.phases import Phases, Plan
-from verify.progress import Announce
+from verify.progress import Announce, seconds
 
 PHASES = Phases(anywhere=["none"], disruptions={**FAULTS, **SCENARIOS})
+
+UNBROKEN = {"none", "sql"}
+"""Phases of load alone."""
 
 LEAD = 0.5
 """Seconds of undisturbed load before each fault."""
@@ -67,10 +70,15 @@ async def verify(deployment: Deployment, plan: CachePlan, announce: Announce) ->
             tallies = []
             names = PHASES.of(plan, deployment)
             for number, name in enumerate(names):
-                announce(name, number, len(names))
+                announce(name, number, len(names), seconds(_shortest(name, plan)))
                 tallies.append(await _phase(name, deployment, plan, rows, load))
             load.stop()
     return [*tallies, end] if end.failure else tallies
+
+
+def _shortest(name: str, plan: CachePlan) -> float:
+    """How long the phase lasts at least, in seconds."""
+    return plan.seconds if name in UNBROKEN else max(plan.seconds, LEAD + TAIL)
 
 
 async def _phase(name: str, deployment: Deployment, plan: CachePlan, rows: Rows, load: Load) -> CacheTally:
@@ -78,7 +86,7 @@ async def _phase(name: str, deployment: Deployment, plan: CachePlan, rows: Rows,
     tally = load.tally = CacheTally(name, strict=name == "none")
     load.sql_share = 0.7 if name == "sql" else 0.1
     began = time.monotonic()
-    if isinstance(deployment, Local) and name not in {"none", "sql"}:
+    if isinstance(deployment, Local) and name not in UNBROKEN:
         await asyncio.sleep(LEAD)
         if earlier:
             await asyncio.wait(earlier)  # the fault could fail them, and they count for the phase before

@@ -89,16 +89,16 @@ class Load:
 
     @property
     def is_enough(self) -> bool:
-        return self._begun >= self.quota
+        return self.begun() >= self.quota
 
     async def more(self, operations: int) -> None:
         """Return when so many more operations have begun, or the quota is reached."""
-        until = min(self._begun + operations, self.quota)
-        while self._begun < until:  # noqa: ASYNC110 (a poll costs less than an event for each operation)
+        until = min(self.begun() + operations, self.quota)
+        while self.begun() < until:  # noqa: ASYNC110 (a poll costs less than an event for each operation)
             await asyncio.sleep(0.05)
 
-    @property
-    def _begun(self) -> int:
+    def begun(self) -> int:
+        """Increments and reads."""
         return self._tally.increments + self._reads
 
     async def _ask_on(self, lane: int) -> None:

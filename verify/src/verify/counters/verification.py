@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from stack.errors import StackError
 from verify.connection import NO_ANSWER
@@ -18,7 +19,7 @@ from verify.counters.load import CUT, CUT_IN_DISCONNECTS, Counters, Load
 from verify.counters.tally import CountersTally
 from verify.deployment import Deployment, Local
 from verify.phases import Phases, Plan
-from verify.progress import Announce
+from verify.progress import Announce, Extent
 
 PHASES = Phases(anywhere=list(UNBROKEN), disruptions=FAULTS)
 
@@ -50,10 +51,10 @@ async def verify(deployment: Deployment, plan: CountersPlan, announce: Announce)
         tallies: list[CountersTally] = []
         names = PHASES.of(plan, deployment)
         for number, name in enumerate(names):
-            announce(name, number, len(names))
+            begins = partial(announce, name, number, len(names))
             counters = Counters.named(f"{run}:{len(tallies)}", COUNTERS)
             stack.push_async_callback(_delete, counters.all, deployment)
-            tallies.append(await _phase(name, deployment, plan, client, counters))
+            tallies.append(await _phase(name, deployment, plan, client, counters, begins))
         return tallies
 
 
@@ -66,11 +67,17 @@ async def _greet(client: Client, deployment: Deployment, run: str) -> None:
 
 
 async def _phase(
-    name: str, deployment: Deployment, plan: CountersPlan, client: Client, counters: Counters
+    name: str,
+    deployment: Deployment,
+    plan: CountersPlan,
+    client: Client,
+    counters: Counters,
+    begins: Callable[[Extent], None],
 ) -> CountersTally:
     tally = CountersTally(name)
     cut_share = CUT_IN_DISCONNECTS if name == "disconnects" else CUT
     load = Load(client, deployment, counters, tally, quota=plan.operations, cut_share=cut_share)
+    begins(Extent(load.begun, load.quota, "operations"))
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         group.create_task(load.run(plan.clients))

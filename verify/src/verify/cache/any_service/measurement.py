@@ -21,7 +21,7 @@ from verify.cache.any_service.sql import Database
 from verify.cache.any_service.templates import Value
 from verify.cache.open_loop import Rates
 from verify.cache.tally import BREACHES, CacheTally
-from verify.progress import Announce
+from verify.progress import Announce, seconds
 from verify.target import Target
 
 LEAD = 0.5
@@ -137,7 +137,8 @@ async def _phases(service: Service, load: ServiceLoad, announce: Announce) -> li
     tallies: list[CacheTally] = []
     try:
         for number, name in enumerate(names):
-            announce(name, number, len(names))
+            lead = 2 * LEAD if name in faults else 0.0
+            announce(name, number, len(names), seconds(lead + service.seconds + service.quiet))
             load.tally = _tally(name, service)
             tallies.append(load.tally)
             load.by_sql, load.quiet = name == "sql", False
@@ -154,12 +155,12 @@ async def _phases(service: Service, load: ServiceLoad, announce: Announce) -> li
     return tallies
 
 
-async def _broken(fault: FaultCommands, seconds: float, tally: CacheTally) -> None:
+async def _broken(fault: FaultCommands, lasting: float, tally: CacheTally) -> None:
     """Inject the fault, wait, and heal it whatever happens."""
     try:
         with tally.injecting():
             await commands.run(fault.inject)
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(lasting)
     finally:
         if fault.heal:
             await _heal(fault.heal, tally)
