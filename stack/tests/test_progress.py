@@ -87,6 +87,7 @@ def test_a_terminal_shows_all_processes_and_is_clean_afterwards(
         time.sleep(0.3)
     shown = capsys.readouterr().err
     assert "Starting …" in shown
+    assert "0:00:00" in shown
     assert "\x1b[33mstarting" in shown
     assert "\x1b[32mhealthy" in shown
     assert shown.endswith("\x1b[2K")  # the lines are erased

@@ -3,17 +3,20 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import psutil
 
-from stack import console, control, launch, logs, progress, status, tokens
+from stack import console, control, launch, logs, progress, status, tokens, transfer
 from stack.access import CHOICES, DEFAULT
 from stack.console import pass_layout
 from stack.errors import StackError, UsageError
-from stack.files import write_json
+from stack.files import write_json, written_atomically
 from stack.layout import Layout
 from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, MAX_REPLICAS, Options
 from stack.services import SERVICES
@@ -165,6 +168,62 @@ def rotate_keys(layout: Layout) -> int:
     return 0
 
 
+@main.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("--prefix", default="", help="Only counters whose names begin so.")
+@pass_layout
+def export_counters(layout: Layout, /, *, file: str, prefix: str) -> int:
+    """Write all counters to FILE, a line of JSON each; - is standard output.
+
+    FILE is replaced when the export is complete, and stays as it was if the export fails.
+    """
+    target = Path(file).resolve()
+    if file != "-" and target.exists() and not target.is_file():
+        raise UsageError(f"{file} is no file that can be replaced")
+    gateway = transfer.Gateway.of(layout, console.control_socket(layout), "counters:read")
+    if file == "-":
+        for piece in transfer.exported(gateway, prefix):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return 0
+    count = 0
+    try:
+        with written_atomically(target) as lines, progress.moved(f"exporting to {file}", None) as moved:
+            for piece in transfer.exported(gateway, prefix):
+                lines.write(piece)
+                count += piece.count(b"\n")
+                moved(len(piece))
+    except OSError as error:
+        raise StackError(f"{file} cannot be written: {error.strerror}") from error
+    console.write(f"exported {_counters(count)} to {file}")
+    return 0
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option("--key", metavar="KEY", help="Of an import that failed: go on where it was.")
+@pass_layout
+def import_counters(layout: Layout, /, *, file: str, key: str | None) -> int:
+    """Set the counters in FILE, as `stack export` writes it; - is standard input. Other counters stay."""
+    gateway = transfer.Gateway.of(layout, console.control_socket(layout), "counters:write")
+    key = secrets.token_hex(8) if key is None else key
+    if not (key.isascii() and key.isprintable() and key.strip()):
+        raise UsageError("--key must be printable ASCII characters")
+    go_on = f"to go on where the import was, add --key {key}"
+    try:
+        with _opened(file) as lines:
+            total = os.fstat(lines.fileno()).st_size if lines.seekable() else None
+            with progress.moved(f"importing {file}", total) as moved:
+                count = transfer.imported(gateway, lines, key, moved)
+    except transfer.TransferError as error:
+        raise StackError(f"{str(error).rstrip('.')}; {go_on}") from error
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{go_on}\n")
+        raise
+    console.write(f"imported {_counters(count)}")
+    return 0
+
+
 @main.command("logs")
 @click.argument("name")
 @click.option("-n", "--lines", type=click.IntRange(0, 1_000_000), default=100, help="How many lines of each (100).")
@@ -239,6 +298,19 @@ def _delete(layout: Layout) -> None:
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         layout.directory.rmdir()
+
+
+def _opened(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if file == "-":
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _counters(count: int) -> str:
+    return f"{count:,} counter{'' if count == 1 else 's'}"
 
 
 def _signing_keys(layout: Layout) -> Path:

@@ -1,9 +1,10 @@
-"""What becomes of the stack's processes while a command changes it: a list on a terminal, else lines."""
+"""What a command is doing meanwhile: a list of processes or a bar on a terminal, else lines."""
 
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from stack import console, control, status
@@ -15,6 +16,9 @@ INTERVAL = 0.2
 
 TIMEOUT = 2.0
 """Seconds that its answer may take."""
+
+LINES_EVERY = 5.0
+"""Seconds between two lines about bytes."""
 
 Phases = Mapping[int, tuple[str, str]]
 """Name and phase of each running process, by its id."""
@@ -41,33 +45,69 @@ def shown(layout: Layout, what: str) -> Iterator[None]:
             watching.join()
 
 
+@contextlib.contextmanager
+def moved(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show how many bytes were moved, of `total` if that is known. To be called with the bytes of each piece."""
+    if console.is_terminal(sys.stderr):
+        with _bar(what, total) as advance:
+            yield advance
+        return
+    count, shown_at = 0, time.monotonic()
+    _write(f"{what} …")
+
+    def advance_in_lines(size: int) -> None:
+        nonlocal count, shown_at
+        count += size
+        if time.monotonic() >= shown_at + LINES_EVERY:
+            shown_at = time.monotonic()
+            _write(f"{what}: {count:,}{'' if total is None else f' of {total:,}'} bytes")
+
+    yield advance_in_lines
+
+
+@contextlib.contextmanager
+def _bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console  # noqa: PLC0415 (most commands start without it)
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda size: bar.advance(task, size)
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 class Lines:
     """For files and programs: one for each process that has become healthy."""
 
     def show(self, before: Phases, after: Phases) -> None:
         for pid, (name, phase) in after.items():
             if phase == "healthy" and before.get(pid) != (name, phase):
-                sys.stderr.write(f"{name} is healthy\n")
-                sys.stderr.flush()
+                _write(f"{name} is healthy")
 
 
 @contextlib.contextmanager
 def _on_terminal(what: str) -> Iterator[View]:
     from rich.console import Console, Group  # noqa: PLC0415 (most commands start without it)
     from rich.live import Live  # noqa: PLC0415 (as above)
-    from rich.spinner import Spinner  # noqa: PLC0415 (as above)
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 (as above)
     from rich.table import Table  # noqa: PLC0415 (as above)
     from rich.text import Text  # noqa: PLC0415 (as above)
 
-    spinner = Spinner("line", Text(what))
-    live = Live(spinner, console=Console(stderr=True), transient=True, refresh_per_second=8)
+    whole = Progress(SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
+    whole.add_task(what, total=None)
+    live = Live(whole, console=Console(stderr=True), transient=True, refresh_per_second=8)
 
     class List:
         def show(self, _: Phases, after: Phases) -> None:
             processes = Table.grid(padding=(0, 2))
             for name, phase in after.values():
                 processes.add_row("", name, Text(phase, status.colour(phase)))
-            live.update(Group(spinner, processes))
+            live.update(Group(whole, processes))
 
     with live:
         yield List()
