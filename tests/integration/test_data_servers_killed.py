@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tests.integration.conftest import Stack
 from tests.support.outcomes import KEYLESS, failed, in_doubt, increments, possible, users
+from tests.support.users import read_until_cached
 from tests.support.waits import JSON, calling
 
 from counter_api.settings import Settings as CounterSettings
@@ -85,15 +86,6 @@ async def new_user(gateway: str, number: int) -> int:
         body = f'{{"email": "{number}@example.com", "name": "User"}}'.encode()
         user_id: int = (await connection.request("POST", "/v1/users", JSON, body)).json()["id"]
     return user_id
-
-
-async def read_until_cached(gateway: str, ids: list[int]) -> None:
-    async with Connection(gateway) as connection:
-        for user_id in ids:
-            for _ in range(600):
-                if (await connection.request("GET", f"/v1/users/{user_id}")).json()["source"] != "database":
-                    break
-                await asyncio.sleep(0.02)
 
 
 async def killed(process: dict[str, Any], answers: Callable[[], Awaitable[bool]]) -> tuple[float, float]:

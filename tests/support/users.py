@@ -1,12 +1,14 @@
 """Users for tests."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
 import httpx
 
 from evenkeel.cache.relay import INTERVAL
+from verify.connection import Connection
 
 ADA: dict[str, Any] = {"email": "ada@example.com", "name": "Ada Lovelace"}
 
@@ -24,6 +26,33 @@ async def create_and_settle(client: httpx.AsyncClient, **changes: str) -> dict[s
     user = await create(client, **changes)
     await asyncio.sleep(3 * INTERVAL)
     return user
+
+
+async def create_and_cache(client: httpx.AsyncClient, **changes: str) -> dict[str, Any]:
+    """As `create_and_settle`, and read until a tier answers, five times and more than a look of the relay apart.
+
+    Right after its start, a relay has yet to begin an epoch, and nothing is cached before.
+    """
+    user = await create_and_settle(client, **changes)
+    hits = 0
+    async with asyncio.timeout(60):
+        while hits < 5:
+            answer = await client.get(f"/v1/users/{user['id']}")
+            hits = 0 if answer.json()["source"] == "database" else hits + 1
+            await asyncio.sleep(INTERVAL)
+    return user
+
+
+async def read_until_cached(url: str, ids: Iterable[int]) -> None:
+    """Read each user until a tier answers: right after its start, a relay has yet to begin an epoch.
+
+    The TimeoutError comes after a minute.
+    """
+    async with Connection(url) as connection, asyncio.timeout(60):
+        for user_id in ids:
+            source = "database"
+            while source == "database":
+                source = (await connection.request("GET", f"/v1/users/{user_id}")).json()["source"]
 
 
 async def etag(client: httpx.AsyncClient, user_id: int = 1) -> str:

@@ -14,6 +14,7 @@ import asyncpg
 from tests.support.machine_time import machine_time
 from tests.support.serving import Serve
 
+from evenkeel.cache.relay import INTERVAL
 from verify.connection import Connection
 
 BOUND = 2.0
@@ -163,6 +164,12 @@ class Witness:
                             await self.ask(replica, connection, user_id)
                     else:
                         await self._until(replica, connection, user_id, lambda seen: seen.nearest)
+
+    async def warm_for_good(self, ids: Iterable[int]) -> None:
+        """As `warm`, after the relay has read the changes so far. It invalidates what they changed."""
+        ids = list(ids)
+        await asyncio.sleep(3 * INTERVAL)
+        await self.warm(ids)
 
     async def settled(self, ids: Iterable[int]) -> None:
         """Wait until every replica answers the users' present states, for existing users from its first tier."""

@@ -63,7 +63,7 @@ async def test_stopped_and_started_again(serve: Serve, server: tuple[Child, str]
     ) as replicas:
         async with witnessing(url, replicas) as witness:
             ids = await witness.create(2)
-            await witness.warm(ids)
+            await witness.warm_for_good(ids)
         for end in (child.stop, child.kill):
             async with witness.watching(ids):
                 await end()
@@ -89,7 +89,7 @@ async def test_frozen_and_thawed(serve: Serve, server: tuple[Child, str]) -> Non
         witnessing(url, replicas) as witness,
     ):
         ids = await witness.create(2)
-        await witness.warm(ids)
+        await witness.warm_for_good(ids)
         child.freeze()
         await asyncio.sleep(BOUND)
         await assert_known_and_marked(witness, ids[0])
@@ -113,7 +113,7 @@ async def test_out_of_reach_of_one_replica(serve: Serve, database_url: str) -> N
         alone = await stack.enter_async_context(fleet(serve, {"database_url": way.url, "cache_tiers": "memory"}))
         witness = await stack.enter_async_context(witnessing(database_url, [*replicas, *alone]))
         ids = await witness.create(3)
-        await witness.warm(ids)
+        await witness.warm_for_good(ids)
         async with witness.watching(ids):
             await way.cut()
             await witness.rename(*ids[:2])

@@ -120,9 +120,11 @@ USELESS_STATES: list[Callable[[bytes, bytes], bytes | None]] = [
 
 
 @pytest.mark.slow
-async def test_state_lost_together_with_the_word_of_changes(serve: Serve, database_url: str, cache_url: str) -> None:
+async def test_state_lost_together_with_the_word_of_changes(
+    serve: Serve, database_url: str, server: RedisServer
+) -> None:
     """One Redis database for each way to lose the state. The changes were made while no relay followed the log."""
-    urls = [urlsplit(cache_url)._replace(path=f"/{number}").geturl() for number in range(len(USELESS_STATES))]
+    urls = [urlsplit(server.url)._replace(path=f"/{number}").geturl() for number in range(len(USELESS_STATES))]
     own: list[dict[str, Any]] = [{"cache_url": url, "cache_tiers": "redis"} for url in urls]
     async with witnessing(database_url, []) as witness:
         ids = await witness.create(3)
@@ -144,9 +146,6 @@ async def test_state_lost_together_with_the_word_of_changes(serve: Serve, databa
             async with witness.watching(ids):
                 await witness.verdict()
             await witness.settled(ids)
-        for url in urls:
-            async with Redis.from_url(url) as redis:
-                await redis.flushdb()
 
 
 @pytest.mark.slow

@@ -14,12 +14,12 @@ from tests.support.outcomes import KEYLESS, failed, in_doubt, possible, users
 from tests.support.own_postgres import own_postgres
 from tests.support.proxy import Proxy, proxied
 from tests.support.replica import Replica
+from tests.support.users import read_until_cached
 from tests.support.waits import Callers, calling
 
 from evenkeel.cache.database_breaker import PATIENCE, PAUSE
 from stack.layout import free_port
 from user_api.settings import Settings
-from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
 
@@ -53,9 +53,7 @@ async def world(make_settings: Callable[..., Settings], tmp_path: Path) -> Async
         await sql.close()
         await way.open()
         async with Replica(make_settings(database_url=way.url), tmp_path) as replica:
-            async with Connection(replica.url) as connection:
-                for n in CACHED:
-                    await connection.request("GET", f"/v1/users/{n}")
+            await read_until_cached(replica.url, CACHED)
             yield World(replica, postgres, way, url)
 
 

@@ -15,7 +15,7 @@ from tests.support.own_postgres import own_postgres
 from tests.support.proxy import Proxy, proxied
 from tests.support.replica import Replica
 from tests.support.serving import Serve
-from tests.support.users import create
+from tests.support.users import create, read_until_cached
 from tests.support.waits import Callers, calling, kinds
 
 from evenkeel.cache.read_through import STAND_IN_AFTER
@@ -71,9 +71,7 @@ async def world(
         way = await stack.enter_async_context(proxied(url, free_port()))
         await way.open()
         replica = await stack.enter_async_context(Replica(make_settings(database_url=way.url), tmp_path))
-        async with Connection(replica.url) as connection:
-            for n in CACHED:
-                await connection.request("GET", f"/v1/users/{n}")
+        await read_until_cached(replica.url, CACHED)
         yield World(replica, postgres, way, sql)
 
 
@@ -220,8 +218,7 @@ async def test_frozen_redis(serve: Serve, cache_url: str) -> None:
         async with serve(cache_url=way.url, cache_tiers="redis") as client:
             for n in range(10):
                 await create(client, email=f"u{n}@example.com")
-            for n in range(1, 11):
-                await client.get(f"/v1/users/{n}")
+            await read_until_cached(str(client.base_url), range(1, 11))
             way.hold()
             requests = {kind: kinds(list(range(1, 11)), [1])[kind] for kind in ("cached", "no-cache")}
             async with calling(str(client.base_url), requests, each=5, pause=0.02) as callers:
