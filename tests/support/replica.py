@@ -32,13 +32,13 @@ def counting(queries: Path) -> str:
     """A program that appends a byte to the file for each user that the cache loads."""
     return f"""
 import os
-from user_api.storage import UserStorage
+from user_api.store import UserStore
 log = os.open({str(queries)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-read = UserStorage.read
-async def noted_read(storage, ids):
+read = UserStore.read
+async def noted_read(store, ids):
     os.write(log, b"." * len(ids))
-    return await read(storage, ids)
-UserStorage.read = noted_read
+    return await read(store, ids)
+UserStore.read = noted_read
 {SERVE}"""
 
 

@@ -19,9 +19,9 @@ from tests.support.serving import Serve, serving
 import counter_api
 import evenkeel
 from counter_api.counters import redis_store
-from counter_api.counters.service import Counters
+from counter_api.counters.service import CounterService
 from counter_api.hot_increments import IS_PLAIN, HotIncrements
-from counter_api.main import _counted_and_hot as counted_and_hot
+from counter_api.main import _hot_paths as layers_around
 from counter_api.main import create_app
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings
@@ -90,8 +90,7 @@ ORDINARY: list[Request] = [
 
 async def test_answers_are_those_of_the_ordinary_way(make_settings: Callable[..., Settings], counters_url: str) -> None:
     hot, ordinary = [
-        await transcript(make_settings(), counters_url, hot_increments=hot_increments)
-        for hot_increments in (True, False)
+        await transcript(make_settings(), counters_url, hot_paths=hot_paths) for hot_paths in (True, False)
     ]
     for one, other in zip(hot, ordinary, strict=True):
         assert one == other
@@ -105,7 +104,7 @@ async def test_answers_are_those_of_the_ordinary_way(make_settings: Callable[...
 
 
 async def transcript(
-    settings: Settings, counters_url: str, *, hot_increments: bool
+    settings: Settings, counters_url: str, *, hot_paths: bool
 ) -> list[tuple[Request, int, Any, bytes]]:
     """The answers to all requests, each sent three times; the metrics after them; what is left in Redis."""
     answers: list[tuple[Request, int, Any, bytes]] = []
@@ -114,7 +113,7 @@ async def transcript(
         await redis.set("{full}", 2**63 - 2)
         await redis.set("{foreign}", "+1")
         await redis.rpush("{list}", "1")
-        async with serving(create_app(settings, hot_increments=hot_increments)) as client:
+        async with serving(create_app(settings, hot_paths=hot_paths)) as client:
             for request in PLAIN + ORDINARY:
                 method, path, fields, body = request
                 for _ in range(3):
@@ -216,9 +215,9 @@ async def test_an_increment_runs_few_modules(make_settings: Callable[..., Settin
     async def nothing(*_: Any) -> Any:
         return None
 
-    layers, metrics = counted_and_hot(nothing), Metrics(CollectorRegistry())
+    layers, metrics = layers_around(nothing), Metrics(CollectorRegistry())
     async with open_stores(make_settings(), metrics) as stores:
-        state = {"tally": stores.tally, "counters": Counters(stores.counters, metrics)}
+        state = {"tally": stores.tally, "counters": CounterService(stores.counters, metrics)}
         for profile in (None, None, note):
             scope = scope_of(PLAIN[0]) | {"state": state}
             sys.setprofile(profile)
@@ -245,16 +244,16 @@ async def test_the_count_of_requests_travels_with_the_increments(serve: Serve, c
         assert await redis.hget("{_requests}", "replica-a") == b"52"
 
 
-@pytest.mark.parametrize("hot_increments", [True, False])
+@pytest.mark.parametrize("hot_paths", [True, False])
 async def test_unreachable_store(
-    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, *, hot_increments: bool
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, *, hot_paths: bool
 ) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("Gone.", retry_after=7)
 
     for method in ("increment", "increment_by_one"):
-        monkeypatch.setattr(Counters, method, fail)
-    async with serving(create_app(make_settings(), hot_increments=hot_increments)) as client:
+        monkeypatch.setattr(CounterService, method, fail)
+    async with serving(create_app(make_settings(), hot_paths=hot_paths)) as client:
         response = await client.post(A)
         assert problem(response) == (503, "unavailable")
         assert response.headers["Retry-After"] == "7"
@@ -266,7 +265,7 @@ async def test_unexpected_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -
     async def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the password is 1234")
 
-    monkeypatch.setattr(Counters, "increment_by_one", fail)
+    monkeypatch.setattr(CounterService, "increment_by_one", fail)
     async with serve() as client:
         response = await client.post(A)
         assert problem(response) == (500, "internal-error")

@@ -40,23 +40,23 @@ def make_settings(database_url: str, cache_url: str, cache_key: str) -> Callable
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     both = metafunc.definition.get_closest_marker("hot_and_ordinary")
-    if both and "hot_reads" in metafunc.fixturenames:
+    if both and "hot_paths" in metafunc.fixturenames:
         ordinary = pytest.param(False, marks=both.kwargs.get("ordinary", ()))
-        metafunc.parametrize("hot_reads", [True, ordinary], ids=["hot", "ordinary"])
+        metafunc.parametrize("hot_paths", [True, ordinary], ids=["hot", "ordinary"])
 
 
 @pytest.fixture
-def hot_reads() -> bool:
+def hot_paths() -> bool:
     return True
 
 
 @pytest.fixture
-def serve(make_settings: Callable[..., Settings], *, hot_reads: bool) -> Serve:
+def serve(make_settings: Callable[..., Settings], *, hot_paths: bool) -> Serve:
     """Run the service with settings changed as given; several at once are several replicas."""
 
     @asynccontextmanager
     async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-        async with serving(create_app(make_settings(**changes), hot_reads=hot_reads)) as client:
+        async with serving(create_app(make_settings(**changes), hot_paths=hot_paths)) as client:
             yield client
 
     return run
@@ -90,15 +90,15 @@ async def standing(
     )
     async with (
         serving(create_app(settings)) as hot,
-        serving(create_app(settings, hot_reads=False)) as ordinary,
+        serving(create_app(settings, hot_paths=False)) as ordinary,
     ):
         yield {True: hot, False: ordinary}
 
 
 @pytest.fixture
-def refusing(standing: dict[bool, httpx.AsyncClient], *, hot_reads: bool) -> httpx.AsyncClient:
+def refusing(standing: dict[bool, httpx.AsyncClient], *, hot_paths: bool) -> httpx.AsyncClient:
     """A replica without users, for requests that it must refuse. To start one for each test takes ten times as long."""
-    return standing[hot_reads]
+    return standing[hot_paths]
 
 
 @pytest.fixture

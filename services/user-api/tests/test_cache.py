@@ -19,7 +19,7 @@ from tests.support.users import ADA, create, create_and_settle
 from evenkeel.cache import LoadError
 from evenkeel.cache.redis_tier import LEASE
 from stack.layout import free_port
-from user_api.storage import StoredUser, UserStorage
+from user_api.store import StoredUser, UserStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary(ordinary=pytest.mark.slow)]
 
@@ -30,13 +30,13 @@ OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 def queries(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[int]]:
     """The ids of each query that the cache sends; test_pool.py has that it is one round trip."""
     seen: list[Sequence[int]] = []
-    read = UserStorage.read
+    read = UserStore.read
 
-    async def noted_read(storage: UserStorage, ids: Sequence[int]) -> list[StoredUser]:
+    async def noted_read(store: UserStore, ids: Sequence[int]) -> list[StoredUser]:
         seen.append(ids)
-        return await read(storage, ids)
+        return await read(store, ids)
 
-    monkeypatch.setattr(UserStorage, "read", noted_read)
+    monkeypatch.setattr(UserStore, "read", noted_read)
     return seen
 
 
@@ -255,7 +255,7 @@ async def test_entries_of_another_shape_are_loaded_anew(
 
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(serve(cache_tiers="redis"))
-        monkeypatch.setattr("user_api.main.SHAPE", "another")
+        monkeypatch.setattr("user_api.stores.SHAPE", "another")
         other = await stack.enter_async_context(serve(cache_tiers="redis", replica_name="replica-b"))
         await create(one)
         for reader in (one, other, one, other):
@@ -311,13 +311,13 @@ async def test_commit_with_unknown_outcome_invalidates(serve: Serve, monkeypatch
     async with serve(cache_tiers="redis") as client:
         await create(client)
         assert [await source(client), await source(client)] == ["database", "redis"]
-        update = UserStorage.update
+        update = UserStore.update
 
-        async def update_whose_answer_is_lost(self: UserStorage, *arguments: Any) -> None:
+        async def update_whose_answer_is_lost(self: UserStore, *arguments: Any) -> None:
             await update(self, *arguments)
             raise LoadError("The connection to the database was lost.")
 
-        monkeypatch.setattr(UserStorage, "update", update_whose_answer_is_lost)
+        monkeypatch.setattr(UserStore, "update", update_whose_answer_is_lost)
         assert (await client.patch("/v1/users/1", json={"name": "B"})).status_code == 503
         answer = (await client.get("/v1/users/1")).json()
         assert (answer["source"], answer["data"]["name"]) == ("database", "B")

@@ -15,8 +15,8 @@ from tests.support.serving import Serve, until_ready
 from tests.support.users import create
 
 from evenkeel.redis import heartbeats
-from user_api.main import forget
 from user_api.settings import Settings
+from user_api.stores import forget
 
 pytestmark = pytest.mark.anyio
 

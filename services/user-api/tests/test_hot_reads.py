@@ -108,8 +108,8 @@ async def test_answers_are_those_of_the_ordinary_way(
     ordinary: list[Any] = []
     for _ in range(3):  # on a busy machine a tier may lose trust in the middle of one
         hot, ordinary = [
-            await transcript(make_settings(cache_tiers=tiers), cache_url, hot_reads=hot_reads)
-            for hot_reads in (True, False)
+            await transcript(make_settings(cache_tiers=tiers), cache_url, hot_paths=hot_paths)
+            for hot_paths in (True, False)
         ]
         if hot == ordinary:
             break
@@ -120,12 +120,12 @@ async def test_answers_are_those_of_the_ordinary_way(
     assert sources == {b"database", *(tier.encode() for tier in tiers.split(",")[:1] if tier)}
 
 
-async def transcript(settings: Settings, cache_url: str, *, hot_reads: bool) -> list[tuple[Request, int, Any, bytes]]:
+async def transcript(settings: Settings, cache_url: str, *, hot_paths: bool) -> list[tuple[Request, int, Any, bytes]]:
     """The answers to all requests, each sent three times: first to a cold cache, then to a warm one."""
     answers = []
     async with Redis.from_url(cache_url) as redis:
         await redis.flushall()
-    async with serving(create_app(settings, hot_reads=hot_reads)) as client:
+    async with serving(create_app(settings, hot_paths=hot_paths)) as client:
         for request in PLAIN + ORDINARY:
             method, path, fields = request
             for _ in range(3):

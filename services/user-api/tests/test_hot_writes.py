@@ -115,7 +115,7 @@ async def transcript(settings: Settings, database_url: str, *, hot: bool) -> lis
     await sql.execute("TRUNCATE users, user_idempotency_records RESTART IDENTITY")
     await sql.execute("INSERT INTO users (email, name) VALUES ('a@example.com', 'Ada'), ('b@example.com', 'B')")
     answers = []
-    async with serving(create_app(settings, hot_reads=hot)) as client:
+    async with serving(create_app(settings, hot_paths=hot)) as client:
         for request in HOT + ORDINARY:
             method, path, fields, body = request
             tag = etag((await sql.fetchval("SELECT tag FROM users WHERE id = 1")).hex)

@@ -15,7 +15,7 @@ from evenkeel.cache.errors import Disconnected
 from user_api.idempotency import PRUNE_BATCH, Pruner
 from user_api.pool import Pool
 from user_api.settings import Settings
-from user_api.storage import UserStorage
+from user_api.store import UserStore
 
 pytestmark = pytest.mark.anyio
 
@@ -198,7 +198,7 @@ async def test_a_commit_whose_answer_is_lost_is_asked_for_again(
     client: httpx.AsyncClient, database_url: str, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
     """By the replica itself, where a key makes that safe."""
-    commit, lost = UserStorage.create, iter([True])
+    commit, lost = UserStore.create, iter([True])
 
     async def commit_and_lose(*arguments: Any) -> Any:
         changed = await commit(*arguments)
@@ -206,7 +206,7 @@ async def test_a_commit_whose_answer_is_lost_is_asked_for_again(
             raise Disconnected("The database does not answer.", begun=True)
         return changed
 
-    monkeypatch.setattr(UserStorage, "create", commit_and_lose)
+    monkeypatch.setattr(UserStore, "create", commit_and_lose)
     response = await client.post("/v1/users", json=ADA, headers=headers)
     assert response.status_code == (201 if headers else 503)
     assert await count(database_url) == 1

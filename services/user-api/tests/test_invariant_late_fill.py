@@ -10,7 +10,7 @@ from tests.support.cache_names import cache_names
 from tests.support.serving import Serve
 from tests.support.witness import BOUND, Seen, Witness, eventually, fleet, witnessing
 
-from user_api.storage import StoredUser, UserStorage
+from user_api.store import StoredUser, UserStore
 from verify.connection import Connection
 
 pytestmark = pytest.mark.anyio
@@ -25,20 +25,20 @@ class HeldLoads:
     """Loads that have read their rows, and are kept from coming back with them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        read = UserStorage.read
+        read = UserStore.read
         self._released = asyncio.Event()
         self._released.set()
         self.held = 0
 
-        async def held_read(storage: UserStorage, ids: Sequence[int]) -> list[StoredUser]:
-            rows = await read(storage, ids)
+        async def held_read(store: UserStore, ids: Sequence[int]) -> list[StoredUser]:
+            rows = await read(store, ids)
             if not self._released.is_set():
                 released = self._released
                 self.held += 1
                 await released.wait()
             return rows
 
-        monkeypatch.setattr(UserStorage, "read", held_read)
+        monkeypatch.setattr(UserStore, "read", held_read)
 
     @asynccontextmanager
     async def holding(self, witness: Witness, replica: str, user_id: int) -> AsyncIterator["asyncio.Task[Seen]"]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from user_api.database_url import parse_database_url
 from user_api.models import Base, UserRow
-from user_api.storage import COLUMNS
+from user_api.store import COLUMNS
 
 
 @pytest.mark.anyio

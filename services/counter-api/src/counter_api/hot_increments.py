@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from counter_api.counters.representation import CONTENT_TYPE, COUNTER
-from counter_api.counters.service import Counters
+from counter_api.counters.service import CounterService
 from counter_api.parameters import NAME_PATTERN
 from evenkeel.http.plain import Plain
 from evenkeel.http.problems import Problem
@@ -36,7 +36,7 @@ class HotIncrements:
             return
         name = match[1]
         scope["route"] = self._route
-        counters: Counters = scope["state"]["counters"]
+        counters: CounterService = scope["state"]["counters"]
         try:
             value = await counters.increment_by_one(name)
         except Problem as problem:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from counter_api.counters import badge
 from counter_api.counters.routes import router
 from counter_api.counters.schemas import CounterProblemDocument
-from counter_api.counters.service import Counters
+from counter_api.counters.service import CounterService
 from counter_api.events import routes as events
 from counter_api.events.feed import Feed
 from counter_api.fleet.vitals import SERVICE, CounterFleet, CounterVitals
@@ -28,10 +28,9 @@ from counter_api.stats import routes as stats
 from counter_api.stats.request_count import RequestCount, Tally
 from counter_api.stores import open_stores
 from counter_api.transfer import routes as transfer
-from counter_api.transfer.importing import Importer
-from counter_api.transfer.store import TransferStore
+from counter_api.transfer.service import TransferService
 from counter_api.uniques import routes as uniques
-from counter_api.uniques.service import Uniques
+from counter_api.uniques.service import UniquesService
 from evenkeel.secret_key import KEY_BYTES, secret_key
 from evenkeel.service.application import create_application
 from evenkeel.service.fleet import routes as fleet_routes
@@ -47,21 +46,20 @@ class State(TypedDict):
     """What requests find in `request.state`."""
 
     readiness: Readiness
-    counters: Counters
+    counters: CounterService
     tally: Tally
     feed: Feed
-    uniques: Uniques
-    transfer_store: TransferStore
-    importer: Importer
+    uniques: UniquesService
+    transfer: TransferService
     fleet: Fleet
     closing: asyncio.Event
     """Set when the server begins to end."""
 
 
-def create_app(settings: Settings | None = None, *, hot_increments: bool = True) -> FastAPI:
+def create_app(settings: Settings | None = None, *, hot_paths: bool = True) -> FastAPI:
     """The service. Without settings they come from the environment, and wrong ones end the process.
 
-    Without `hot_increments` every request goes through FastAPI's routing, which changes nothing but the speed.
+    Without `hot_paths` every request goes through FastAPI's routing, which changes nothing but the speed.
     """
     if settings is None:
         settings = _load()
@@ -79,7 +77,7 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
                 await stack.enter_async_context(running())
             readiness = Readiness(stores.checks, registry=registry, conditions=[Unsafe])
             await stack.enter_async_context(readiness.awaited())
-            counters = Counters(stores.counters, metrics)
+            counters = CounterService(stores.counters, metrics)
             fleet = Fleet(
                 settings.replica_name,
                 CounterVitals(registry, counters, stores.connections),
@@ -93,9 +91,8 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
                 counters=counters,
                 tally=stores.tally,
                 feed=feed,
-                uniques=Uniques(stores.uniques, _uniques_key(settings)),
-                transfer_store=stores.transfer,
-                importer=Importer(stores.transfer, idempotency_ttl=settings.idempotency_ttl),
+                uniques=UniquesService(stores.uniques, _uniques_key(settings)),
+                transfer=TransferService(stores.transfer, idempotency_ttl=settings.idempotency_ttl),
                 fleet=fleet,
                 closing=closing,
             )
@@ -109,7 +106,7 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
         lifespan=lifespan,
         replica=settings.replica_name,
         registry=registry,
-        ahead=_counted_and_hot if hot_increments else RequestCount,
+        ahead=_hot_paths if hot_paths else RequestCount,
         tags={
             "counters": "Counters, their events, series and badges, and moving them elsewhere",
             "uniques": "How many different members there were, approximately",
@@ -124,7 +121,7 @@ def create_app(settings: Settings | None = None, *, hot_increments: bool = True)
     return app
 
 
-def _counted_and_hot(app: ASGIApp) -> ASGIApp:
+def _hot_paths(app: ASGIApp) -> RequestCount:
     routes = {route.name: route for route in router.routes if isinstance(route, APIRoute)}
     return RequestCount(HotIncrements(app, increment_counter=routes["increment_counter"]))
 

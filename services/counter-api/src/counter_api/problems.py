@@ -1,6 +1,28 @@
 """The problems of counter-api, beside those that every service has."""
 
-from evenkeel.http.problems import Problem, Unavailable
+from evenkeel.http.etags import etag
+from evenkeel.http.preconditions import Preconditions
+from evenkeel.http.problems import NotFound, PreconditionFailed, Problem, Unavailable
+
+
+class CounterNotFound(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no counter {name}.")
+
+
+class StateMismatch(PreconditionFailed):
+    """`If-Match` or `If-None-Match` does not hold; `current` is the value, None if there is no such counter."""
+
+    def __init__(self, preconditions: Preconditions, current: int | None) -> None:
+        if current is None:
+            sentence = "If-Match names a counter that does not exist."
+        elif not preconditions.matched(current):
+            sentence = f"If-Match does not name the current value, {etag(current)}."
+        elif preconditions.none_match is not None and preconditions.none_match.every:
+            sentence = f"If-None-Match requires that there is no such counter; its value is {etag(current)}."
+        else:
+            sentence = f"If-None-Match names the current value, {etag(current)}."
+        super().__init__(sentence, current=current)
 
 
 class CounterBound(Problem):

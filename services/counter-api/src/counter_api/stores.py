@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from counter_api.counters.encoding import Terms
-from counter_api.counters.memory_store import MemoryStore
-from counter_api.counters.redis_store import RedisStore
-from counter_api.counters.store import Store
+from counter_api.counters.memory_store import MemoryCounterStore
+from counter_api.counters.redis_store import RedisCounterStore
+from counter_api.counters.store import CounterStore
 from counter_api.events.feed import Watch
 from counter_api.events.memory_watch import MemoryWatch
 from counter_api.events.redis_watch import RedisWatch
@@ -21,11 +21,13 @@ from counter_api.redis.pipeline import RedisPipeline
 from counter_api.settings import Settings
 from counter_api.stats.presence import Presence
 from counter_api.stats.request_count import MemoryTally, RedisTally, Tally
-from counter_api.transfer.cluster_transfer import ClusterTransfer
-from counter_api.transfer.memory_transfer import MemoryTransfer
-from counter_api.transfer.redis_transfer import RedisTransfer
+from counter_api.transfer.cluster_store import ClusterTransferStore
+from counter_api.transfer.memory_store import MemoryTransferStore
+from counter_api.transfer.redis_store import RedisTransferStore
 from counter_api.transfer.store import TransferStore
-from counter_api.uniques.store import MemoryUniques, RedisUniques, UniquesStore
+from counter_api.uniques.memory_store import MemoryUniquesStore
+from counter_api.uniques.redis_store import RedisUniquesStore
+from counter_api.uniques.store import UniquesStore
 from evenkeel.redis import topology_of
 from evenkeel.redis.cluster import Cluster
 from evenkeel.redis.heartbeats import Heartbeats
@@ -35,7 +37,7 @@ from evenkeel.redis.heartbeats import Heartbeats
 class Stores:
     """What each feature keeps its data in."""
 
-    counters: Store
+    counters: CounterStore
     watch: Watch
     uniques: UniquesStore
     transfer: TransferStore
@@ -74,7 +76,7 @@ async def open_stores(settings: Settings, metrics: Metrics) -> AsyncIterator[Sto
             series_retention=settings.series_retention,
             replicated=settings.replica_acks > 0,
         )
-        counters = RedisStore(pipeline, terms=terms, most_waiting=settings.max_waiting)
+        counters = RedisCounterStore(pipeline, terms=terms, most_waiting=settings.max_waiting)
         stack.push_async_callback(counters.close)
         stores = _in_redis(pipeline, counters, settings, metrics)
         if not settings.allow_unsafe_redis:
@@ -84,13 +86,13 @@ async def open_stores(settings: Settings, metrics: Metrics) -> AsyncIterator[Sto
         yield stores
 
 
-def _in_redis(pipeline: RedisPipeline, counters: RedisStore, settings: Settings, metrics: Metrics) -> Stores:
+def _in_redis(pipeline: RedisPipeline, counters: RedisCounterStore, settings: Settings, metrics: Metrics) -> Stores:
     replica = settings.replica_name
-    transfer = ClusterTransfer if isinstance(pipeline.topology, Cluster) else RedisTransfer
+    transfer = ClusterTransferStore if isinstance(pipeline.topology, Cluster) else RedisTransferStore
     return Stores(
         counters=counters,
         watch=RedisWatch(pipeline.topology),
-        uniques=RedisUniques(pipeline, idempotency_ttl=settings.idempotency_ttl),
+        uniques=RedisUniquesStore(pipeline, idempotency_ttl=settings.idempotency_ttl),
         transfer=transfer(pipeline, counters.listing),
         tally=RedisTally(pipeline, replica=replica, uncounted=metrics.uncounted_requests),
         checks={"redis": partial(safety.ping, pipeline)},
@@ -102,11 +104,11 @@ def _in_redis(pipeline: RedisPipeline, counters: RedisStore, settings: Settings,
 
 def _in_memory(settings: Settings) -> Stores:
     ttl = settings.idempotency_ttl
-    counters = MemoryStore(idempotency_ttl=ttl, series_retention=settings.series_retention)
+    counters = MemoryCounterStore(idempotency_ttl=ttl, series_retention=settings.series_retention)
     return Stores(
         counters=counters,
         watch=MemoryWatch(counters),
-        uniques=MemoryUniques(idempotency_ttl=ttl),
-        transfer=MemoryTransfer(counters.counters, time.monotonic),
+        uniques=MemoryUniquesStore(idempotency_ttl=ttl),
+        transfer=MemoryTransferStore(counters.counters, time.monotonic),
         tally=MemoryTally(replica=settings.replica_name),
     )

@@ -21,7 +21,7 @@ async def client(
     make_settings: Callable[..., Settings], request: pytest.FixtureRequest
 ) -> AsyncIterator[httpx.AsyncClient]:
     store, _, rest = request.param.partition(" ")
-    async with serving(create_app(make_settings(store=store), hot_increments=not rest)) as client:
+    async with serving(create_app(make_settings(store=store), hot_paths=not rest)) as client:
         yield client
 
 

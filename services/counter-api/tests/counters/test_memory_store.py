@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.support.once import once
 
-from counter_api.counters.memory_store import MemoryStore
+from counter_api.counters.memory_store import MemoryCounterStore
 from counter_api.counters.operations import Applied, Increment
 from counter_api.counters.series import Unit
 from counter_api.problems import CounterBound
@@ -24,7 +24,7 @@ class Clock:
 
 
 async def test_memory_store_is_a_global_variable_behind_a_lock() -> None:
-    store = MemoryStore(idempotency_ttl=60, series_retention=RETENTION)
+    store = MemoryCounterStore(idempotency_ttl=60, series_retention=RETENTION)
 
     async def visit() -> int:
         [outcome] = await store.apply([Increment(name="visits")])
@@ -40,7 +40,7 @@ async def test_memory_store_is_a_global_variable_behind_a_lock() -> None:
 
 async def test_memory_store_forgets_what_has_expired() -> None:
     clock = Clock()
-    store = MemoryStore(idempotency_ttl=60, series_retention=RETENTION, clock=clock)
+    store = MemoryCounterStore(idempotency_ttl=60, series_retention=RETENTION, clock=clock)
     for second in range(1000):
         clock.now = float(second)
         await store.apply([Increment(name=f"n{second}", ttl=10, once=once(str(second), second))])
@@ -49,7 +49,7 @@ async def test_memory_store_forgets_what_has_expired() -> None:
 
 async def test_a_remembered_refusal_keeps_no_traceback() -> None:
     """A raised problem has a traceback, which holds all frames on the way."""
-    store = MemoryStore(idempotency_ttl=60, series_retention=RETENTION)
+    store = MemoryCounterStore(idempotency_ttl=60, series_retention=RETENTION)
     [refused] = await store.apply([Increment(name="a", maximum=0, once=once("k", 1))])
     assert isinstance(refused, CounterBound)
     with pytest.raises(CounterBound):

@@ -24,31 +24,31 @@ from counter_api.counters.operations import (
     is_replay,
 )
 from counter_api.counters.series import STEPS, UNITS
-from counter_api.counters.store import Page, Store
+from counter_api.counters.store import CounterStore, Page
 from counter_api.metrics import Metrics
-from counter_api.problems import CounterBound, CounterOverflow
+from counter_api.problems import CounterBound, CounterNotFound, CounterOverflow, StateMismatch
 from counter_api.settings import Settings
 from counter_api.stores import open_stores
 from evenkeel.http.idempotency import IdempotencyMismatch
 from evenkeel.http.preconditions import Preconditions
-from evenkeel.http.problems import NotFound, PreconditionFailed, Problem
+from evenkeel.http.problems import Problem
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(params=["redis", "memory"])
-async def store(make_settings: Callable[..., Settings], request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+async def store(make_settings: Callable[..., Settings], request: pytest.FixtureRequest) -> AsyncIterator[CounterStore]:
     settings = make_settings(store=request.param, idempotency_ttl=2)
     async with open_stores(settings, Metrics(CollectorRegistry())) as stores:
         yield stores.counters
 
 
-async def add(store: Store, name: str, by: int = 1, **options: int) -> Outcome:
+async def add(store: CounterStore, name: str, by: int = 1, **options: int) -> Outcome:
     [outcome] = await store.apply([Increment(name=name, by=by, **options)])  # type: ignore[arg-type]
     return outcome
 
 
-async def one(store: Store, operation: Operation) -> Applied:
+async def one(store: CounterStore, operation: Operation) -> Applied:
     [outcome] = await store.apply([operation])
     if isinstance(outcome, Problem):
         raise outcome
@@ -59,7 +59,7 @@ def told(outcomes: Sequence[Outcome]) -> list[object]:
     return [type(o) if isinstance(o, Problem) else o.value for o in outcomes]
 
 
-async def test_a_counter_begins_at_zero_and_counts(store: Store) -> None:
+async def test_a_counter_begins_at_zero_and_counts(store: CounterStore) -> None:
     assert await store.value("a") is None
     assert [await add(store, "a"), await add(store, "a", 5), await add(store, "a", -8)] == [
         Applied(1),
@@ -70,12 +70,12 @@ async def test_a_counter_begins_at_zero_and_counts(store: Store) -> None:
     assert await store.value("b") is None
 
 
-async def test_adding_zero_makes_a_counter(store: Store) -> None:
+async def test_adding_zero_makes_a_counter(store: CounterStore) -> None:
     assert await add(store, "a", 0) == Applied(0)
     assert await store.value("a") == 0
 
 
-async def test_concurrent_increments_are_distinct_and_without_gaps(store: Store) -> None:
+async def test_concurrent_increments_are_distinct_and_without_gaps(store: CounterStore) -> None:
     outcomes = await asyncio.gather(*(add(store, "a") for _ in range(1000)))
     assert sorted(o.value for o in outcomes if isinstance(o, Applied)) == list(range(1, 1001))
 
@@ -93,7 +93,7 @@ def expected(current: int, by: int, minimum: int | None, maximum: int | None) ->
     return value
 
 
-async def test_every_sum_of_two_edges_is_exact_or_refused(store: Store) -> None:
+async def test_every_sum_of_two_edges_is_exact_or_refused(store: CounterStore) -> None:
     """Around 2^53, the limit of Lua's numbers, and 2^63, the limit of counters."""
     for current in NUMBERS:
         await one(store, Put(name="a", value=current))
@@ -104,7 +104,7 @@ async def test_every_sum_of_two_edges_is_exact_or_refused(store: Store) -> None:
             await one(store, Put(name="a", value=current))
 
 
-async def test_bounds_hold_exactly_at_random_edges(store: Store) -> None:
+async def test_bounds_hold_exactly_at_random_edges(store: CounterStore) -> None:
     choose = random.Random(4).choice
     operations, wanted = [], []
     for place in range(1000):
@@ -118,7 +118,7 @@ async def test_bounds_hold_exactly_at_random_edges(store: Store) -> None:
     assert told(await store.apply(operations)) == wanted
 
 
-async def test_a_refused_increment_changes_nothing_and_says_what_there_is(store: Store) -> None:
+async def test_a_refused_increment_changes_nothing_and_says_what_there_is(store: CounterStore) -> None:
     await add(store, "a", 9)
     bound = await add(store, "a", 2, maximum=10)
     assert isinstance(bound, CounterBound)
@@ -135,7 +135,7 @@ async def test_a_refused_increment_changes_nothing_and_says_what_there_is(store:
     assert (await store.value("a"), await store.value("fresh")) == (9, None)
 
 
-async def test_a_batch_is_judged_in_order(store: Store) -> None:
+async def test_a_batch_is_judged_in_order(store: CounterStore) -> None:
     operations = [
         Increment(name="a", by=2, maximum=2),
         Increment(name="a", by=1, maximum=2),
@@ -146,7 +146,7 @@ async def test_a_batch_is_judged_in_order(store: Store) -> None:
     assert told(await store.apply(operations)) == [2, CounterBound, 1, 2, 0]
 
 
-async def test_callers_that_together_leave_64_bits_are_judged_one_by_one(store: Store) -> None:
+async def test_callers_that_together_leave_64_bits_are_judged_one_by_one(store: CounterStore) -> None:
     await one(store, Put(name="a", value=INT64_MAX - 3))
     outcomes = await asyncio.gather(*(add(store, "a") for _ in range(10)))
     assert told(outcomes) == [INT64_MAX - 2, INT64_MAX - 1, INT64_MAX] + [CounterOverflow] * 7
@@ -157,7 +157,7 @@ async def test_callers_that_together_leave_64_bits_are_judged_one_by_one(store: 
     assert told(outcomes) == [*expected, INT64_MIN, CounterOverflow]
 
 
-async def test_one_batch_may_go_all_the_way(store: Store) -> None:
+async def test_one_batch_may_go_all_the_way(store: CounterStore) -> None:
     """The sum of the increments does not fit into 64 bits, so one INCRBY cannot add it; the result fits."""
     await one(store, Increment(name="a", by=INT64_MIN, ttl=1))
     assert told(await store.apply([Increment(name="a", by=INT64_MAX)] * 2)) == [-1, INT64_MAX - 1]
@@ -166,7 +166,7 @@ async def test_one_batch_may_go_all_the_way(store: Store) -> None:
     assert await store.value("a") is None
 
 
-async def test_any_operations_are_judged_in_order(store: Store) -> None:
+async def test_any_operations_are_judged_in_order(store: CounterStore) -> None:
     def changed(value: int) -> Put:
         return Put(name="a", value=value, preconditions=asking(frozenset({value - 1})))
 
@@ -186,27 +186,27 @@ async def test_any_operations_are_judged_in_order(store: Store) -> None:
         Delete(name="c"),
     ]
     outcomes = await store.apply(operations)
-    refused = PreconditionFailed
-    assert told(outcomes) == [4, 5, refused, 1, refused, 0, NotFound, refused, 7, 9, 2, 1, 0]
+    refused = StateMismatch
+    assert told(outcomes) == [4, 5, refused, 1, refused, 0, CounterNotFound, refused, 7, 9, 2, 1, 0]
     assert [outcome.members.get("current") for outcome in outcomes if isinstance(outcome, refused)] == [5, 5, None]
     assert [await store.value(name) for name in "abc"] == [9, 2, None]
     await asyncio.sleep(1.2)
     assert await store.value("a") is None
 
 
-async def test_a_counter_made_anew_in_one_batch_has_no_time_to_live_of_the_old_one(store: Store) -> None:
+async def test_a_counter_made_anew_in_one_batch_has_no_time_to_live_of_the_old_one(store: CounterStore) -> None:
     await add(store, "a", ttl=1)
     assert told(await store.apply([Delete(name="a"), Increment(name="a", by=3)])) == [0, 3]
     await asyncio.sleep(1.2)
     assert await store.value("a") == 3
 
 
-async def sums(store: Store, name: str) -> dict[str, int]:
+async def sums(store: CounterStore, name: str) -> dict[str, int]:
     """The sum of the latest two buckets: a bucket may end during a test."""
     return {unit: sum(bucket.value for bucket in await store.series(name, unit, 2)) for unit in UNITS}
 
 
-async def test_series_get_what_the_counter_gets(store: Store) -> None:
+async def test_series_get_what_the_counter_gets(store: CounterStore) -> None:
     assert await sums(store, "a") == {"minute": 0, "hour": 0, "day": 0}
     await asyncio.gather(*(one(store, Increment(name="a", by=2, series=("minute", "day"))) for _ in range(50)))
     await one(store, Increment(name="a", by=-30, series=("day",)))
@@ -220,7 +220,7 @@ async def test_series_get_what_the_counter_gets(store: Store) -> None:
     assert await sums(store, "b") == {"minute": 0, "hour": 0, "day": 0}
 
 
-async def test_series_are_of_the_present_and_without_gaps(store: Store) -> None:
+async def test_series_are_of_the_present_and_without_gaps(store: CounterStore) -> None:
     before = time.time()
     await one(store, Increment(name="a", by=2, series=UNITS))
     for unit in UNITS:
@@ -232,7 +232,7 @@ async def test_series_are_of_the_present_and_without_gaps(store: Store) -> None:
         assert sum(bucket.value for bucket in buckets[:-2]) == 0
 
 
-async def test_a_series_that_would_leave_64_bits_refuses_the_increment(store: Store) -> None:
+async def test_a_series_that_would_leave_64_bits_refuses_the_increment(store: CounterStore) -> None:
     hour = Increment(name="a", by=INT64_MAX, series=("hour",))
     assert told(await store.apply([hour])) == [INT64_MAX]
     await one(store, Put(name="a", value=0))
@@ -248,7 +248,7 @@ async def test_a_series_that_would_leave_64_bits_refuses_the_increment(store: St
     assert await sums(store, "a") == {"minute": 0, "hour": INT64_MAX, "day": 0}
 
 
-async def test_deleting_a_counter_deletes_its_series(store: Store) -> None:
+async def test_deleting_a_counter_deletes_its_series(store: CounterStore) -> None:
     await one(store, Increment(name="a", by=5, series=UNITS))
     operations: list[Operation] = [
         Increment(name="a", by=5, series=("hour",)),
@@ -261,7 +261,7 @@ async def test_deleting_a_counter_deletes_its_series(store: Store) -> None:
     assert await sums(store, "a") == {"minute": 0, "hour": 0, "day": 0}
 
 
-async def test_time_to_live_counts_from_the_creation(store: Store) -> None:
+async def test_time_to_live_counts_from_the_creation(store: CounterStore) -> None:
     await add(store, "a", ttl=1)
     await add(store, "keeps")
     await asyncio.sleep(0.5)
@@ -276,7 +276,7 @@ async def test_time_to_live_counts_from_the_creation(store: Store) -> None:
     assert await store.value("a") == 1
 
 
-async def test_a_deleted_counter_leaves_its_time_to_live_behind(store: Store) -> None:
+async def test_a_deleted_counter_leaves_its_time_to_live_behind(store: CounterStore) -> None:
     await add(store, "a", ttl=1)
     await one(store, Delete(name="a"))
     await add(store, "a")
@@ -284,17 +284,17 @@ async def test_a_deleted_counter_leaves_its_time_to_live_behind(store: Store) ->
     assert await store.value("a") == 1
 
 
-async def test_put_compares_and_sets(store: Store) -> None:
+async def test_put_compares_and_sets(store: CounterStore) -> None:
     assert await one(store, Put(name="a", value=INT64_MIN)) == Applied(INT64_MIN, created=True)
     assert await one(store, Put(name="a", value=3, preconditions=asking(frozenset({1, INT64_MIN})))) == Applied(3)
     assert await one(store, Put(name="a", value=4, preconditions=asking("*"))) == Applied(4)
-    with pytest.raises(PreconditionFailed) as changed:
+    with pytest.raises(StateMismatch) as changed:
         await one(store, Put(name="a", value=5, preconditions=asking(frozenset({3}))))
     assert changed.value.members == {"current": 4}
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(StateMismatch):
         await one(store, Put(name="a", value=5, preconditions=asking(frozenset())))
     for preconditions in (asking("*"), asking(frozenset({0}))):
-        with pytest.raises(PreconditionFailed) as absent:
+        with pytest.raises(StateMismatch) as absent:
             await one(store, Put(name="b", value=5, preconditions=preconditions))
         assert absent.value.members == {"current": None}
     assert (await store.value("a"), await store.value("b")) == (4, None)
@@ -317,19 +317,19 @@ CONDITIONS: list[tuple[Preconditions, bool, bool]] = [
 ]
 
 
-async def test_a_condition_is_judged_with_every_change(store: Store) -> None:
+async def test_a_condition_is_judged_with_every_change(store: CounterStore) -> None:
     """RFC 9110, 13.1.1 and 13.1.2. Also together with conditions, times to live, and bounds that would refuse too."""
     for preconditions, there, absent in CONDITIONS:
         for change, refused_where_absent in (
-            (Increment(name="a", preconditions=preconditions), PreconditionFailed),
-            (Increment(name="a", maximum=5, minimum=-5, ttl=1000, preconditions=preconditions), PreconditionFailed),
-            (Increment(name="a", series=UNITS, preconditions=preconditions), PreconditionFailed),
-            (Put(name="a", value=7, preconditions=preconditions), PreconditionFailed),
-            (Delete(name="a", preconditions=preconditions), NotFound),
+            (Increment(name="a", preconditions=preconditions), StateMismatch),
+            (Increment(name="a", maximum=5, minimum=-5, ttl=1000, preconditions=preconditions), StateMismatch),
+            (Increment(name="a", series=UNITS, preconditions=preconditions), StateMismatch),
+            (Put(name="a", value=7, preconditions=preconditions), StateMismatch),
+            (Delete(name="a", preconditions=preconditions), CounterNotFound),
         ):
             await store.apply([Delete(name="a"), Put(name="a", value=4)])
             [outcome] = await store.apply([change])
-            assert isinstance(outcome, Applied if there else PreconditionFailed), (change, outcome)
+            assert isinstance(outcome, Applied if there else StateMismatch), (change, outcome)
             if isinstance(outcome, Problem):
                 assert (outcome.members, await store.value("a")) == ({"current": 4}, 4)
             await store.apply([Delete(name="a")])
@@ -341,16 +341,16 @@ async def test_a_condition_is_judged_with_every_change(store: Store) -> None:
                 assert await store.value("a") is None
 
 
-async def test_a_condition_is_judged_before_bounds(store: Store) -> None:
+async def test_a_condition_is_judged_before_bounds(store: CounterStore) -> None:
     await add(store, "a", 4)
     for by, maximum in ((1, 4), (INT64_MAX, None)):
         asked = Increment(name="a", by=by, maximum=maximum, preconditions=asking(frozenset({5})))
-        assert told(await store.apply([asked])) == [PreconditionFailed]
+        assert told(await store.apply([asked])) == [StateMismatch]
         held = replace(asked, preconditions=asking(frozenset({4})))
         assert told(await store.apply([held])) == [CounterOverflow if maximum is None else CounterBound]
 
 
-async def test_conditions_are_judged_in_the_order_of_the_callers(store: Store) -> None:
+async def test_conditions_are_judged_in_the_order_of_the_callers(store: CounterStore) -> None:
     """Also in one round trip: each is judged on the value that the one before left."""
     steps: list[Operation] = [Increment(name="a"), Increment(name="a")]
     for value in range(2, 12):
@@ -362,11 +362,11 @@ async def test_conditions_are_judged_in_the_order_of_the_callers(store: Store) -
     outcomes = await asyncio.gather(*(store.apply([step]) for step in steps))
     expected: list[object] = [1, 2]
     for value in range(3, 13):
-        expected += [value, PreconditionFailed, PreconditionFailed]
+        expected += [value, StateMismatch, StateMismatch]
     assert [each for outcome in outcomes for each in told(outcome)] == expected
 
 
-async def test_of_many_who_create_one_does(store: Store) -> None:
+async def test_of_many_who_create_one_does(store: CounterStore) -> None:
     puts = [Put(name="a", value=n, preconditions=asking(none_match="*")) for n in range(30)]
     outcomes = [outcome for [outcome] in await asyncio.gather(*(store.apply([put]) for put in puts))]
     [made] = [outcome for outcome in outcomes if isinstance(outcome, Applied)]
@@ -375,28 +375,28 @@ async def test_of_many_who_create_one_does(store: Store) -> None:
     assert {outcome.members["current"] for outcome in outcomes if isinstance(outcome, Problem)} == {made.value}
 
 
-async def test_of_concurrent_compare_and_sets_one_wins(store: Store) -> None:
+async def test_of_concurrent_compare_and_sets_one_wins(store: CounterStore) -> None:
     await add(store, "a", 0)
     puts = [Put(name="a", value=n, preconditions=asking(frozenset({0}))) for n in range(1, 51)]
     outcomes = await asyncio.gather(*(one(store, put) for put in puts), return_exceptions=True)
-    assert sorted(type(o).__name__ for o in outcomes) == ["Applied"] + ["PreconditionFailed"] * 49
+    assert sorted(type(o).__name__ for o in outcomes) == ["Applied"] + ["StateMismatch"] * 49
 
 
-async def test_delete(store: Store) -> None:
-    with pytest.raises(NotFound):
+async def test_delete(store: CounterStore) -> None:
+    with pytest.raises(CounterNotFound):
         await one(store, Delete(name="a"))
     # RFC 9110, 13.2.1: a condition is not judged if the answer is 404 anyway.
-    with pytest.raises(NotFound):
+    with pytest.raises(CounterNotFound):
         await one(store, Delete(name="a", preconditions=asking("*")))
     await add(store, "a", 4)
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(StateMismatch):
         await one(store, Delete(name="a", preconditions=asking(frozenset({5}))))
     assert await store.value("a") == 4
     await one(store, Delete(name="a", preconditions=asking(frozenset({4}))))
     assert await store.value("a") is None
 
 
-async def test_an_operation_with_a_key_is_applied_once(store: Store) -> None:
+async def test_an_operation_with_a_key_is_applied_once(store: CounterStore) -> None:
     increment = Increment(name="a", by=5, once=once("k", "increment", 5))
     assert await store.apply([increment, increment]) == [Applied(5), Applied(5, replayed=True)]
     await add(store, "a")
@@ -408,7 +408,7 @@ async def test_an_operation_with_a_key_is_applied_once(store: Store) -> None:
     assert await store.value("a") is None
 
 
-async def test_a_key_belongs_to_one_payload_of_one_counter(store: Store) -> None:
+async def test_a_key_belongs_to_one_payload_of_one_counter(store: CounterStore) -> None:
     used = once("k", "increment", 5)
     other = once("k", "increment", 6)
     await store.apply([Increment(name="a", by=5, once=used)])
@@ -425,15 +425,15 @@ REFUSALS: list[tuple[Operation, type[Problem]]] = [
     (Increment(name="a", by=5, maximum=4), CounterBound),
     (Increment(name="a", by=INT64_MAX), CounterOverflow),
     (Increment(name="a", by=2, series=("minute", "hour")), CounterOverflow),
-    (Increment(name="a", preconditions=asking(frozenset({9}))), PreconditionFailed),
-    (Put(name="a", value=7, preconditions=asking(none_match="*")), PreconditionFailed),
-    (Put(name="b", value=7, preconditions=asking("*")), PreconditionFailed),
-    (Delete(name="a", preconditions=asking(none_match=frozenset({1}))), PreconditionFailed),
-    (Delete(name="b"), NotFound),
+    (Increment(name="a", preconditions=asking(frozenset({9}))), StateMismatch),
+    (Put(name="a", value=7, preconditions=asking(none_match="*")), StateMismatch),
+    (Put(name="b", value=7, preconditions=asking("*")), StateMismatch),
+    (Delete(name="a", preconditions=asking(none_match=frozenset({1}))), StateMismatch),
+    (Delete(name="b"), CounterNotFound),
 ]
 
 
-async def test_a_refusal_is_remembered(store: Store) -> None:
+async def test_a_refusal_is_remembered(store: CounterStore) -> None:
     """The same problem, to the letter, whatever the counter is now."""
     hours = await one(store, Increment(name="a", by=INT64_MAX, series=("hour",)))
     assert hours == Applied(INT64_MAX)
@@ -454,7 +454,7 @@ async def test_a_refusal_is_remembered(store: Store) -> None:
     assert (await store.value("a"), await store.value("b")) == (0, 5)
 
 
-async def test_a_refusal_is_told_to_all_who_ask_at_once(store: Store) -> None:
+async def test_a_refusal_is_told_to_all_who_ask_at_once(store: CounterStore) -> None:
     refused = Increment(name="a", by=5, maximum=4, once=once("k", 5))
     outcomes = await asyncio.gather(*(store.apply([refused]) for _ in range(20)))
     assert [told(outcome) for outcome in outcomes] == [[CounterBound]] * 20
@@ -463,7 +463,7 @@ async def test_a_refusal_is_told_to_all_who_ask_at_once(store: Store) -> None:
     assert told(await store.apply([other])) == [IdempotencyMismatch]
 
 
-async def test_a_put_says_whether_it_made_the_counter(store: Store) -> None:
+async def test_a_put_says_whether_it_made_the_counter(store: CounterStore) -> None:
     put, keyed = Put(name="a", value=1), Put(name="a", value=2, once=once("k", 2))
     operations: list[Operation] = [put, put, Delete(name="a"), keyed, put, keyed]
     outcomes = await store.apply(operations)
@@ -478,14 +478,14 @@ async def test_a_put_says_whether_it_made_the_counter(store: Store) -> None:
     ]
 
 
-async def test_a_key_is_forgotten_after_its_time(store: Store) -> None:
+async def test_a_key_is_forgotten_after_its_time(store: CounterStore) -> None:
     increment = Increment(name="a", once=once("k", "increment"))
     await store.apply([increment])
     await asyncio.sleep(2.2)
     assert await store.apply([increment]) == [Applied(2)]
 
 
-async def test_a_batch_key_belongs_to_one_payload(store: Store) -> None:
+async def test_a_batch_key_belongs_to_one_payload(store: CounterStore) -> None:
     await store.claim(once("k", "one"))
     await store.claim(once("k", "one"))
     with pytest.raises(IdempotencyMismatch):
@@ -493,7 +493,7 @@ async def test_a_batch_key_belongs_to_one_payload(store: Store) -> None:
     await store.claim(once("other", "two"))
 
 
-async def test_pages_are_sorted_and_complete(store: Store) -> None:
+async def test_pages_are_sorted_and_complete(store: CounterStore) -> None:
     names = ["".join(letters) for letters in itertools.product("aB.", "c-", ["", "9", ":z"])]
     assert all(name[0].isalnum() or name[0] == "." for name in names)
     names = [f"n{name}" for name in names]
@@ -516,7 +516,7 @@ async def test_pages_are_sorted_and_complete(store: Store) -> None:
     assert await store.page(prefix="zz", after=None, limit=2) == Page([], None)
 
 
-async def test_pages_hide_what_is_no_callers_counter(store: Store) -> None:
+async def test_pages_hide_what_is_no_callers_counter(store: CounterStore) -> None:
     await store.apply([Increment(name="a", once=once("k", "x")), Increment(name=VISITS)])
     await store.claim(once("k", "x"))
     assert await store.page(prefix="", after=None, limit=10) == Page([("a", 1)], None)

@@ -16,7 +16,7 @@ from tests.support.once import asking, once
 
 from counter_api.counters.operations import Delete, Increment, Operation, Outcome, Put, is_replay
 from counter_api.counters.series import UNITS, Unit
-from counter_api.counters.store import Store
+from counter_api.counters.store import CounterStore
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings
 from counter_api.stores import open_stores
@@ -144,7 +144,7 @@ class Stores(RuleBasedStateMachine):
         self._keyed: list[Operation] = []
         self._loop = asyncio.Runner()
         self._stack = contextlib.AsyncExitStack()
-        self._stores: list[Store] = [
+        self._stores: list[CounterStore] = [
             self._loop.run(
                 self._stack.enter_async_context(open_stores(make_settings(store=store), Metrics(CollectorRegistry())))
             ).counters
@@ -171,7 +171,7 @@ class Stores(RuleBasedStateMachine):
         self._keyed += [operation for operation in operations if operation.once is not None]
         expected = [self._model.apply(operation) for operation in operations]
 
-        async def all_at_once(store: Store) -> list[list[Outcome]]:
+        async def all_at_once(store: CounterStore) -> list[list[Outcome]]:
             return await asyncio.gather(*(store.apply([operation]) for operation in self._named(operations)))
 
         for store in self._stores:

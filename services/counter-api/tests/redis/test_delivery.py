@@ -12,10 +12,10 @@ from tests.support.lossy_proxy import LossyProxy
 from tests.support.once import asking, once
 
 from counter_api.counters.operations import INT64_MAX, Applied, Delete, Increment, Operation, Outcome, Put, is_replay
-from counter_api.counters.redis_store import RedisStore
-from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, OutcomeUnknown
+from counter_api.counters.redis_store import RedisCounterStore
+from counter_api.problems import CounterBound, CounterOverflow, NothingApplied, OutcomeUnknown, StateMismatch
 from counter_api.settings import Settings
-from evenkeel.http.problems import PreconditionFailed, Problem
+from evenkeel.http.problems import Problem
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def proxy(counters_url: str) -> AsyncIterator[LossyProxy]:
 
 
 @pytest.fixture
-async def store(proxy: LossyProxy, make_settings: MakeSettings) -> AsyncIterator[RedisStore]:
+async def store(proxy: LossyProxy, make_settings: MakeSettings) -> AsyncIterator[RedisCounterStore]:
     """Reaches Redis through the proxy."""
     async with store_at(make_settings(redis_url=proxy.url)) as store:
         await apply(store, Increment(name="warm", by=0))
@@ -37,22 +37,22 @@ async def store(proxy: LossyProxy, make_settings: MakeSettings) -> AsyncIterator
 
 
 @pytest.fixture
-async def elsewhere(make_settings: MakeSettings) -> AsyncIterator[RedisStore]:
+async def elsewhere(make_settings: MakeSettings) -> AsyncIterator[RedisCounterStore]:
     """Another replica, whose connection is not broken."""
     async with store_at(make_settings(replica_name="replica-b")) as store:
         yield store
 
 
-async def apply(store: RedisStore, operation: Operation) -> Outcome:
+async def apply(store: RedisCounterStore, operation: Operation) -> Outcome:
     [outcome] = await store.apply([operation])
     return outcome
 
 
-async def add(store: RedisStore, by: int = 1) -> Outcome:
+async def add(store: RedisCounterStore, by: int = 1) -> Outcome:
     return await apply(store, Increment(name="a", by=by))
 
 
-async def test_a_lost_reply_is_asked_for_again(store: RedisStore, proxy: LossyProxy) -> None:
+async def test_a_lost_reply_is_asked_for_again(store: RedisCounterStore, proxy: LossyProxy) -> None:
     assert await add(store) == Applied(1)
     for value in range(2, 7):
         proxy.lose_next(value - 1)
@@ -60,7 +60,7 @@ async def test_a_lost_reply_is_asked_for_again(store: RedisStore, proxy: LossyPr
     assert await store.value("a") == 6
 
 
-async def test_every_operation_survives_a_lost_reply(store: RedisStore, proxy: LossyProxy) -> None:
+async def test_every_operation_survives_a_lost_reply(store: RedisCounterStore, proxy: LossyProxy) -> None:
     await add(store, 5)
     assert await store.value("a") == 5
     operations: list[tuple[Operation, object]] = [
@@ -90,7 +90,7 @@ async def test_every_operation_survives_a_lost_reply(store: RedisStore, proxy: L
         assert (type(outcome), is_replay(outcome)) == (CounterBound, replayed)
 
 
-async def test_under_load_with_every_fifth_reply_lost(store: RedisStore, proxy: LossyProxy) -> None:
+async def test_under_load_with_every_fifth_reply_lost(store: RedisCounterStore, proxy: LossyProxy) -> None:
     choose = random.Random(3)
     proxy.loses = lambda: choose.random() < 0.2
 
@@ -101,7 +101,9 @@ async def test_under_load_with_every_fifth_reply_lost(store: RedisStore, proxy: 
     assert sorted(o.value for o in outcomes if isinstance(o, Applied)) == [*range(1, 2001)]
 
 
-async def test_a_copy_that_arrives_after_its_repetition_is_not_counted(store: RedisStore, proxy: LossyProxy) -> None:
+async def test_a_copy_that_arrives_after_its_repetition_is_not_counted(
+    store: RedisCounterStore, proxy: LossyProxy
+) -> None:
     proxy.strand_next()
     assert await add(store) == Applied(1)
     assert proxy.stranded.is_set()
@@ -109,7 +111,9 @@ async def test_a_copy_that_arrives_after_its_repetition_is_not_counted(store: Re
     assert await add(store) == Applied(2)
 
 
-async def test_a_copy_that_arrives_after_later_batches_is_not_counted(store: RedisStore, proxy: LossyProxy) -> None:
+async def test_a_copy_that_arrives_after_later_batches_is_not_counted(
+    store: RedisCounterStore, proxy: LossyProxy
+) -> None:
     """The receipt has the number of the last batch only, so older and newer numbers must be told apart."""
     proxy.strand_next()
     assert [await add(store) for _ in range(3)] == [Applied(1), Applied(2), Applied(3)]
@@ -119,7 +123,7 @@ async def test_a_copy_that_arrives_after_later_batches_is_not_counted(store: Red
     assert await add(store) == Applied(4)
 
 
-async def test_a_copy_of_what_was_refused_is_not_applied_later(store: RedisStore, proxy: LossyProxy) -> None:
+async def test_a_copy_of_what_was_refused_is_not_applied_later(store: RedisCounterStore, proxy: LossyProxy) -> None:
     await add(store, 5)
     bounded = Increment(name="a", maximum=5)
     proxy.strand_next()
@@ -133,7 +137,7 @@ async def test_a_copy_of_what_was_refused_is_not_applied_later(store: RedisStore
 
 
 async def test_a_refused_copy_is_not_applied_even_without_later_changes_of_ours(
-    store: RedisStore, elsewhere: RedisStore, proxy: LossyProxy
+    store: RedisCounterStore, elsewhere: RedisCounterStore, proxy: LossyProxy
 ) -> None:
     await add(elsewhere, 5)
     for operation, callers in (
@@ -169,7 +173,7 @@ async def test_without_any_answer_the_outcome_is_unknown(proxy: LossyProxy, make
 
 
 async def test_an_unknown_outcome_does_not_change_after_it_was_told(
-    proxy: LossyProxy, elsewhere: RedisStore, make_settings: MakeSettings
+    proxy: LossyProxy, elsewhere: RedisCounterStore, make_settings: MakeSettings
 ) -> None:
     """Else a caller that reads the counter, or retries with the key and is refused, would get a wrong picture."""
     async with store_at(make_settings(redis_url=proxy.url, patience=0.5)) as store:
@@ -215,7 +219,7 @@ async def test_what_was_never_sent_is_known_not_to_be_applied(make_settings: Mak
             assert outcome.detail.startswith("Redis cannot be reached, so nothing was changed: ")
 
 
-async def test_a_clock_that_was_set_is_asked_for_again(store: RedisStore) -> None:
+async def test_a_clock_that_was_set_is_asked_for_again(store: RedisCounterStore) -> None:
     [lane] = [lane for (kind, _), lane in store.pipeline._lanes.items() if kind == "changes"]
     [link] = lane._delivery._links.values()
     for seconds in (-3600, 3600):
@@ -224,7 +228,7 @@ async def test_a_clock_that_was_set_is_asked_for_again(store: RedisStore) -> Non
     assert await store.value("a") == 2
 
 
-async def test_a_connection_that_died_while_idle_costs_no_request(store: RedisStore, counters_url: str) -> None:
+async def test_a_connection_that_died_while_idle_costs_no_request(store: RedisCounterStore, counters_url: str) -> None:
     for value in range(1, 4):
         async with Redis.from_url(counters_url) as redis:
             await redis.client_kill_filter(_type="normal", skipme=True)
@@ -232,7 +236,7 @@ async def test_a_connection_that_died_while_idle_costs_no_request(store: RedisSt
         assert await store.value("a") == value
 
 
-async def test_counting_leaves_one_receipt_which_goes_by_itself(store: RedisStore, counters_url: str) -> None:
+async def test_counting_leaves_one_receipt_which_goes_by_itself(store: RedisCounterStore, counters_url: str) -> None:
     async with Redis.from_url(counters_url) as redis:
         for _ in range(20):
             await asyncio.gather(*(add(store) for _ in range(50)))
@@ -243,10 +247,10 @@ async def test_counting_leaves_one_receipt_which_goes_by_itself(store: RedisStor
 
 
 async def test_a_compare_and_set_whose_reply_is_lost_is_not_refused_by_itself(
-    store: RedisStore, proxy: LossyProxy
+    store: RedisCounterStore, proxy: LossyProxy
 ) -> None:
     await add(store, 7)
     proxy.lose_next(2)
     swap = Put(name="a", value=8, preconditions=asking(frozenset({7})))
     assert await apply(store, swap) == Applied(8)
-    assert isinstance(await apply(store, swap), PreconditionFailed)
+    assert isinstance(await apply(store, swap), StateMismatch)

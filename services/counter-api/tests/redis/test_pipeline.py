@@ -13,10 +13,10 @@ from counter_api.counters.operations import Applied, Delete, Increment, Outcome,
 from counter_api.counters.redis_store import FOR_EVER, Group
 from counter_api.counters.series import Unit
 from counter_api.metrics import Metrics
-from counter_api.problems import NothingApplied
+from counter_api.problems import CounterNotFound, NothingApplied
 from counter_api.redis.calls import Call
 from counter_api.redis.pipeline import RedisPipeline
-from evenkeel.http.problems import NotFound, Problem
+from evenkeel.http.problems import Problem
 from evenkeel.redis.topology import topology_of
 
 pytestmark = pytest.mark.anyio
@@ -177,5 +177,5 @@ async def test_deletions_are_not_held_up_by_what_memory_is_too_full_for(
     assert (type(added[0]), type(put[0])) == (NothingApplied, NothingApplied)
     assert deleted == [Applied(0)]
     [absent] = await pipeline.submit(Group("a", [Delete(name="a")], TERMS, FOR_EVER))
-    assert isinstance(absent, NotFound)
+    assert isinstance(absent, CounterNotFound)
     assert isinstance(absent, Problem)

@@ -18,7 +18,7 @@ from tests.support.serving import Serve
 from counter_api.counters.sorted_counters import SortedCounters
 from counter_api.transfer import importing
 from counter_api.transfer.entries import LONGEST_LINE
-from counter_api.transfer.memory_transfer import MemoryTransfer
+from counter_api.transfer.memory_store import MemoryTransferStore
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
@@ -328,7 +328,7 @@ async def test_an_export_from_memory_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
 
     working = asyncio.create_task(others())
-    batches = [batch async for batch in MemoryTransfer(counters, time.monotonic).export("")]
+    batches = [batch async for batch in MemoryTransferStore(counters, time.monotonic).export("")]
     working.cancel()
     assert [entry.name for batch in batches for entry in batch] == sorted(f"n{n}" for n in range(10_000))
     assert turns >= len(batches) >= 20

@@ -57,8 +57,8 @@ def _forget_cache() -> None:
 
     from evenkeel.service import logs  # noqa: PLC0415
     from evenkeel.service.settings import load  # noqa: PLC0415
-    from user_api.main import forget  # noqa: PLC0415
     from user_api.settings import Settings  # noqa: PLC0415
+    from user_api.stores import forget  # noqa: PLC0415
 
     settings = load(Settings)
     logs.configure(settings.log_level, settings.replica_name)

@@ -1,6 +1,6 @@
 """What a replica of user-api says about itself in the fleet, and the document of the fleet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from evenkeel.cache.heartbeats import CacheHeartbeats
 from evenkeel.service.fleet.heartbeat import Connections, Hits, Replica, Sighting, Vitals
 from evenkeel.service.fleet.rates import Rates, answered, samples
-from user_api.pool import Pool
 
 SERVICE = "user-api"
 
@@ -43,11 +42,14 @@ class UserVitals:
     """The subject of the fleet."""
 
     def __init__(
-        self, registry: CollectorRegistry, pool: Pool, *, pool_size: int, heartbeats: CacheHeartbeats | None
+        self,
+        registry: CollectorRegistry,
+        connections: Callable[[], tuple[int, int]],
+        heartbeats: CacheHeartbeats | None,
     ) -> None:
+        """`connections` returns how many connections for requests are in use, and how many there may be."""
         self._registry = registry
-        self._pool = pool
-        self._pool_size = pool_size
+        self._connections = connections
         self._heartbeats = heartbeats
         self._rates = Rates()
 
@@ -59,11 +61,10 @@ class UserVitals:
             elif (sample.labels["tier"], sample.labels["result"]) in _HITS:
                 totals[sample.labels["tier"]] += sample.value
         rates = self._rates.add(totals)
-        return Vitals(
-            requests_per_second=rates.pop("requests"),
-            hits=Hits(**rates),
-            pool=Connections(in_use=self._pool.in_use, size=self._pool_size),
-        )
+        requests = rates.pop("requests")
+        in_use, size = self._connections()
+        pool = Connections(in_use=in_use, size=size)
+        return Vitals(requests_per_second=requests, hits=Hits(**rates), pool=pool)
 
     def own(self) -> dict[str, Any]:
         return {"relay": any(sample.value for sample in samples(self._registry, _RELAY))}

@@ -14,7 +14,7 @@ from evenkeel.http.problems import Problem
 from user_api.idempotency import Changed, RecordKey
 from user_api.problems import NobodyHasEmail, UserNotFound, VersionMismatch, unavailable
 from user_api.schemas import NewUser, User, UserPatch
-from user_api.storage import StoredUser, UserStorage
+from user_api.store import StoredUser, UserStore
 
 _KEY = re.compile("[1-9][0-9]{0,17}")
 """The keys that are accepted from a hint in Redis, which other clients could have written."""
@@ -24,9 +24,9 @@ SHAPE = json.dumps(User.model_json_schema(), sort_keys=True)
 
 
 class UserService:
-    def __init__(self, storage: UserStorage, cache: ReadThrough[Any], database: DatabaseBreaker) -> None:
+    def __init__(self, store: UserStore, cache: ReadThrough[Any], database: DatabaseBreaker) -> None:
         """`database` is the breaker that the cache's loads go through as well."""
-        self._storage = storage
+        self._store = store
         self._cache = cache
         self._database = database
         self.peek = cache.peek
@@ -34,7 +34,7 @@ class UserService:
 
     async def create(self, new: NewUser, key: RecordKey | None = None) -> Changed:
         try:
-            created = await self._database.run(lambda: self._storage.create(new, key), repeatable=key is not None)
+            created = await self._database.run(lambda: self._store.create(new, key), repeatable=key is not None)
         except LoadError as error:
             raise unavailable(error, write=True) from error
         await self._cache.invalidate([str(created.user_id)])  # the cache may hold the fact that there is no such user
@@ -64,7 +64,7 @@ class UserService:
     async def _find(self, email: str, *, min_version: int, from_database: bool) -> Answer[Any]:
         """Find the user's id in PostgreSQL, and read the user through the cache, which fills it for later readers."""
         try:
-            found = await self._database.run(lambda: self._storage.read_by_email(email), repeatable=True)
+            found = await self._database.run(lambda: self._store.read_by_email(email), repeatable=True)
         except LoadError as error:
             raise unavailable(error) from error
         if found is None:
@@ -91,7 +91,7 @@ class UserService:
     async def page(self, *, after: int, limit: int) -> tuple[list[StoredUser], bool]:
         """The users of a page, and whether there are more after it."""
         try:
-            users = await self._database.run(lambda: self._storage.page(after=after, limit=limit + 1), repeatable=True)
+            users = await self._database.run(lambda: self._store.page(after=after, limit=limit + 1), repeatable=True)
         except LoadError as error:
             raise unavailable(error) from error
         return users[:limit], len(users) > limit
@@ -100,11 +100,11 @@ class UserService:
         self, user_id: int, patch: UserPatch, preconditions: Preconditions, key: RecordKey | None = None
     ) -> Changed:
         changes = patch.model_dump(exclude_unset=True)
-        change = partial(self._storage.update, user_id, changes, preconditions, key)
+        change = partial(self._store.update, user_id, changes, preconditions, key)
         return await self._change(user_id, change, repeatable=key is not None)
 
     async def delete(self, user_id: int, preconditions: Preconditions, key: RecordKey | None = None) -> Changed:
-        change = partial(self._storage.delete, user_id, preconditions, key)
+        change = partial(self._store.delete, user_id, preconditions, key)
         return await self._change(user_id, change, repeatable=key is not None)
 
     async def _change(
@@ -130,11 +130,11 @@ class UserService:
         await self._cache.invalidate([str(user_id)])
 
 
-def loader(storage: UserStorage) -> Load:
+def loader(store: UserStore) -> Load:
     """How the cache reads users from PostgreSQL."""
 
     async def load(keys: list[str]) -> Mapping[str, Entry]:
-        found = await storage.read([int(key) for key in keys])
+        found = await store.read([int(key) for key in keys])
         return {str(user.id): _entry(user) for user in found}
 
     return load

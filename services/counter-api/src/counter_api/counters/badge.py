@@ -10,11 +10,11 @@ from starlette.responses import Response
 from counter_api.counters.parameters import Service
 from counter_api.counters.schemas import IncrementRequest
 from counter_api.parameters import NO_STORE, Name, strict_query
-from counter_api.problems import CounterOverflow, NotACounter
+from counter_api.problems import CounterNotFound, CounterOverflow, NotACounter
 from evenkeel.http.heads import is_head
 from evenkeel.http.openapi import sends
 from evenkeel.http.preconditions import untagged
-from evenkeel.http.problems import InvalidInput, NotFound, PreconditionFailed, Unavailable, responses
+from evenkeel.http.problems import InvalidInput, PreconditionFailed, Unavailable, responses
 
 LONGEST_LABEL = 64
 """Characters."""
@@ -73,7 +73,7 @@ async def draw_badge(
     else:
         try:
             value = await counters.value(name)
-        except NotFound:
+        except CounterNotFound:
             value = 0
     return Response(render(name if query.label is None else query.label, str(value)), headers=_HEADERS, media_type=SVG)
 

@@ -16,12 +16,10 @@ from counter_api.counters.operations import (
     Operation,
     Outcome,
     Put,
-    no_such_counter,
     replay,
-    unmet,
 )
 from counter_api.counters.series import STEPS, UNITS, Unit
-from counter_api.problems import NotACounter
+from counter_api.problems import CounterNotFound, NotACounter, StateMismatch
 from counter_api.redis.calls import Argument
 from counter_api.redis.keys import RECORD, SERIES
 from evenkeel.http.etags import Tags, numbers
@@ -154,9 +152,9 @@ def _problem(operation: Operation, sign: bytes, rest: bytes) -> Problem:
         case b"w", _:
             return NotACounter()
         case b"x", _:
-            return no_such_counter(operation.name)
+            return CounterNotFound(operation.name)
         case b"u", _ if operation.preconditions is not None:
-            return unmet(operation.preconditions, int(rest) if rest else None)
+            return StateMismatch(operation.preconditions, int(rest) if rest else None)
     raise AssertionError(f"the script replied {sign + rest!r} to {operation}")
 
 

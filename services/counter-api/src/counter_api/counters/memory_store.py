@@ -17,18 +17,17 @@ from counter_api.counters.operations import (
     Operation,
     Outcome,
     Put,
-    no_such_counter,
     replay,
-    unmet,
 )
 from counter_api.counters.series import STEPS, Bucket, Unit, bucket_start
 from counter_api.counters.sorted_counters import SortedCounters
 from counter_api.counters.store import Page
 from counter_api.expiring import ExpiringDict
+from counter_api.problems import CounterNotFound, StateMismatch
 from evenkeel.http.idempotency import IdempotencyMismatch
 
 
-class MemoryStore:
+class MemoryCounterStore:
     def __init__(
         self,
         *,
@@ -67,9 +66,9 @@ class MemoryStore:
 
     def _judged(self, operation: Operation, current: int | None) -> Outcome:
         if current is None and isinstance(operation, Delete):
-            return no_such_counter(operation.name)
+            return CounterNotFound(operation.name)
         if operation.preconditions is not None and not operation.preconditions.hold(current):
-            return unmet(operation.preconditions, current)
+            return StateMismatch(operation.preconditions, current)
         match operation:
             case Increment():
                 return self._increment(operation, current or 0)

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 from counter_api.counters.series import Unit
 from counter_api.problems import CounterBound, CounterOverflow
-from evenkeel.http.etags import etag
 from evenkeel.http.idempotency import REPLAYED, RequestKey, fingerprint, replayed
 from evenkeel.http.preconditions import Preconditions
-from evenkeel.http.problems import NotFound, PreconditionFailed, Problem
+from evenkeel.http.problems import Problem
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -123,20 +122,3 @@ def replay(outcome: Outcome) -> Outcome:
 
 def is_replay(outcome: Outcome) -> bool:
     return outcome.replayed if isinstance(outcome, Applied) else outcome.headers.items() >= REPLAYED.items()
-
-
-def no_such_counter(name: str) -> NotFound:
-    return NotFound(f"There is no counter {name}.")
-
-
-def unmet(preconditions: Preconditions, current: int | None) -> PreconditionFailed:
-    """The problem, which says what does not hold. `current` is None if there is no such counter."""
-    if current is None:
-        sentence = "If-Match names a counter that does not exist."
-    elif not preconditions.matched(current):
-        sentence = f"If-Match does not name the current value, {etag(current)}."
-    elif preconditions.none_match is not None and preconditions.none_match.every:
-        sentence = f"If-None-Match requires that there is no such counter; its value is {etag(current)}."
-    else:
-        sentence = f"If-None-Match names the current value, {etag(current)}."
-    return PreconditionFailed(sentence, current=current)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Body, Depends, Header, Request
 
 from counter_api.counters.schemas import IncrementRequest
-from counter_api.counters.service import Counters
+from counter_api.counters.service import CounterService
 from evenkeel.http.preconditions import Preconditions
 
 IfMatch = Annotated[
@@ -20,13 +20,13 @@ async def preconditions_of(if_match: IfMatch = None, if_none_match: IfNoneMatch 
     return Preconditions.parse(if_match, if_none_match)
 
 
-async def counters_of(request: Request) -> Counters:
-    counters: Counters = request.state.counters
+async def counters_of(request: Request) -> CounterService:
+    counters: CounterService = request.state.counters
     return counters
 
 
 If = Annotated[Preconditions, Depends(preconditions_of)]
-Service = Annotated[Counters, Depends(counters_of)]
+Service = Annotated[CounterService, Depends(counters_of)]
 
 # A body may be left out, but a null is a mistake.
 OptionalIncrement = Annotated[IncrementRequest, Body(default_factory=IncrementRequest)]

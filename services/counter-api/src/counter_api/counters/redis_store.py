@@ -184,7 +184,7 @@ def _is_unconditional(operation: Operation) -> TypeGuard[Increment]:
     )
 
 
-class RedisStore:
+class RedisCounterStore:
     def __init__(self, pipeline: RedisPipeline, *, terms: Terms, most_waiting: int) -> None:
         """`most_waiting` bounds the counters that wait to be made."""
         self.pipeline = pipeline

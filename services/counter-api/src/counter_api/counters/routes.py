@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from counter_api.counters.operations import Outcome, is_replay, unmet
+from counter_api.counters.operations import Outcome, is_replay
 from counter_api.counters.parameters import If, OptionalIncrement, Service
 from counter_api.counters.representation import response_of
 from counter_api.counters.schemas import (
@@ -22,7 +22,7 @@ from counter_api.counters.schemas import (
 )
 from counter_api.counters.series import rfc3339
 from counter_api.parameters import NO_CACHE, NO_STORE, Name, strict_query
-from counter_api.problems import CounterBound, CounterOverflow, NotACounter
+from counter_api.problems import CounterBound, CounterNotFound, CounterOverflow, NotACounter, StateMismatch
 from evenkeel.http.bodies import StrictBody
 from evenkeel.http.etags import etag
 from evenkeel.http.heads import is_head
@@ -32,7 +32,6 @@ from evenkeel.http.preconditions import untagged
 from evenkeel.http.problems import (
     OF_A_BODY,
     InvalidInput,
-    NotFound,
     PreconditionFailed,
     Problem,
     Unavailable,
@@ -51,7 +50,7 @@ router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depe
     summary="Add to a counter, and get the value that this call produced",
     response_model=Counter,
     responses=responses(
-        CounterBound, CounterOverflow, NotACounter, PreconditionFailed, *OF_A_BODY, IdempotencyMismatch, Unavailable
+        CounterBound, CounterOverflow, NotACounter, StateMismatch, *OF_A_BODY, IdempotencyMismatch, Unavailable
     ),
 )
 async def increment_counter(
@@ -68,13 +67,13 @@ async def increment_counter(
     responses={
         200: sends("ETag"),
         304: {"description": "still the state that If-None-Match names", **sends("ETag")},
-        **responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, Unavailable),
+        **responses(CounterNotFound, NotACounter, StateMismatch, InvalidInput, Unavailable),
     },
 )
 async def read_counter(counters: Service, name: Name, preconditions: If) -> Response:
     value = await counters.value(name)
     if not preconditions.matched(value):
-        raise unmet(preconditions, value)
+        raise StateMismatch(preconditions, value)
     headers = {"ETag": etag(value), **NO_CACHE}
     if not preconditions.hold(value):
         return Response(status_code=304, headers=headers)
@@ -102,7 +101,7 @@ async def read_series(counters: Service, name: Name, query: Annotated[SeriesQuer
     responses={
         200: sends("ETag"),
         201: {"model": Counter, "description": "there was no such counter", **sends("ETag")},
-        **responses(NotACounter, PreconditionFailed, *OF_A_BODY, IdempotencyMismatch, Unavailable),
+        **responses(NotACounter, StateMismatch, *OF_A_BODY, IdempotencyMismatch, Unavailable),
     },
 )
 async def set_counter(counters: Service, name: Name, body: PutRequest, preconditions: If, key: Key) -> Response:
@@ -115,7 +114,7 @@ async def set_counter(counters: Service, name: Name, body: PutRequest, precondit
     "/v1/counters/{name}",
     summary="Delete a counter",
     status_code=204,
-    responses=responses(NotFound, NotACounter, PreconditionFailed, InvalidInput, IdempotencyMismatch, Unavailable),
+    responses=responses(CounterNotFound, NotACounter, StateMismatch, InvalidInput, IdempotencyMismatch, Unavailable),
 )
 async def delete_counter(counters: Service, name: Name, preconditions: If, key: Key) -> Response:
     applied = await counters.delete(name, preconditions, key)

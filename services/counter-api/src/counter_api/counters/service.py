@@ -13,23 +13,22 @@ from counter_api.counters.operations import (
     Outcome,
     Put,
     is_replay,
-    no_such_counter,
     once,
 )
 from counter_api.counters.schemas import BatchOperation, IncrementRequest
 from counter_api.counters.series import Bucket, Unit
-from counter_api.counters.store import Page, Store
+from counter_api.counters.store import CounterStore, Page
 from counter_api.metrics import Metrics
-from counter_api.problems import NothingApplied, OutcomeUnknown
+from counter_api.problems import CounterNotFound, NothingApplied, OutcomeUnknown
 from evenkeel.http.idempotency import RequestKey
 from evenkeel.http.preconditions import Preconditions
-from evenkeel.http.problems import NotFound, Problem
+from evenkeel.http.problems import Problem
 
 ANYTHING = Preconditions()
 
 
-class Counters:
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+class CounterService:
+    def __init__(self, store: CounterStore, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
         self._operations: dict[tuple[str, str], Counter] = {}
@@ -89,7 +88,7 @@ class Counters:
         """The number of visits of GET /counter."""
         try:
             return await self.value(VISITS)
-        except NotFound:
+        except CounterNotFound:
             return 0
 
     async def _apply(self, operations: Sequence[Increment]) -> list[Outcome]:
@@ -117,10 +116,10 @@ class Counters:
         return outcome
 
     async def value(self, name: str) -> int:
-        """Raise NotFound if there is no such counter."""
+        """Raise CounterNotFound if there is no such counter."""
         value = await self._store.value(name)
         if value is None:
-            raise no_such_counter(name)
+            raise CounterNotFound(name)
         return value
 
     async def series(self, name: str, unit: Unit, last: int) -> list[Bucket]:

@@ -16,7 +16,7 @@ class Page:
     next_after: str | None
 
 
-class Store(Protocol):
+class CounterStore(Protocol):
     """Each operation takes effect at once and alone, or not at all.
 
     A method may raise NothingApplied or OutcomeUnknown when the store cannot be reached.

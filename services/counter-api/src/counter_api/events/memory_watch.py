@@ -2,7 +2,7 @@
 
 import asyncio
 
-from counter_api.counters.store import Store
+from counter_api.counters.store import CounterStore
 from counter_api.events.feed import Topic
 
 LOOK_INTERVAL = 0.1
@@ -10,7 +10,7 @@ LOOK_INTERVAL = 0.1
 
 
 class MemoryWatch:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: CounterStore) -> None:
         self._store = store
         self._topics: set[Topic] = set()
 

@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
 
-from counter_api.counters.service import Counters
+from counter_api.counters.service import CounterService
 from counter_api.fleet.busiest import Busiest, together
 from counter_api.parameters import CounterName
 from evenkeel.http.problems import Problem
@@ -40,7 +40,7 @@ class CounterVitals:
     """The subject of the fleet."""
 
     def __init__(
-        self, registry: CollectorRegistry, counters: Counters, connections: Callable[[], tuple[int, int]]
+        self, registry: CollectorRegistry, counters: CounterService, connections: Callable[[], tuple[int, int]]
     ) -> None:
         """`connections` returns how many connections to Redis are in use, and how many there are."""
         self._registry = registry

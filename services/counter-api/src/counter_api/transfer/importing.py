@@ -7,7 +7,6 @@ Then it goes on from there. So counts made between the attempts are kept.
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,7 +15,7 @@ from counter_api.problems import NotACounter, NothingApplied, OutcomeUnknown
 from counter_api.transfer.entries import LONGEST_LINE, Entry, parse
 from counter_api.transfer.lines import lines
 from counter_api.transfer.store import EntryIsForeign, Progress, TransferStore
-from evenkeel.http.idempotency import IdempotencyMismatch, RequestKey
+from evenkeel.http.idempotency import IdempotencyMismatch
 from evenkeel.http.problems import Problem, Unavailable
 
 T = TypeVar("T")
@@ -29,9 +28,6 @@ ATTEMPTS = 6
 
 FIRST_PAUSE = 0.1
 """Seconds between the first two attempts. Each later pause is twice as long."""
-
-KEEP_WITHOUT_KEY = 60
-"""Seconds for which the record of an import without a key is kept after its last batch."""
 
 
 class LineIsForeign(NotACounter):
@@ -53,23 +49,11 @@ class Imported:
     """Whether all of it had been imported before."""
 
 
-class Importer:
-    def __init__(self, store: TransferStore, *, idempotency_ttl: int) -> None:
-        """`idempotency_ttl` is in seconds."""
-        self._store = store
-        self._idempotency_ttl = idempotency_ttl
+class Import:
+    """One import under its record."""
 
-    async def run(self, body: AsyncIterable[bytes], key: RequestKey | None) -> Imported:
-        """Raise the problem of the first wrong line, or Unavailable. `applied` of both says how far the import came."""
-        if key is None:
-            record, keep = uuid.uuid4().hex, KEEP_WITHOUT_KEY
-        else:
-            record, keep = key.digest(), self._idempotency_ttl
-        return await _Import(self._store, record, keep).run(body)
-
-
-class _Import:
     def __init__(self, store: TransferStore, record: str, keep: int) -> None:
+        """`keep`: seconds for which the record is kept after its last batch."""
         self._store = store
         self._record = record
         self._keep = keep
@@ -82,6 +66,7 @@ class _Import:
         """What the record said last."""
 
     async def run(self, body: AsyncIterable[bytes]) -> Imported:
+        """Raise the problem of the first wrong line, or Unavailable. `applied` of both says how far the import came."""
         self._known = await self._insist(lambda: self._store.progress(self._record))
         replayed = self._known.done
         number = 0

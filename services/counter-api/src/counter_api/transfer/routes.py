@@ -12,8 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from counter_api.parameters import NO_STORE, Prefix, strict_query
 from counter_api.problems import NotACounter
 from counter_api.transfer.entries import LONGEST_LINE, Entry, render
-from counter_api.transfer.importing import Importer
-from counter_api.transfer.store import TransferStore
+from counter_api.transfer.service import TransferService
 from evenkeel.http.bodies import StrictBody
 from evenkeel.http.gateway_problems import TooManyStreams
 from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key
@@ -49,15 +48,12 @@ class Lines(StreamingResponse):
     media_type = NDJSON
 
 
-async def transfer_store_of(request: Request) -> TransferStore:
-    store: TransferStore = request.state.transfer_store
-    return store
+async def transfer_of(request: Request) -> TransferService:
+    transfer: TransferService = request.state.transfer
+    return transfer
 
 
-async def importer_of(request: Request) -> Importer:
-    importer: Importer = request.state.importer
-    return importer
-
+Service = Annotated[TransferService, Depends(transfer_of)]
 
 router = APIRouter(tags=["counters"], route_class=StrictBody, dependencies=[Depends(strict_query), Depends(untagged)])
 
@@ -75,10 +71,8 @@ reports.""",
         **responses(PreconditionFailed, InvalidInput, Unavailable, TooManyStreams),
     },
 )
-async def export_counters(
-    store: Annotated[TransferStore, Depends(transfer_store_of)], query: Annotated[ExportQuery, Query()]
-) -> Response:
-    batches = store.export(query.prefix)
+async def export_counters(transfer: Service, query: Annotated[ExportQuery, Query()]) -> Response:
+    batches = transfer.export(query.prefix)
     # Before the answer begins, so that the answer is 503 if Redis is away.
     first: list[Entry] = await anext(batches, [])
     return Lines(_rendered(first, batches), headers=NO_STORE)
@@ -113,9 +107,9 @@ before must be the same in the retry (else 422). Later lines may differ.""",
     openapi_extra={"requestBody": {"required": False, "content": _CONTENT}},
     max_body_size=sys.maxsize,  # it never is in memory as a whole
 )
-async def import_counters(request: Request, importer: Annotated[Importer, Depends(importer_of)], key: Key) -> Response:
+async def import_counters(request: Request, transfer: Service, key: Key) -> Response:
     try:
-        imported = await importer.run(request.stream(), key)
+        imported = await transfer.import_lines(request.stream(), key)
     except ClientDisconnect:
         return Response(status_code=400)  # the client is gone
     return JSONResponse({"imported": imported.count}, headers=REPLAYED if imported.replayed else {})

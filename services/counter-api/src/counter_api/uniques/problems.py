@@ -1,6 +1,11 @@
 """The problems of uniques."""
 
-from evenkeel.http.problems import Problem
+from evenkeel.http.problems import NotFound, Problem
+
+
+class UniquesNotFound(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No member was ever added to {name}.")
 
 
 class NotUniques(Problem):

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from counter_api.parameters import NO_CACHE, Name, strict_query
-from counter_api.uniques.problems import NotUniques, UniquesOff
+from counter_api.uniques.problems import NotUniques, UniquesNotFound, UniquesOff
 from counter_api.uniques.schemas import AddMember, UniqueCount
-from counter_api.uniques.service import Uniques
+from counter_api.uniques.service import UniquesService
 from counter_api.uniques.store import Estimate
 from evenkeel.http.bodies import StrictBody
 from evenkeel.http.idempotency import REPLAYED, IdempotencyMismatch, Key
@@ -16,19 +16,18 @@ from evenkeel.http.preconditions import untagged
 from evenkeel.http.problems import (
     OF_A_BODY,
     InvalidInput,
-    NotFound,
     PreconditionFailed,
     Unavailable,
     responses,
 )
 
 
-async def uniques_of(request: Request) -> Uniques:
-    uniques: Uniques = request.state.uniques
+async def uniques_of(request: Request) -> UniquesService:
+    uniques: UniquesService = request.state.uniques
     return uniques
 
 
-Service = Annotated[Uniques, Depends(uniques_of)]
+Service = Annotated[UniquesService, Depends(uniques_of)]
 
 router = APIRouter(tags=["uniques"], route_class=StrictBody, dependencies=[Depends(strict_query), Depends(untagged)])
 
@@ -49,7 +48,7 @@ async def add_member(uniques: Service, name: Name, body: AddMember, key: Key) ->
     "/v1/uniques/{name}",
     summary="How many different members there were",
     response_model=UniqueCount,
-    responses=responses(NotFound, NotUniques, PreconditionFailed, InvalidInput, UniquesOff, Unavailable),
+    responses=responses(UniquesNotFound, NotUniques, PreconditionFailed, InvalidInput, UniquesOff, Unavailable),
 )
 async def count_members(uniques: Service, name: Name) -> Response:
     return _answer(name, await uniques.count(name))
@@ -59,7 +58,7 @@ async def count_members(uniques: Service, name: Name) -> Response:
     "/v1/uniques/{name}",
     summary="Forget all members",
     status_code=204,
-    responses=responses(NotFound, NotUniques, InvalidInput, IdempotencyMismatch, UniquesOff, Unavailable),
+    responses=responses(UniquesNotFound, NotUniques, InvalidInput, IdempotencyMismatch, UniquesOff, Unavailable),
 )
 async def delete_members(uniques: Service, name: Name, key: Key) -> Response:
     return Response(status_code=204, headers=REPLAYED if await uniques.delete(name, key) else {})

@@ -2,13 +2,12 @@
 
 from counter_api.counters.operations import once
 from counter_api.uniques.members import MemberHash
-from counter_api.uniques.problems import UniquesOff
+from counter_api.uniques.problems import UniquesNotFound, UniquesOff
 from counter_api.uniques.store import Estimate, UniquesStore
 from evenkeel.http.idempotency import RequestKey, replayed
-from evenkeel.http.problems import NotFound
 
 
-class Uniques:
+class UniquesService:
     def __init__(self, store: UniquesStore, key: bytes | None) -> None:
         """Without a key every call raises UniquesOff."""
         self._store = store
@@ -19,19 +18,19 @@ class Uniques:
         return await self._store.add(name, member_hash, None if key is None else once(key, member_hash))
 
     async def count(self, name: str) -> Estimate:
-        """Raise NotFound if no member was ever added."""
+        """Raise UniquesNotFound if no member was ever added."""
         self._require_hash()
         estimate = await self._store.count(name)
         if estimate.value == 0:
-            raise _no_members(name)
+            raise UniquesNotFound(name)
         return estimate
 
     async def delete(self, name: str, key: RequestKey | None) -> bool:
-        """Whether it was done before, under this key. Raise NotFound if no member was ever added."""
+        """Whether it was done before, under this key. Raise UniquesNotFound if no member was ever added."""
         self._require_hash()
         forgotten = await self._store.delete(name, None if key is None else once(key))
         if not forgotten.existed:
-            missing = _no_members(name)
+            missing = UniquesNotFound(name)
             raise replayed(missing) if forgotten.replayed else missing
         return forgotten.replayed
 
@@ -39,7 +38,3 @@ class Uniques:
         if self._hash is None:
             raise UniquesOff
         return self._hash
-
-
-def _no_members(name: str) -> NotFound:
-    return NotFound(f"No member was ever added to {name}.")

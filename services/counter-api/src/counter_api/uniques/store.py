@@ -1,24 +1,9 @@
-"""The stores of members' hashes: a HyperLogLog in Redis, or a set in the memory of one process."""
+"""What a store of uniques can do. It has hashes of the members, never the members."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
 from counter_api.counters.operations import Once
-from counter_api.expiring import ExpiringDict
-from counter_api.problems import NotACounter, OutcomeUnknown
-from counter_api.redis import keys
-from counter_api.redis.calls import Argument, Call
-from counter_api.redis.pipeline import RedisPipeline
-from counter_api.uniques.problems import NotUniques
-from counter_api.uniques.scripts import ADD, FORGET
-from evenkeel.http.idempotency import IdempotencyMismatch, replayed
-from evenkeel.http.problems import Problem, Unavailable
-from evenkeel.redis.scripts import Script
-
-HYPERLOGLOG_ERROR = 0.0081
-"""Standard error of Redis' HyperLogLog with its 16,384 registers: 1.04 / sqrt(16384) (Flajolet et al., 2007)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,102 +36,3 @@ class UniquesStore(Protocol):
         ...
 
     async def delete(self, name: str, once: Once | None = None) -> Forgotten: ...
-
-
-class RedisUniques:
-    """A name takes 12 KiB at most, however many members it has."""
-
-    def __init__(self, pipeline: RedisPipeline, *, idempotency_ttl: int) -> None:
-        """`idempotency_ttl` is in seconds."""
-        self._pipeline = pipeline
-        self._idempotency_ttl = idempotency_ttl
-
-    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate:
-        if once is not None:
-            value, before = await self._once(ADD, name, once, member_hash)
-            return Estimate(value, HYPERLOGLOG_ERROR, before)
-        commands = (("PFADD", _key(name), member_hash), ("PFCOUNT", _key(name)))
-        _, value = _checked(await self._pipeline.replies([Call(command, repeatable=True) for command in commands]))
-        return Estimate(value, HYPERLOGLOG_ERROR)
-
-    async def count(self, name: str) -> Estimate:
-        [value] = _checked(await self._pipeline.reads([Call(("PFCOUNT", _key(name)))]))
-        return Estimate(value, HYPERLOGLOG_ERROR)
-
-    async def delete(self, name: str, once: Once | None = None) -> Forgotten:
-        if once is not None:
-            deleted, before = await self._once(FORGET, name, once, "")
-            return Forgotten(bool(deleted), before)
-        # This refuses another program's data under the key, so that it is not deleted.
-        await self.count(name)
-        [deleted] = _checked(await self._pipeline.replies([Call(("DEL", _key(name)))]))
-        return Forgotten(bool(deleted))
-
-    async def _once(self, script: Script, name: str, once: Once, argument: str) -> tuple[int, bool]:
-        """The number that the script replies, and whether it was replied before."""
-        record = keys.UNIQUES_RECORD % (name, once.record)
-        arguments: tuple[Argument, ...] = (2, _key(name), record, once.fingerprint, self._idempotency_ttl, argument)
-        # A second copy finds the record of the first one.
-        [reply] = _checked(await self._pipeline.replies([Call(arguments, script, repeatable=True)]))
-        before, answer = bool(reply[0]), reply[1]
-        if answer == b"!":
-            raise IdempotencyMismatch
-        if answer == b"w":
-            raise replayed(NotUniques()) if before else NotUniques
-        return int(answer), before
-
-
-def _checked(replies: list[Any]) -> list[Any]:
-    for reply in replies:
-        match reply:
-            case NotACounter():
-                raise NotUniques
-            case OutcomeUnknown():
-                raise Unavailable("Redis did not answer in time; to send this again is safe.")
-            case Problem():
-                raise reply
-    return replies
-
-
-def _key(name: str) -> str:
-    return keys.UNIQUES % name
-
-
-Answer = TypeVar("Answer", Estimate, Forgotten)
-
-
-class MemoryUniques:
-    """Exact. Its size grows with the number of members."""
-
-    def __init__(self, *, idempotency_ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`idempotency_ttl` is in seconds."""
-        self._hashes: dict[str, set[str]] = {}
-        self._idempotency_ttl = idempotency_ttl
-        self._records: ExpiringDict[tuple[str, str], tuple[str, Any]] = ExpiringDict(clock)
-
-    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate:
-        def add() -> Estimate:
-            members = self._hashes.setdefault(name, set())
-            members.add(member_hash)
-            return Estimate(len(members), 0)
-
-        return self._once(name, once, add)
-
-    async def count(self, name: str) -> Estimate:
-        return Estimate(len(self._hashes.get(name, ())), 0)
-
-    async def delete(self, name: str, once: Once | None = None) -> Forgotten:
-        return self._once(name, once, lambda: Forgotten(self._hashes.pop(name, None) is not None))
-
-    def _once(self, name: str, once: Once | None, change: Callable[[], Answer]) -> Answer:
-        if once is None:
-            return change()
-        if (found := self._records.get((name, once.record))) is not None:
-            fingerprint, answer = found
-            if fingerprint != once.fingerprint:
-                raise IdempotencyMismatch
-            again: Answer = replace(answer, replayed=True)
-            return again
-        answer = change()
-        self._records.put((name, once.record), (once.fingerprint, answer), ttl=self._idempotency_ttl)
-        return answer

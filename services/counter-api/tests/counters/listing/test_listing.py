@@ -18,7 +18,7 @@ from tests.support.serving import Serve
 from counter_api.counters.listing import redis_listing, upkeep
 from counter_api.counters.listing.shards import ALL, LISTED_FOR, READ_FOR, STAMPED_FOR, shard_of
 from counter_api.counters.operations import Applied, Delete, Increment, Operation, Outcome, Put
-from counter_api.counters.redis_store import Group, RedisStore
+from counter_api.counters.redis_store import Group, RedisCounterStore
 from counter_api.counters.store import Page
 from counter_api.problems import NothingApplied
 from counter_api.settings import Settings
@@ -33,7 +33,7 @@ Order = Sequence[str | int]
 
 
 @pytest.fixture
-async def store(make_settings: MakeSettings) -> AsyncIterator[RedisStore]:
+async def store(make_settings: MakeSettings) -> AsyncIterator[RedisCounterStore]:
     async with store_at(make_settings()) as store:
         yield store
 
@@ -44,17 +44,17 @@ async def redis(counters_url: str) -> AsyncIterator[Redis]:
         yield redis
 
 
-async def apply(store: RedisStore, *operations: Operation) -> list[Outcome]:
+async def apply(store: RedisCounterStore, *operations: Operation) -> list[Outcome]:
     outcomes = await store.apply(operations)
     assert not [outcome for outcome in outcomes if isinstance(outcome, Problem)], outcomes
     return outcomes
 
 
-async def make(store: RedisStore, *names: str) -> None:
+async def make(store: RedisCounterStore, *names: str) -> None:
     await apply(store, *(Increment(name=name) for name in names))
 
 
-async def names(store: RedisStore, prefix: str = "", limit: int = 1000) -> list[str]:
+async def names(store: RedisCounterStore, prefix: str = "", limit: int = 1000) -> list[str]:
     """Read page by page."""
     found: list[str] = []
     after = None
@@ -88,7 +88,7 @@ async def counted(redis: Redis) -> AsyncIterator[dict[str, int]]:
     difference |= {name: more for name in after if (more := after[name] - before.get(name, 0))}
 
 
-async def test_a_counter_that_exists_costs_no_command_more(store: RedisStore, redis: Redis) -> None:
+async def test_a_counter_that_exists_costs_no_command_more(store: RedisCounterStore, redis: Redis) -> None:
     await make(store, "a")
     await apply(store, Increment(name="a", maximum=100))
     async with counted(redis) as commands:
@@ -99,7 +99,7 @@ async def test_a_counter_that_exists_costs_no_command_more(store: RedisStore, re
     assert commands == {"evalsha": 1, "get": 2, "time": 2, "incrby": 1, "set": 1}
 
 
-async def test_whatever_makes_a_counter_lists_it_first(store: RedisStore, redis: Redis) -> None:
+async def test_whatever_makes_a_counter_lists_it_first(store: RedisCounterStore, redis: Redis) -> None:
     await apply(store, Increment(name="plain"))
     await apply(store, Increment(name="bounded", maximum=5))
     await apply(store, Put(name="put", value=7))
@@ -110,7 +110,7 @@ async def test_whatever_makes_a_counter_lists_it_first(store: RedisStore, redis:
     assert len(await listed(redis)) == 5
 
 
-async def test_a_batch_without_a_listing_changes_nothing(store: RedisStore, redis: Redis) -> None:
+async def test_a_batch_without_a_listing_changes_nothing(store: RedisCounterStore, redis: Redis) -> None:
     now = int((await redis.time())[0]) * 1000
     kinds: Sequence[Sequence[Operation]] = [
         [Increment(name="a")],
@@ -128,7 +128,7 @@ async def test_a_batch_without_a_listing_changes_nothing(store: RedisStore, redi
     assert await store.pipeline.submit(Group("a", again, store.terms)) == [Applied(0), Applied(3)]
 
 
-async def test_many_callers_make_one_counter(store: RedisStore) -> None:
+async def test_many_callers_make_one_counter(store: RedisCounterStore) -> None:
     outcomes = await asyncio.gather(*(store.apply([Increment(name="a")]) for _ in range(200)))
     assert [outcome for [outcome] in outcomes] == [Applied(n) for n in range(1, 201)]
 
@@ -164,14 +164,14 @@ async def test_a_listing_that_is_not_confirmed_changes_nothing(make_settings: Ma
         await make(store, *(name for name in ("b", "c", "d") if shard_of(name) != shard))
 
 
-async def long_ago(store: RedisStore) -> None:
+async def long_ago(store: RedisCounterStore) -> None:
     """Age all stamps, so that no counter can still be about to be made."""
     for shard in ALL:
         for name in await store.pipeline.command("ZRANGE", shard.stamps, 0, -1):
             await store.pipeline.command("ZINCRBY", shard.stamps, -STAMPED_FOR - 1, name)
 
 
-async def test_what_is_gone_is_swept(store: RedisStore, redis: Redis) -> None:
+async def test_what_is_gone_is_swept(store: RedisCounterStore, redis: Redis) -> None:
     await make(store, *(f"n{n}" for n in range(50)))
     await apply(store, Increment(name="brief", ttl=1, series=("day",)))
     await apply(store, *(Delete(name=f"n{n}") for n in range(40)))
@@ -191,7 +191,7 @@ async def test_what_is_gone_is_swept(store: RedisStore, redis: Redis) -> None:
     assert sum([await redis.zcard(shard.stamps) for shard in ALL]) <= 5 + 9
 
 
-async def test_what_the_index_cannot_know_is_found(store: RedisStore, redis: Redis) -> None:
+async def test_what_the_index_cannot_know_is_found(store: RedisCounterStore, redis: Redis) -> None:
     foreign: dict[str, int | str] = {
         "{_visits}": 1,
         "{a}:idem:x": "x",
@@ -213,7 +213,7 @@ async def test_what_the_index_cannot_know_is_found(store: RedisStore, redis: Red
 
 
 async def test_an_index_that_is_not_complete_is_not_read(
-    store: RedisStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    store: RedisCounterStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make(store, "a")
     assert await names(store) == ["a"]
@@ -229,7 +229,7 @@ async def test_an_index_that_is_not_complete_is_not_read(
     assert await names(store) == ["a"]
 
 
-async def test_a_shard_that_is_emptied_during_a_scan_is_not_complete(store: RedisStore, redis: Redis) -> None:
+async def test_a_shard_that_is_emptied_during_a_scan_is_not_complete(store: RedisCounterStore, redis: Redis) -> None:
     await redis.mset({f"{{n{n}}}": n for n in range(100)})
     scan = store.listing.upkeep.scan
     scanning = asyncio.create_task(scan(between=0.5))
@@ -243,7 +243,9 @@ async def test_a_shard_that_is_emptied_during_a_scan_is_not_complete(store: Redi
     assert len(await names(store)) == 100
 
 
-async def test_pages_pass_over_what_is_gone(store: RedisStore, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_pass_over_what_is_gone(
+    store: RedisCounterStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     every = [f"n{n:04}" for n in range(2000)]
     await make(store, *every)
     kept = every[::400] + every[-1:]
@@ -261,7 +263,7 @@ async def test_pages_pass_over_what_is_gone(store: RedisStore, redis: Redis, mon
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 100])
-async def test_prefix_and_after_at_the_edges(store: RedisStore, limit: int) -> None:
+async def test_prefix_and_after_at_the_edges(store: RedisCounterStore, limit: int) -> None:
     every = ["A", "Z", "a", "a-", "a.", "a:", "a_", "aZ", "aa", "aaa", "ab", "b", "z", "z" * 128, "0"]
     await make(store, *every)
     for prefix in ("", "a", "aa", "aaa", "aaaa", "z", "z" * 128, "Z", "0", "y"):
@@ -274,7 +276,7 @@ async def test_prefix_and_after_at_the_edges(store: RedisStore, limit: int) -> N
     assert await store.page(prefix="zz", after="z" * 128, limit=limit) == Page([], None)
 
 
-async def test_a_shard_may_have_more_than_its_share(store: RedisStore) -> None:
+async def test_a_shard_may_have_more_than_its_share(store: RedisCounterStore) -> None:
     names_by_shard = sorted((ALL.index(shard_of(f"n{n}")), f"n{n}") for n in range(3000))
     one = [name for place, name in names_by_shard if place == 3]
     others = [name for place, name in names_by_shard if place != 3][::100]
@@ -283,7 +285,7 @@ async def test_a_shard_may_have_more_than_its_share(store: RedisStore) -> None:
         assert await names(store, limit=limit) == sorted([*one, *others])
 
 
-async def test_a_name_in_two_shards_is_one(store: RedisStore, redis: Redis) -> None:
+async def test_a_name_in_two_shards_is_one(store: RedisCounterStore, redis: Redis) -> None:
     await make(store, "a", "b", "c")
     for shard in ALL:
         await redis.zadd(shard.names, {"b": 0})
@@ -291,7 +293,7 @@ async def test_a_name_in_two_shards_is_one(store: RedisStore, redis: Redis) -> N
     assert await names(store) == ["a", "b", "c"]
 
 
-async def test_while_counters_come_and_go(store: RedisStore, make_settings: MakeSettings) -> None:
+async def test_while_counters_come_and_go(store: RedisCounterStore, make_settings: MakeSettings) -> None:
     """Counters that stay are on every page. Counters that went before a page began are not on it."""
     choose = random.Random(5)
     stay = [f"s{n:03}" for n in range(300)]
@@ -300,13 +302,13 @@ async def test_while_counters_come_and_go(store: RedisStore, make_settings: Make
     await apply(store, *(Delete(name=name) for name in gone))
     stop = asyncio.Event()
 
-    async def churn(other: RedisStore) -> None:
+    async def churn(other: RedisCounterStore) -> None:
         while not stop.is_set():
             some = [f"x{choose.randrange(200):03}" for _ in range(20)]
             await other.apply([Increment(name=name, ttl=1) for name in some])
             await other.apply([Delete(name=name) for name in some[::2]])
 
-    async def sweep(other: RedisStore) -> None:
+    async def sweep(other: RedisCounterStore) -> None:
         while not stop.is_set():
             await long_ago(store)
             await other.listing.upkeep.sweep(between=0)
@@ -322,7 +324,7 @@ async def test_while_counters_come_and_go(store: RedisStore, make_settings: Make
         stop.set()
 
 
-async def test_no_interleaving_loses_a_name(store: RedisStore, redis: Redis) -> None:  # noqa: C901 (a case a step)
+async def test_no_interleaving_loses_a_name(store: RedisCounterStore, redis: Redis) -> None:  # noqa: C901 (a case a step)
     """One replica makes a counter, deletes it and makes it again; another one sweeps: in every order of their steps.
 
     Once, between two of the steps, time passes: all moments that were noted are then so much older.
@@ -414,7 +416,7 @@ async def test_readers_that_have_left_cost_nothing(serve: Serve, redis: Redis, m
         assert (await calls(redis))["zrangebylex"] - before < 500 * len(ALL)  # of 1,000 steps
 
 
-async def test_a_page_does_not_depend_on_how_much_else_there_is(store: RedisStore, redis: Redis) -> None:
+async def test_a_page_does_not_depend_on_how_much_else_there_is(store: RedisCounterStore, redis: Redis) -> None:
     """Counted in commands; test_lists_at_scale.py measures the time."""
     await make(store, *(f"n{n:04}" for n in range(1000)))
     await names(store)

@@ -12,7 +12,7 @@ from redis import Redis
 from tests.support.counters_redis import counters_server, own_servers
 
 from counter_api.counters.listing.shards import ALL
-from counter_api.counters.store import Store
+from counter_api.counters.store import CounterStore
 from counter_api.metrics import Metrics
 from counter_api.settings import Settings
 from counter_api.stores import open_stores
@@ -40,7 +40,7 @@ def fill(url: str, begin: int, end: int, records: int) -> None:
             redis.mset({f"{{n{n:07}}}:idem:{RECORD}": f"{RECORD} 1" for n in range(first, first + 20_000)})
 
 
-async def fastest(store: Store, after: str | None, expected: int) -> float:
+async def fastest(store: CounterStore, after: str | None, expected: int) -> float:
     """Seconds of the fastest of several attempts."""
     times = []
     for _ in range(15):

@@ -21,7 +21,7 @@ PARTS = (CREATION, SERIES_OF, _HERE / "counters.lua")
 IMPORT = load(*PARTS, _HERE / "import.lua")
 
 
-class RedisTransfer:
+class RedisTransferStore:
     def __init__(self, pipeline: RedisPipeline, listing: RedisListing) -> None:
         self._pipeline = pipeline
         self._listing = listing

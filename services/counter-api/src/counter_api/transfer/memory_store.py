@@ -12,7 +12,7 @@ from counter_api.transfer.store import Progress
 _BATCH = 500
 
 
-class MemoryTransfer:
+class MemoryTransferStore:
     """Its changes have no await in the middle, so nothing else runs in between."""
 
     def __init__(self, counters: SortedCounters, clock: Callable[[], float]) -> None:

@@ -69,7 +69,7 @@ class _Database(Protocol):
 _Change = Callable[[_Database], Awaitable[Changed]]
 
 
-class UserStorage:
+class UserStore:
     def __init__(self, pool: Pool, *, idempotency_ttl: float) -> None:
         """`idempotency_ttl`: seconds for which an answer under an Idempotency-Key is kept."""
         self._pool = pool

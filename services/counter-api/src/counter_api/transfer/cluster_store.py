@@ -14,7 +14,7 @@ from redis.crc import key_slot
 
 from counter_api.redis import keys
 from counter_api.transfer.entries import Entry
-from counter_api.transfer.redis_transfer import PARTS, RedisTransfer, checked, import_call
+from counter_api.transfer.redis_store import PARTS, RedisTransferStore, checked, import_call
 from counter_api.transfer.store import EntryIsForeign, Progress
 from evenkeel.redis.cluster import SLOTS
 from evenkeel.redis.scripts import load
@@ -22,7 +22,7 @@ from evenkeel.redis.scripts import load
 IMPORT_SLOT = load(*PARTS, files(__package__) / "lua" / "import_slot.lua")
 
 
-class ClusterTransfer(RedisTransfer):
+class ClusterTransferStore(RedisTransferStore):
     async def apply(
         self, record: str, before: Progress, after: Progress, entries: Sequence[Entry], *, keep: int
     ) -> Progress:
