@@ -74,7 +74,7 @@ class ServerSpans:
                 status = message["status"]
                 for name, value in message.get("headers", ()):
                     if name in _KEPT:
-                        span.set_attribute(f"http.response.header.{name.decode()}", [value.decode("latin-1")])
+                        span.set_attribute(f"http.response.header.{name.decode()}", (value.decode("latin-1"),))
             return send(message)
 
         CURRENT.set(span)  # never reset: each request has its own task, and the context ends with the task

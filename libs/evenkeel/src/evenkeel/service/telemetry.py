@@ -114,42 +114,36 @@ class OpenTelemetry:
         from opentelemetry import trace  # noqa: PLC0415 (memory at rest)
         from opentelemetry.context import Context  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider, sampling  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor  # noqa: PLC0415
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
-        self._api, self._nowhere = trace, Context()
-        self._kinds = {
-            "internal": trace.SpanKind.INTERNAL,
-            "client": trace.SpanKind.CLIENT,
-            "server": trace.SpanKind.SERVER,
-        }
+        from evenkeel.service.recorded_spans import Recorder  # noqa: PLC0415
+
+        self._current_span, self._nowhere = trace.get_current_span, Context()
         self._propagator = TraceContextTextMapPropagator()
+        self._processor = SimpleSpanProcessor(exporter) if at_once else BatchSpanProcessor(exporter)
+        self._recorder = Recorder(self._processor, Resource.create(resource))
+        # Only for requests. One that is sampled has all its spans, also those of shared work, which begin traces.
         self.samples = Sampling.of_the_environment(os.environ)
-        # A request that is sampled has all its spans, also those of shared work, which begin traces of their own.
-        provider = TracerProvider(
-            sampler=sampling.ALWAYS_ON, resource=Resource.create(resource), shutdown_on_exit=False
-        )
-        provider.add_span_processor(SimpleSpanProcessor(exporter) if at_once else BatchSpanProcessor(exporter))
-        self._provider = provider
-        self._tracer = provider.get_tracer("evenkeel")
 
     def close(self) -> None:
         """Export what is left."""
-        self._provider.shutdown()
+        self._processor.shutdown()
 
     def request(self, method: str, carrier: Mapping[str, str]) -> Span:
-        return self._tracer.start_span(
-            method,
-            context=self._propagator.extract(carrier, self._nowhere),
-            kind=self._kinds["server"],
-            attributes={"http.request.method": method},
+        parent = None
+        if carrier:
+            context = self._propagator.extract(carrier, self._nowhere)
+            callers = self._current_span(context).get_span_context()
+            parent = callers if callers.is_valid else None
+        return self._recorder.begin(
+            method, parent=parent, kind="server", attributes={"http.request.method": method}, links=()
         )
 
     def answered(self, span: Any, *, method: str, route: str | None, status: int, error: str | None) -> None:
         # Neither path nor query: names of counters and addresses of users are in them.
         if route is not None:
-            span.update_name(f"{method} {route}")
+            span.name = f"{method} {route}"
             span.set_attribute("http.route", route)
         if status:
             span.set_attribute("http.response.status_code", status)
@@ -158,14 +152,14 @@ class OpenTelemetry:
         span.end()
 
     def begin(self, name: str, *, parent: Any, kind: Kind, attributes: Attributes, links: Sequence[Span]) -> Span:
-        return self._tracer.start_span(
+        return self._recorder.begin(
             name,
-            context=self._nowhere if parent is None else self._api.set_span_in_context(parent, self._nowhere),
-            kind=self._kinds[kind],
+            parent=None if parent is None else parent.context,
+            kind=kind,
             attributes=attributes,
-            links=[self._api.Link(span.get_span_context()) for span in links],
+            links=[span.get_span_context() for span in links],
         )
 
     def fail(self, span: Any, error_type: str) -> None:
         span.set_attribute("error.type", error_type)
-        span.set_status(self._api.StatusCode.ERROR)
+        span.failed = True
