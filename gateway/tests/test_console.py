@@ -278,6 +278,7 @@ async def test_every_replica_follows(scene: Scene) -> None:
     for name in ("user-api-1", "user-api-2"):
         await expect(page.locator("#follow").get_by_role("row", name=name)).to_contain_text(re.compile(r"2.*\d.m?s"))
     assert scene.fake.rows[1]["name"] == "Grace"
+    assert await page.locator("#dots li").count() == 0, "dots are only for the reads that the text below them counts"
 
 
 @pytest.mark.chromium
