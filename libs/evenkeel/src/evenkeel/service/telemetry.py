@@ -18,7 +18,7 @@ from evenkeel.tasks.failures import first_line
 from evenkeel.tracing import Attributes, Kind, Span
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace import export
 
 log = logging.getLogger(__name__)
 
@@ -95,21 +95,21 @@ def traced(tracer: "OpenTelemetry") -> Iterator[None]:
 
 def _tracer(service: str, replica: str, version: str) -> "OpenTelemetry":
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 (memory at rest)
-            OTLPSpanExporter,
-        )
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401, PLC0415 (memory at rest)
     except ImportError:
         raise RuntimeError("the extra [telemetry] is not installed") from None
+    from evenkeel.service.span_encoding import SpanExporter  # noqa: PLC0415
+
     resource = {"service.instance.id": replica, "service.version": version}
     if not os.environ.get("OTEL_SERVICE_NAME"):
         resource["service.name"] = service
-    return OpenTelemetry(OTLPSpanExporter(), resource)
+    return OpenTelemetry(SpanExporter(), resource)
 
 
 class OpenTelemetry:
     """`evenkeel.tracing.Tracer` and `evenkeel.http.server_spans.RequestTracer`, by the SDK of OpenTelemetry."""
 
-    def __init__(self, exporter: "SpanExporter", resource: Mapping[str, str], *, at_once: bool = False) -> None:
+    def __init__(self, exporter: "export.SpanExporter", resource: Mapping[str, str], *, at_once: bool = False) -> None:
         """`at_once` exports each span as it ends, for tests."""
         from opentelemetry import trace  # noqa: PLC0415 (memory at rest)
         from opentelemetry.context import Context  # noqa: PLC0415
