@@ -4,8 +4,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from stack.http_probe import http_get
 from stack.layout import free_port, repository_root
-from stack.probe import http_get
 from stack.process import Program
 from stack.valkey import Valkey
 

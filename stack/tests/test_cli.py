@@ -33,6 +33,12 @@ def _run(directory: Path, *arguments: str, **environment: str) -> subprocess.Com
     )
 
 
+def test_a_command_imports_no_client_of_a_data_server() -> None:
+    """They are more than half of what it could import, and most commands need none."""
+    code = "import stack.cli, sys; print({'asyncpg', 'redis'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment"),
     [

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 from tests.support.servers import Servers, embedded
 
-from stack import probe
+from stack import http_probe, probe
 from stack.layout import free_port
 
 pytestmark = pytest.mark.anyio
@@ -72,7 +72,7 @@ async def _none_answers(port: int) -> None:
     assert not await probe.postgres_answers(_url(port))
     assert not await probe.redis_pings(port, PASSWORD)
     assert await probe.redis_info(port, PASSWORD, "server") == {}
-    assert await probe.http_get("/", port=port) is None
+    assert await http_probe.http_get("/", port=port) is None
 
 
 async def test_redis_answers_with_its_password_only(servers: Servers) -> None:
@@ -165,5 +165,5 @@ async def test_chunked_http_is_joined() -> None:
         writer.close()
 
     async with await asyncio.start_server(connected, "127.0.0.1") as server:
-        answer = await probe.http_get("/", port=server.sockets[0].getsockname()[1])
-    assert answer == probe.Answer(200, b"abcde")
+        answer = await http_probe.http_get("/", port=server.sockets[0].getsockname()[1])
+    assert answer == http_probe.Answer(200, b"abcde")

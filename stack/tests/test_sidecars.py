@@ -18,8 +18,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ReadOnlyError
 
+from stack.http_probe import http_get
 from stack.layout import Layout, free_port
-from stack.probe import http_get
 from stack.process import Process
 from stack.sidecar import Sidecars
 from stack.state import State

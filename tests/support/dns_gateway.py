@@ -15,8 +15,8 @@ from tests.support.name_server import NameServer, name_server
 from tests.support.pods import Services
 
 from stack.gateway import Gateway, places_of, relocated
+from stack.http_probe import http_get
 from stack.layout import Layout, free_port, repository_root
-from stack.probe import http_get
 from stack.process import Process
 from stack.state import State
 

@@ -17,8 +17,8 @@ from stack import access, browsers
 from stack.access import Access
 from stack.fleet import NOTICED_WITHIN
 from stack.gateway import DRAIN_SECONDS, Gateway
+from stack.http_probe import http_get
 from stack.layout import Layout, free_port, repository_root
-from stack.probe import http_get
 from stack.process import Process
 from stack.state import State
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import SecretStr
 from tests.support.child import Child
 
+from stack.http_probe import http_get
 from stack.layout import free_port
-from stack.probe import http_get
 from stack.process import Program
 from user_api.settings import Settings
 

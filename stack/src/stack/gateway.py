@@ -13,8 +13,8 @@ from stack import access, browsers, wheels
 from stack.access import Access
 from stack.errors import StackError
 from stack.files import json_text, write_atomically, write_json
+from stack.http_probe import http_get
 from stack.layout import Layout
-from stack.probe import http_get
 from stack.process import Program
 from stack.reload import Discovery, Rejected
 from stack.yaml_files import read_yaml

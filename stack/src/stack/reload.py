@@ -9,7 +9,7 @@ from pathlib import Path
 from stack import logs
 from stack.errors import StackError
 from stack.files import write_atomically
-from stack.probe import http_get
+from stack.http_probe import http_get
 
 TAKEN_WITHIN = 30.0
 """Seconds in which Envoy must have read changed files. It notices at once; a loaded machine needs time."""

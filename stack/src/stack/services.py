@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.errors import StackError
-from stack.probe import http_get
+from stack.http_probe import http_get
 from stack.process import Program
 
 SERVICES = ("user-api", "counter-api")
