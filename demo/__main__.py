@@ -38,7 +38,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("stack").addHandler(logging.NullHandler())  # the demonstration kills servers itself
     console = Console(highlight=False)
-    if arguments.html and not os.access(arguments.html.resolve().parent, os.W_OK):
+    if arguments.html and not _can_be_written(arguments.html):
         return _failed(f"{arguments.html} cannot be written")
     try:
         findings = asyncio.run(_show(console))
@@ -51,6 +51,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 1 if any(finding.missing for finding in findings) else 0
+
+
+def _can_be_written(file: Path) -> bool:
+    return not file.is_dir() and os.access(file if file.exists() else file.resolve().parent, os.W_OK)
 
 
 def _failed(why: str) -> int:

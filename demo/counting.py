@@ -24,7 +24,7 @@ class Visits:
     @property
     def counted(self) -> int:
         """What the counter says at the end, at best."""
-        return max(self.answers)
+        return max(self.answers, default=0)
 
     @property
     def missing(self) -> int:
@@ -32,9 +32,9 @@ class Visits:
 
     @property
     def exact(self) -> bool:
-        """Whether each visit was counted once."""
+        """Whether there were visits, and each was counted once."""
         surplus = self.counted - len(self.answers)
-        return not (self.missing or self.repeated) and surplus <= self.unanswered
+        return bool(self.answers) and not (self.missing or self.repeated) and surplus <= self.unanswered
 
     @property
     def repeated(self) -> int:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from demo import tutorials
 from demo.findings import EVENKEEL, TUTORIAL, Bar, Finding, seconds, unmet
-from demo.stage import NAME, SETTLED, Stage
+from demo.stage import NAME, SETTLED, Stage, pid_of
 from stack.errors import StackError
 from verify.cache.tally import PROMISE
 from verify.connection import NO_ANSWER
@@ -82,10 +82,14 @@ class Followed:
 
 async def shown(stage: Stage) -> list[Finding]:
     hand = stage.new_user()
-    tutorial = Reader(Target.at("the tutorial", str(stage.cache.program.url)), "/user/redis")
+    target = Target.at("the tutorial", str(stage.cache.program.url))
+    tutorial = Reader(target, "/user/redis")
     replicas = [Reader(replica, "/v1/users") for replica in stage.users.replicas]
     readers = [tutorial, *replicas]
-    async with stage.sql() as sql, Redis.from_url(str(stage.cache_redis.program.dsn)) as redis:
+    async with AsyncExitStack() as stack:
+        stack.callback(target.pool.close)
+        sql = await stack.enter_async_context(stage.sql())
+        redis = await stack.enter_async_context(Redis.from_url(str(stage.cache_redis.program.dsn)))
         await asyncio.gather(*(reader.until_cached(hand) for reader in readers))
         late, resumed = await _filled_late(stage, [tutorial, replicas[0]], sql, redis)
         after_late = asyncio.create_task(_followed(readers, late, resumed, redis))
@@ -160,7 +164,7 @@ async def _fill_late(
     A lock of the table holds up the queries until the processes have stopped. So everything happens in this order. On a
     busy machine, a replica may give up such a read: then the name is None.
     """
-    pids = [stage.cache.pid or 0, *[await stage.pid(reader.target.name) for reader in readers[1:]]]
+    pids = [pid_of(stage.cache), *[await stage.pid(reader.target.name) for reader in readers[1:]]]
     prepared = stage.new_user()
     for reader in readers:  # so that the next query is one round trip
         await reader.read(prepared)

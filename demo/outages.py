@@ -1,6 +1,7 @@
 """Redis servers that are killed under load, and started again by their supervisors."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -13,7 +14,8 @@ from redis.asyncio import Redis
 
 from demo import tutorials
 from demo.findings import EVENKEEL, TUTORIAL, Bar, Finding, seconds, unmet
-from demo.stage import Stage
+from demo.stage import Stage, pid_of
+from stack.errors import StackError
 from stack.process import Process
 from stack.together import together
 from verify.connection import NO_ANSWER
@@ -40,6 +42,9 @@ USERS = 5
 
 PATIENCE = 10.0
 """Seconds after which a reader gives up."""
+
+RETURNS = 60.0
+"""Seconds in which a server that was killed must be back."""
 
 Visitor = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """A client that sends one request after the other, until the event."""
@@ -82,15 +87,13 @@ class Counts:
 async def of_the_cache(stage: Stage) -> list[Finding]:
     ids = [stage.new_user() for _ in range(USERS)]
     tutorial, evenkeel = Reads(), Reads()
-    await _killed_under(
-        [
-            *_readers(Target.at("tutorial", str(stage.cache.program.url)), "/user/redis", ids, tutorial),
+    target = Target.at("tutorial", str(stage.cache.program.url))
+    with contextlib.closing(target.pool):
+        visitors = [
+            *_readers(target, "/user/redis", ids, tutorial),
             *_readers(stage.gateway, "/v1/users", ids, evenkeel),
-        ],
-        stage.cache_redis,
-        stage.users,
-        "redis-cache",
-    )
+        ]
+        await _killed_under(visitors, stage.cache_redis, stage.users, "redis-cache")
     return [reads_finding(tutorial, evenkeel)]
 
 
@@ -130,9 +133,9 @@ async def of_the_counters(stage: Stage) -> list[Finding]:
             await asyncio.sleep(PAUSE)
 
     target = Target.at("tutorial", str(stage.incr.program.url))
-    await _killed_under(
-        [*_counters(target, tutorial), *[count] * CLIENTS], stage.counter_redis, stage.counters, "redis-counters"
-    )
+    with contextlib.closing(target.pool):
+        visitors = [*_counters(target, tutorial), *[count] * CLIENTS]
+        await _killed_under(visitors, stage.counter_redis, stage.counters, "redis-counters")
     async with Redis.from_url(str(stage.counter_redis.program.dsn)) as redis:
         tutorial.history.final = int(await redis.get(tutorials.counter_key(tutorial.history.name)) or 0)
     evenkeel.history.final = await client.read(evenkeel.history, gateway, tally)
@@ -210,7 +213,7 @@ async def _killed_under(visitors: Sequence[Visitor], redis: Process, local: Loca
 
     async def kill_theirs() -> None:
         for _ in range(KILLS):
-            await _kill(redis)
+            await kill_and_await(redis)
 
     async def kill_ours() -> None:
         for _ in range(KILLS):
@@ -227,9 +230,13 @@ async def _killed_under(visitors: Sequence[Visitor], redis: Process, local: Loca
     await together([kill(), *(visitor(ended) for visitor in visitors)])
 
 
-async def _kill(process: Process) -> None:
-    """Return when it has been started again."""
-    victim = process.pid
-    os.kill(victim or 0, signal.SIGKILL)
-    while process.pid == victim or process.phase != "healthy":  # noqa: ASYNC110 (the supervisor sets no event)
-        await asyncio.sleep(0.05)
+async def kill_and_await(process: Process) -> None:
+    """Return when it has been started again. Raises StackError if it does not run, or does not return."""
+    victim = pid_of(process)
+    os.kill(victim, signal.SIGKILL)
+    try:
+        async with asyncio.timeout(RETURNS):
+            while process.pid == victim or process.phase != "healthy":  # noqa: ASYNC110 (it sets no event)
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise StackError(f"{process.program.name} has not returned within {RETURNS:g} s") from None

@@ -70,10 +70,13 @@ class Stage:
         return self.users.targets[0]
 
     async def pid(self, name: str) -> int:
-        """Of a process of the stack."""
+        """Of a process of the stack. Raises StackError if it does not run."""
         request = {"command": "status"}
         answer = await asyncio.to_thread(control.ask, self.layout.control_socket, request)
-        return next(int(process["pid"]) for process in answer["processes"] if process["name"] == name)
+        for process in answer["processes"]:
+            if process["name"] == name and process["pid"] is not None:
+                return int(process["pid"])
+        raise StackError(f"{name} does not run")
 
     @contextlib.asynccontextmanager
     async def sql(self) -> AsyncIterator[Any]:
@@ -87,6 +90,13 @@ class Stage:
     def new_user(self) -> int:
         """The id of a user that has not been read."""
         return self.unread.pop()
+
+
+def pid_of(process: Process) -> int:
+    """Raises StackError if it does not run. A signal to process 0 instead would reach this program, too."""
+    if process.pid is None:
+        raise StackError(f"{process.program.name} does not run")
+    return process.pid
 
 
 @contextlib.asynccontextmanager

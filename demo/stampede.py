@@ -71,29 +71,28 @@ def _queries(count: int) -> str:
 
 
 async def _stampede(url: str, path: str, stage: Stage) -> Stampede:
-    pool = Pool(url, timeout=REQUEST_TIMEOUT)
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def read(user_id: int) -> bool:
-        async with limit:
-            try:
-                reply = await pool.request("GET", f"{path}/{user_id}")
-            except NO_ANSWER:
-                return False
-            return reply.status == 200
-
     warm, cold = stage.new_user(), stage.new_user()
-    await read(warm)
-    await asyncio.gather(*(read(warm) for _ in range(AT_ONCE)))  # all connections are open now
-    log = stage.layout.log("postgres")
-    before = log.stat().st_size
-    async with stage.sql() as sql:
-        async with sql.transaction():
-            await sql.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-            reading = asyncio.gather(*(read(cold) for _ in range(READERS)))
-            await asyncio.sleep(QUERY_TAKES)
-        answers = await reading
-    pool.close()
+    limit = asyncio.Semaphore(AT_ONCE)
+    with contextlib.closing(Pool(url, timeout=REQUEST_TIMEOUT)) as pool:
+
+        async def read(user_id: int) -> bool:
+            async with limit:
+                try:
+                    reply = await pool.request("GET", f"{path}/{user_id}")
+                except NO_ANSWER:
+                    return False
+                return reply.status == 200
+
+        await read(warm)
+        await asyncio.gather(*(read(warm) for _ in range(AT_ONCE)))  # all connections are open now
+        log = stage.layout.log("postgres")
+        before = log.stat().st_size
+        async with stage.sql() as sql:
+            async with sql.transaction():
+                await sql.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+                reading = asyncio.gather(*(read(cold) for _ in range(READERS)))
+                await asyncio.sleep(QUERY_TAKES)
+            answers = await reading
     with log.open() as file:
         file.seek(before)
         return Stampede(queries(file.read()), sum(answers))

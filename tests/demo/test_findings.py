@@ -55,6 +55,12 @@ def test_a_difference_that_shows(finding: Finding) -> None:
     assert finding.bars[0].value > finding.bars[1].value
 
 
+def test_visits_without_any_answer_show_nothing() -> None:
+    """Instead of an error, and of a counter that looks exact."""
+    finding = counting.finding(Visits([], unanswered=VISITS), Visits([], unanswered=VISITS))
+    assert finding.missing == ("the tutorial's counter missed no visit", "Evenkeel did not count each visit once")
+
+
 @pytest.mark.parametrize("reason", BAD)
 def test_a_difference_that_does_not_show(reason: str) -> None:
     assert BAD[reason].missing == (reason,)

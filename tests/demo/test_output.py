@@ -113,10 +113,13 @@ def test_the_exit_status(
     assert f"{2 - status} of 2 differences showed." in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("name", ["missing/report.html", "folder"])
 def test_a_page_that_cannot_be_written_is_noticed_at_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["demo", "--html", str(tmp_path / "missing" / "report.html")])
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(stage, "opened", lambda: pytest.fail("the demonstration has begun"))
+    monkeypatch.setattr(sys, "argv", ["demo", "--html", str(tmp_path / name)])
     assert program.main() == 1
     output, error = capsys.readouterr()
     assert output == ""
