@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from evenkeel.cache.errors import Busy, Disconnected
+from evenkeel.tasks.under_way import UnderWay
 from user_api.database import POOL_TIMEOUT, RECYCLE, connect, failure
 from user_api.session import Session
 from user_api.settings import Settings
@@ -29,7 +30,7 @@ class Connections:
         self._keep_cancelled = keep_cancelled
         self._places = asyncio.Semaphore(size)
         self._idle: list[Session] = []  # the one that was used last is used next
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = UnderWay()
         self._closed = False
 
     @asynccontextmanager
@@ -63,8 +64,7 @@ class Connections:
         for session in self._idle:
             self._close(session)
         self._idle.clear()
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._closing.settled()
 
     async def _take_place(self) -> None:
         if self._places.locked():
@@ -103,7 +103,4 @@ class Connections:
         return await Session.open(await connect(self._address, self._name))
 
     def _close(self, session: "Session") -> "asyncio.Task[None]":
-        task = asyncio.create_task(session.driver.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        return task
+        return self._closing.add(asyncio.create_task(session.driver.close()))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from evenkeel.cache.change_log_schema import FUNCTIONS, HAD_CHILD, MOST_CHANGES, identity_of, origin_of, qualified
 from evenkeel.cache.change_state import ChangeState
 from evenkeel.cache.connections import Connections, connections_of
-from evenkeel.tasks.ending import retrieve
 from evenkeel.tasks.failures import first_line
+from evenkeel.tasks.under_way import UnderWay
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -103,7 +103,7 @@ class ChangeLog:
         self._connections = connections_of(database)
         self._time_limit = time_limit
         self._timeouts = 0
-        self._given_up: set[asyncio.Task[Any]] = set()
+        self._work = UnderWay(failed=_unheeded)
 
     async def identity(self) -> str:
         """16 hexadecimal digits that stand for this history of this log.
@@ -143,7 +143,7 @@ class ChangeLog:
             self._analyzed = float("-inf")
         elif time.monotonic() >= self._analyzed + ANALYZE_INTERVAL:
             self._analyzed = time.monotonic()
-            self._follow(asyncio.create_task(self._remove_mark()))
+            self._work.add(asyncio.create_task(self._remove_mark()))
         if (distrust := found["distrust"]) is not None:
             sentence = f"changes of {self._table} may go unseen: {distrust}"
             return Look(str(state), identity, None, reason=sentence, distrust=sentence)
@@ -202,8 +202,7 @@ class ChangeLog:
         """
         asked = asyncio.Event()
         given_up = asyncio.Event()
-        work = asyncio.create_task(self._ask(statement, arguments, asked, given_up))
-        self._follow(work)
+        work = self._work.add(asyncio.create_task(self._ask(statement, arguments, asked, given_up)))
         try:
             await asyncio.wait({work}, timeout=self._time_limit)
         except asyncio.CancelledError:
@@ -229,13 +228,9 @@ class ChangeLog:
             asked.set()
             return _row(await connection.fetchrow(statement, *arguments))
 
-    def _follow(self, work: asyncio.Task[Any]) -> None:
-        self._given_up.add(work)
-        work.add_done_callback(self._forget)
 
-    def _forget(self, work: asyncio.Task[Any]) -> None:
-        self._given_up.discard(work)
-        retrieve(work)  # the caller may have gone away
+def _unheeded(_: BaseException) -> None:
+    """The caller gets the error, unless it has gone away."""
 
 
 def _row(found: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from evenkeel.cache.errors import Busy, Disconnected, NotAnswering
 from evenkeel.tasks.ending import end, retrieve
+from evenkeel.tasks.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class DatabaseBreaker:
         self._opened = 0.0
         self._answered = 0.0
         self._turn: asyncio.Future[None] | None = None
-        self._given_up: set[asyncio.Task[Any]] = set()
+        self._given_up = UnderWay(failed=_note_failure)
 
     @property
     def is_open(self) -> bool:
@@ -121,8 +122,7 @@ class DatabaseBreaker:
         """End the probe, and wait for a while for work that was given up."""
         if self._prober is not None:
             await end(self._prober)
-        if self._given_up:
-            await asyncio.wait(self._given_up, timeout=CLOSING)
+        await self._given_up.settled(CLOSING)
 
     async def _follow(self, task: "asyncio.Task[Any]", deadline: float) -> None:
         """Return when the task is done. NotAnswering when it must be given up."""
@@ -208,12 +208,10 @@ class DatabaseBreaker:
         if not task.done():
             task.cancel()
             self._given_up.add(task)
-            task.add_done_callback(self._ended)
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        self._given_up.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.debug("work given up has failed", extra={"reason": repr(error)})
+
+def _note_failure(error: BaseException) -> None:
+    log.debug("work given up has failed", extra={"reason": repr(error)})
 
 
 async def _any_done(tasks: list["asyncio.Task[None]"], seconds: float) -> set["asyncio.Task[None]"]:

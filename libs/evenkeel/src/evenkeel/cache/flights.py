@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Generic, TypeVar
 
-from evenkeel.tasks.ending import end
+from evenkeel.tasks.under_way import UnderWay
 from evenkeel.tracing import shared
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Flights(Generic[T]):
         self._load = load
         self._under_way: dict[str, _Flight[T]] = {}
         self._boarding: dict[bool, _Departure[T]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = UnderWay()
         self._spans = shared("load")
 
     def join(self, key: str, terms: Terms) -> tuple["asyncio.Future[T]", bool]:
@@ -97,7 +97,7 @@ class Flights(Generic[T]):
 
     async def close(self) -> None:
         """Give up the loads under way."""
-        await end(*self._tasks)
+        await self._tasks.end()
 
     def _board(self, key: str, flight: _Flight[T], terms: Terms) -> None:
         departure = self._boarding.get(terms.past_redis)
@@ -130,7 +130,6 @@ class Flights(Generic[T]):
 
     def _landed(self, departure: _Departure[T], task: "asyncio.Task[None]") -> None:
         """Readers whose keys the load has not brought get its error."""
-        self._tasks.discard(task)
         error = None if task.cancelled() else task.exception() or LookupError("the load has not brought it")
         for key, flights in departure.flights.items():
             for reader in self._leave(key, flights):

@@ -5,6 +5,7 @@ import logging
 
 from evenkeel.cache.entry import TierUnavailable
 from evenkeel.cache.redis_tier import RedisTier
+from evenkeel.tasks.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
@@ -17,13 +18,11 @@ class Invalidating:
 
     def __init__(self, redis: RedisTier) -> None:
         self._redis = redis
-        self._under_way: set[asyncio.Future[None]] = set()
+        self._under_way = UnderWay(failed=_left_to_the_relay)
 
     async def invalidate(self, keys: list[str]) -> bool:
         """Whether Redis confirms, within the time limit, that it has forgotten the keys."""
-        invalidation = asyncio.ensure_future(self._redis.invalidate(keys))
-        self._under_way.add(invalidation)
-        invalidation.add_done_callback(self._ended)
+        invalidation = self._under_way.add(asyncio.ensure_future(self._redis.invalidate(keys)))
         await asyncio.wait({invalidation}, timeout=INVALIDATION_LIMIT)
         if not invalidation.done():
             return False
@@ -35,10 +34,8 @@ class Invalidating:
 
     async def close(self) -> None:
         """Return when all invalidations have ended."""
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._under_way.settled()
 
-    def _ended(self, invalidation: "asyncio.Future[None]") -> None:
-        self._under_way.discard(invalidation)
-        if not invalidation.cancelled() and (error := invalidation.exception()) is not None:
-            log.warning("an invalidation is left to the relay", extra={"reason": repr(error)})
+
+def _left_to_the_relay(error: BaseException) -> None:
+    log.warning("an invalidation is left to the relay", extra={"reason": repr(error)})

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from evenkeel.cache.entry import TierUnavailable
-from evenkeel.tasks.ending import end
+from evenkeel.tasks.under_way import UnderWay
 
 PAUSE = 0.1
 """Seconds between two attempts."""
@@ -22,22 +22,19 @@ class UnusedLeases:
     def __init__(self, lifetime: float) -> None:
         """`lifetime`: after so many seconds a lease has ended anyway."""
         self._lifetime = lifetime
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = UnderWay()
 
     def add(self, give_back: Callable[[], Awaitable[object]], *, once: "asyncio.Future[Any] | None" = None) -> None:
         """Call `give_back` until it raises no TierUnavailable.
 
         It begins when `once` is done: a lease that is given back before it was granted would stay.
         """
-        task = asyncio.create_task(self._run(give_back, once))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(asyncio.create_task(self._run(give_back, once)))
 
     async def close(self) -> None:
         """Give up what Redis does not confirm soon."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSING)
-        await end(*self._tasks)
+        await self._tasks.settled(CLOSING)
+        await self._tasks.end()
 
     async def _run(self, give_back: Callable[[], Awaitable[object]], once: "asyncio.Future[Any] | None") -> None:
         if once is not None:

@@ -1,1 +1,1 @@
-"""Asyncio tasks: run them beside a block, in pairs, end them reliably, and log their failures once."""
+"""Asyncio tasks: run them beside a block, in pairs or unawaited, end them reliably, and log their failures once."""

@@ -7,7 +7,7 @@ AGAIN = 0.5
 """Seconds after which a task that has not ended is cancelled again."""
 
 
-async def end(*tasks: "asyncio.Task[Any]") -> None:
+async def end(*tasks: "asyncio.Future[Any]") -> None:
     """Cancel the tasks, and return when they have ended. Their exceptions stay with them, for code that awaits them.
 
     One cancellation is not enough. redis-py sends every command with `asyncio.wait_for`. In Python 3.11 that drops a
@@ -30,7 +30,7 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
         raise cancelled
 
 
-def retrieve(task: "asyncio.Task[Any]") -> None:
+def retrieve(task: "asyncio.Future[Any]") -> None:
     """Look at the exception of a task that has ended. If nobody does, asyncio logs that it was never retrieved."""
     if not task.cancelled():
         task.exception()

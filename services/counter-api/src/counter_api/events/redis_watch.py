@@ -8,7 +8,7 @@ from counter_api.events.server_watch import ServerWatch, Watched
 from counter_api.redis.keys import COUNTER
 from evenkeel.http.problems import Unavailable
 from evenkeel.redis.topology import Topology
-from evenkeel.tasks.ending import end
+from evenkeel.tasks.under_way import UnderWay
 
 
 class RedisWatch:
@@ -17,7 +17,7 @@ class RedisWatch:
         self._watched: dict[Topic, Watched] = {}
         self._places: dict[Watched, str] = {}
         self._servers: dict[str, ServerWatch] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = UnderWay()
 
     def add(self, topic: Topic) -> None:
         self._watched[topic] = Watched(topic, (COUNTER % topic.name).encode())
@@ -43,7 +43,7 @@ class RedisWatch:
         try:
             await asyncio.Event().wait()
         finally:
-            await end(*self._tasks)
+            await self._tasks.end()
 
     def _ask(self, watched: Watched) -> None:
         """Make the server that has the counter now read it."""
@@ -56,9 +56,7 @@ class RedisWatch:
         if server is None:
             server = self._servers[address] = ServerWatch(self._topology, address, self._ask)
             server.ask(watched)
-            task = asyncio.create_task(self._run(address, server))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(asyncio.create_task(self._run(address, server)))
         else:
             server.ask(watched)
 
