@@ -60,7 +60,7 @@ site: $(SITE)/.ready ## make the same site in build/site; a link that leads nowh
 	@$(BIN)/python docs/site.py
 	@$(SITE)/bin/zensical build --clean --strict
 
-demo: $(BIN)/.ready ## in a minute: what breaks with the state of tutorials, and what happens here (HTML=report.html)
+demo: $(BIN)/.ready ## in about a minute: what breaks with the state of tutorials, and what happens here (HTML=report.html)
 	@$(BIN)/python -m demo $(if $(HTML),--html "$(HTML)")
 
 audit: $(BIN)/.ready ## known vulnerabilities of what the lock files pin

@@ -20,7 +20,8 @@ serve() {
     echo "another program listens at $TUTORIAL: set TUTORIAL_PORT, and source this file again"
     return 1
   fi
-  uvicorn --app-dir "docs/guide/steps/$1" app:app --port "$TUTORIAL_PORT" "${@:2}" &> "$TUTORIAL_LOG" &
+  # A bash for a person would print the job's number on standard error.
+  { uvicorn --app-dir "docs/guide/steps/$1" app:app --port "$TUTORIAL_PORT" "${@:2}" &> "$TUTORIAL_LOG" & } 2> /dev/null
   TUTORIAL_PID=$!
   disown
   # Each worker logs that it has started.
@@ -37,7 +38,7 @@ stop() {
 }
 
 # sql "SELECT …": what PostgreSQL answers.
-sql() { psql "$DATABASE_URL" -qAt -c "$1"; }
+sql() { psql "$DATABASE_URL" -qAt -P pager=off -c "$1"; }
 
 # redis_cli GET user:1: what the cache's Redis answers.
 redis_cli() {

@@ -139,6 +139,26 @@ def test_workers_count_for_themselves_without_a_stack(tmp_path: Path) -> None:
         run("02_workers.md", shell, "The failure")
 
 
+def test_a_reader_sees_what_the_page_shows_and_no_job_numbers(tmp_path: Path) -> None:
+    """A bash for a person announces what runs in the background, a bash for a script does not."""
+    environment_read = "source docs/guide/environment.sh 2> /dev/null; exec 2>&1"
+    commands = f"{environment_read}; serve 01_counter; curl -s $TUTORIAL/counter; stop"
+    environment = os.environ | {"STACK_DIRECTORY": str(tmp_path), "TUTORIAL_PORT": str(free_port())}
+    process = subprocess.run(
+        ["/bin/bash", "--norc", "-ic", commands],
+        env=environment,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # it complains that it has no terminal
+        text=True,
+        start_new_session=True,
+        timeout=LONGEST,
+        check=True,
+    )
+    assert process.stdout == '{"current_count":1}'
+
+
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_programs_are_shown_as_they_are(page: str) -> None:
     programs = [block for block in blocks(page) if block.kind == "python"]
