@@ -57,7 +57,7 @@ docs: site ## serve the guide and the other documentation on 127.0.0.1:8008 (DOC
 	@$(SITE)/bin/zensical serve --dev-addr 127.0.0.1:$(or $(DOCS_PORT),8008)
 
 site: $(SITE)/.ready ## make the same site in build/site; a link that leads nowhere fails
-	@$(BIN)/python docs/site.py
+	@$(SITE)/bin/python docs/site.py
 	@$(SITE)/bin/zensical build --clean --strict
 
 demo: $(BIN)/.ready ## in about a minute: what breaks with the state of tutorials, and what happens here (HTML=report.html)
@@ -98,7 +98,7 @@ lock: $(BIN)/.ready ## pin the newest versions that pyproject.toml allows
 	  $(LOCK) --python-version 3.13 --extra telemetry --no-emit-package=evenkeel-state services/$$service/pyproject.toml \
 	    --output-file services/$$service/requirements.lock || exit 1; done
 	@for direct in benchmarks/contestants/*/requirements.in benchmarks/plotting/requirements.in docs/requirements.in; do \
-	  $(LOCK) --python-version 3.11 $$direct --output-file $${direct%.in}.lock || exit 1; done
+	  $(LOCK) --python-version 3.11 $(patsubst %,--no-emit-package=%,novasvg quickjs-ng termaid) $$direct --output-file $${direct%.in}.lock || exit 1; done
 	@grep -A 1000 '^uv==' requirements.lock | awk 'NR > 1 && /^[^ ]/ {exit} {print}' > bootstrap.lock
 
 $(BIN)/.ready: requirements.lock bootstrap.lock $(PROJECTS:%=%/pyproject.toml)

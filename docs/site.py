@@ -7,15 +7,19 @@ own, so that every link of the site leads somewhere, and Zensical can check it.
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "build" / "docs"
 
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s#]+)")
+PICTURE = re.compile(r"<(?:source|img)[^>]* src(?:set)?=\"([^\":]+)\"")
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
-STYLE = "docs/site.css"
+ASSETS = (Path("docs/site.css"), Path("docs/diagrams.js"))
+MERMAID = Path("docs/mermaid.min.js")
 IMAGES = {".png", ".svg"}
 LANGUAGES = {".lua": "lua", ".py": "python", ".sql": "sql", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 
@@ -39,12 +43,15 @@ class Site:
             parts = FENCE.split((ROOT / page).read_text())
             parts[::2] = [self._linked(page, text) for text in parts[::2]]
             self._put(page, "".join(parts))
-        shutil.copy(ROOT / STYLE, self._to / STYLE)
+        for asset in ASSETS:
+            self._copy(asset)
         for other in sorted(self._others):
             self._put(_page_of(other), _shown(other))
 
     def _linked(self, page: Path, text: str) -> str:
-        """The text with links to where things are in the site."""
+        """The text with links to where things are in the site, and its pictures."""
+        for picture in PICTURE.findall(text):
+            self._copy(page.parent / picture)
         return LINK.sub(lambda link: f"]({self._target(page, link[1])}", text)
 
     def _target(self, page: Path, link: str) -> str:
@@ -55,11 +62,14 @@ class Site:
         if path / "README.md" in self._pages:
             return os.path.relpath(path / "README.md", page.parent)
         if path.suffix in IMAGES:
-            (self._to / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / path, self._to / path)
+            self._copy(path)
             return link
         self._others.add(path)
         return os.path.relpath(_page_of(path), page.parent)
+
+    def _copy(self, path: Path) -> None:
+        (self._to / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, self._to / path)
 
     def _put(self, page: Path, text: str) -> None:
         (self._to / page).parent.mkdir(parents=True, exist_ok=True)
@@ -80,5 +90,12 @@ def _shown(path: Path) -> str:
     return f"---\nsearch:\n  exclude: true\n---\n\n# {path}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{text}\n````\n"
 
 
+def mermaid() -> Path:
+    """The program that draws diagrams. The site's own environment has it."""
+    return Path(str(distribution("mermaidx").locate_file("mermaidx/assets/mermaid.js")))
+
+
 if __name__ == "__main__":
-    Site().write()
+    target = Path(sys.argv[1]) if sys.argv[1:] else TARGET
+    Site(target).write()
+    shutil.copy(mermaid(), target / MERMAID)
