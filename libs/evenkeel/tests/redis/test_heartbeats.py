@@ -45,6 +45,8 @@ class Server:
             case "HDEL":
                 for name in arguments:
                     held.pop(name if isinstance(name, bytes) else name.encode(), None)
+            case "EXISTS":
+                return int(self.strings.get(key, (None, 0.0))[1] > self.now)
             case "HGETALL":
                 return dict(held)
             case "EXPIRE":
@@ -118,6 +120,13 @@ async def test_the_index_forgets(server: Server) -> None:
     server.now += UNSEEN + 1
     await of(server).beat("a", b"")
     assert list(server.hashes[INDEX]) == [b"a"]
+
+
+async def test_a_clock_that_is_ahead_makes_the_index_forget_nobody(server: Server) -> None:
+    await of(server).beat("a", b"of a")
+    server.hashes[INDEX][b"a"] = str(int(server.now) - UNSEEN - 1).encode()  # written by another clock
+    await of(server).beat("b", b"of b")
+    assert list(await of(server).read()) == ["a", "b"]
 
 
 async def test_the_names_of_another_database(server: Server) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel
+from starlette.types import Message
 
+from evenkeel.http import event_streams
 from evenkeel.http.problems import Unavailable
 from evenkeel.service.draining import Draining
 from evenkeel.service.fleet import fleet as module
 from evenkeel.service.fleet.fleet import Fleet
 from evenkeel.service.fleet.heartbeat import Connections, Replica, Sighting, Vitals
 from evenkeel.service.fleet.rates import Rates, answered
+from evenkeel.service.fleet.routes import FleetEvents
 from evenkeel.service.readiness import Readiness
 
 pytestmark = pytest.mark.anyio
@@ -199,6 +202,36 @@ async def test_the_end_of_the_replica_wakes_viewers(monkeypatch: pytest.MonkeyPa
         run.closing.set()
         await changed.wait()
         assert run.fleet.closing
+
+
+async def test_the_end_of_the_replica_is_no_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that has come before waits for the view."""
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    board = Board()
+    board.hangs = True
+    async with running(board) as run:
+        reading = asyncio.create_task(run.fleet.view())
+        await asyncio.sleep(0)
+        run.closing.set()
+        assert [each["name"] for each in json.loads(await reading)["replicas"]] == ["a"]
+
+
+async def test_a_stream_ends_although_no_view_comes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_streams, "LIFETIME", (0.2, 0.2))
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def describe(*_: object) -> BaseModel:
+        raise ValueError("a mistake")
+
+    async with running() as run, asyncio.timeout(10):
+        await run.fleet.view()
+        monkeypatch.setattr(Subject, "describe", describe)
+        monkeypatch.setattr(module, "EVERY", 30)  # the view that there is serves
+        await FleetEvents(run.fleet).stream_response(send)
+    assert sent[-1]["more_body"] is False
 
 
 def test_rates_are_over_the_last_seconds() -> None:

@@ -68,7 +68,12 @@ class Heartbeats:
 
     async def _forget(self, index: str, written: Mapping[bytes, bytes]) -> None:
         oldest = time.time() - UNSEEN
-        if gone := [name for name, at in written.items() if not at.isdigit() or int(at) < oldest]:
+        old = [name for name, at in written.items() if not at.isdigit() or int(at) < oldest]
+        if not old:
+            return
+        # The time was that of another process. A process whose heartbeat is kept still runs, whatever its clock says.
+        kept = await self._send([("EXISTS", _key(index, name.decode(errors="replace"))) for name in old])
+        if gone := [name for name, exists in zip(old, kept, strict=True) if not exists]:
             await self._send([("HDEL", index, *gone)])
 
     def _known(self) -> str:

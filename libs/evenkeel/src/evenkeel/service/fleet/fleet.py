@@ -104,12 +104,14 @@ class Fleet:
 
     async def view(self) -> bytes:
         """The document of the fleet as JSON, at most EVERY seconds old. Raise Unavailable if none is made."""
-        if time.monotonic() >= self._viewed + EVERY:
-            changed = self.changed
-            self._asked.set()
+        before = self._viewed
+        if time.monotonic() >= before + EVERY:
             try:
                 async with asyncio.timeout(LONGEST_WAIT):
-                    await changed.wait()
+                    while self._viewed == before:  # the end of the replica sets `changed` without a view
+                        changed = self.changed
+                        self._asked.set()
+                        await changed.wait()
             except TimeoutError:
                 raise Unavailable("This replica cannot say which others run.") from None
         return self.latest

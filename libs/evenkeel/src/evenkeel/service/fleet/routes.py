@@ -1,5 +1,8 @@
 """The fleet of a service over HTTP: once, or every second."""
 
+import asyncio
+import contextlib
+
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -37,7 +40,10 @@ class FleetEvents(EventStream):
             while not self._fleet.closing and self.left > 0:
                 changed = self._fleet.changed
                 await self.write(send, b"event: fleet\ndata: %b\n\n" % view)
-                await changed.wait()
+                # Views stop coming if none can be made. The stream ends in time all the same.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.left):
+                        await changed.wait()
                 view = self._fleet.latest
             await self.finish(send)
 
