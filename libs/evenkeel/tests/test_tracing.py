@@ -79,6 +79,40 @@ async def test_one_sampled_request_among_others_gets_a_link_alone(spans: Spans) 
     assert [link.context for link in spans.one("wait for MGET").links] == [spans.one("MGET").context]
 
 
+async def test_a_request_that_waits_for_several_parts_waits_once(spans: Spans) -> None:
+    combiner = Combiner(answer, name="MGET")
+
+    async def wait_twice(request: Request) -> None:
+        tracing.CURRENT.set(request.span)
+        await asyncio.gather(combiner.submit("x"), combiner.submit("y"))
+        await combiner.submit("z")
+
+    await asyncio.create_task(wait_twice(Request("a")))
+    both, later = spans.named("wait for MGET")
+    assert [trip.parent for trip in spans.named("MGET")] == [both.context, later.context]
+    assert [dict(trip.attributes or {})["evenkeel.waits"] for trip in spans.named("MGET")] == [2, 1]
+    assert both.end_time
+    assert both.end_time <= (later.start_time or 0)
+
+
+async def test_a_wait_for_several_parts_ends_with_the_last(spans: Spans) -> None:
+    async def one_at_a_time(items: Sequence[str]) -> Sequence[str]:
+        await asyncio.sleep(0)
+        return items
+
+    combiner = Combiner(one_at_a_time, name="MGET", largest=1)
+
+    async def wait_twice(request: Request) -> None:
+        tracing.CURRENT.set(request.span)
+        await asyncio.gather(combiner.submit("x"), combiner.submit("y"))
+
+    await asyncio.create_task(wait_twice(Request("a")))
+    wait = spans.one("wait for MGET")
+    assert [trip.parent for trip in spans.named("MGET")] == [wait.context] * 2
+    assert wait.end_time
+    assert wait.end_time >= max(trip.end_time or 0 for trip in spans.named("MGET"))
+
+
 async def test_without_a_sampled_request_there_is_no_span(spans: Spans) -> None:
     assert await asyncio.create_task(Request("a", sampled=False).wait(Combiner(answer))) == "x"
     with tracing.span("alone"):

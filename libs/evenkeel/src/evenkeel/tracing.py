@@ -110,22 +110,29 @@ def shared(name: str, *, kind: Kind = "internal", attributes: Attributes | None 
 class Shared:
     """Work that several requests wait for, such as a round trip that carries the commands of many.
 
-    Each sampled request gets a span for its wait. The work has one span of its own. If it is done for one request, that
-    span is the child of the wait. If it is done for several, it belongs to none of them: it begins a trace, and is
-    linked with every wait in both directions.
+    Each sampled request gets a span for its wait. If it waits for several parts of the same work, that is one wait. The
+    work has one span of its own. If it is done for one request, that span is the child of the wait. If it is done for
+    several, it belongs to none of them: it begins a trace, and is linked with every wait in both directions.
     """
 
     def __init__(self, name: str, *, kind: Kind, attributes: Attributes | None) -> None:
         self._name = name
         self._kind = kind
         self._attributes = attributes or {}
-        self._waits: dict[asyncio.Future[Any], Span] = {}
+        self._waits: dict[asyncio.Future[Any], _Wait] = {}
+        self._latest: _Wait | None = None
+        """The wait that began last, as long as its work has not begun."""
 
     def join(self, future: "asyncio.Future[Any]") -> None:
         """The current request waits for this future from now on."""
         if _tracer is None or (parent := CURRENT.get()) is None:
             return
-        wait = _tracer.begin(f"wait for {self._name}", parent=parent, kind="internal", attributes={}, links=())
+        wait = self._latest
+        if wait is None or wait.parent is not parent:
+            name = f"wait for {self._name}"
+            span = _tracer.begin(name, parent=parent, kind="internal", attributes={}, links=())
+            self._latest = wait = _Wait(parent, span)
+        wait.futures += 1
         self._waits[future] = wait
         future.add_done_callback(self._ended)
 
@@ -133,11 +140,13 @@ class Shared:
         """Around the work for which these futures wait."""
         if _tracer is None or not self._waits:
             return _NOTHING
-        waits = [wait for future in futures if (wait := self._waits.get(future)) is not None]
+        self._latest = None
+        found = [self._waits.get(future) for future in futures]
+        waits = [wait.span for wait in dict.fromkeys(found) if wait is not None]
         if not waits:
             return _NOTHING
         attributes = {**self._attributes, "evenkeel.waits": len(futures)}
-        alone = len(futures) == 1
+        alone = len(waits) == 1 and None not in found
         span = _tracer.begin(
             self._name,
             parent=waits[0] if alone else None,
@@ -152,10 +161,27 @@ class Shared:
 
     def _ended(self, future: "asyncio.Future[Any]") -> None:
         wait = self._waits.pop(future, None)
-        if wait is not None:
-            if not future.cancelled() and (error := future.exception()) is not None and _tracer is not None:
-                _tracer.fail(wait, type(error).__qualname__)
-            wait.end()
+        if wait is None:
+            return
+        if not future.cancelled() and (error := future.exception()) is not None and _tracer is not None:
+            _tracer.fail(wait.span, type(error).__qualname__)
+        wait.futures -= 1
+        if not wait.futures:
+            if self._latest is wait:
+                self._latest = None
+            wait.span.end()
+
+
+class _Wait:
+    """Of a request, for all of its futures that the work will bring."""
+
+    __slots__ = ("futures", "parent", "span")
+
+    def __init__(self, parent: Span, span: Span) -> None:
+        self.parent = parent
+        self.span = span
+        self.futures = 0
+        """Those that are not done."""
 
 
 def _hex(span: Span) -> str:
