@@ -39,8 +39,11 @@ class Tracer(Protocol):
 CURRENT: ContextVar[Span | None] = ContextVar("span", default=None)
 """The innermost span. None outside of sampled requests."""
 
-CALLERS_TRACE: ContextVar[str | None] = ContextVar("callers_trace", default=None)
-"""The trace that the caller of the current request has begun, whether it is sampled or not."""
+CALLERS_TRACE: ContextVar[bytes | None] = ContextVar("callers_trace", default=None)
+"""The valid `traceparent` of the current request, whether its trace is sampled or not."""
+
+TRACE_ID = slice(3, 35)
+"""Where the id of the trace is in a `traceparent`."""
 
 _tracer: Tracer | None = None
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -60,8 +63,10 @@ def trace_id() -> str | None:
     """Of the current request or work, as logs have it."""
     if _tracer is None:
         return None
-    span = CURRENT.get()
-    return CALLERS_TRACE.get() if span is None else _hex(span)
+    if (span := CURRENT.get()) is not None:
+        return _hex(span)
+    callers = CALLERS_TRACE.get()
+    return None if callers is None else callers[TRACE_ID].decode()
 
 
 def exemplar() -> dict[str, str] | None:

@@ -14,6 +14,7 @@ from tests.support.serving import serving
 from tests.support.spans import NOT_SAMPLED, PARENT, SAMPLED, TRACE, Spans, collected
 
 from evenkeel.http.server_spans import ServerSpans
+from evenkeel.service import telemetry
 from evenkeel.service.application import create_application
 from evenkeel.service.readiness import Readiness
 
@@ -111,6 +112,39 @@ async def test_without_a_valid_parent_a_trace_begins(fields: list[tuple[str, str
     assert f"{span.context.trace_id:032x}" != TRACE
 
 
+@pytest.mark.parametrize(
+    ("sampler", "share", "headers", "traced"),
+    [
+        ("traceidratio", "0", {}, 0),
+        ("traceidratio", "1", {}, 20),
+        ("traceidratio", "0", SAMPLED, 0),
+        ("traceidratio", "1", NOT_SAMPLED, 20),
+        ("parentbased_traceidratio", "0", {}, 0),
+        ("parentbased_traceidratio", "0", SAMPLED, 20),
+        ("parentbased_traceidratio", "1", NOT_SAMPLED, 0),
+        ("parentbased_traceidratio", "0", {"traceparent": f"01-{TRACE}-{PARENT}-0b-more"}, 20),
+        ("parentbased_traceidratio", "1", {"traceparent": f"01-{TRACE}-{PARENT}-0a-more"}, 0),
+        ("always_off", "", SAMPLED, 0),
+    ],
+)
+async def test_who_decides(
+    sampler: str, share: str, headers: dict[str, str], traced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collected(monkeypatch, TRACES_SAMPLER=sampler, TRACES_SAMPLER_ARG=share) as spans:
+        async with a_service() as client:
+            for _ in range(20):
+                await client.get("/users/1", headers=headers)
+    assert len(spans.all) == traced
+
+
+async def test_a_share_of_the_requests_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with collected(monkeypatch, TRACES_SAMPLER="traceidratio", TRACES_SAMPLER_ARG="0.5") as spans:
+        async with a_service() as client:
+            for _ in range(100):
+                await client.get("/users/1")
+    assert 10 < len(spans.all) < 90  # with a probability of 1 - 1e-17
+
+
 async def test_errors(service: Service) -> None:
     client, spans = service
     assert (await client.get("/users/broken")).status_code == 500
@@ -148,11 +182,14 @@ async def test_without_opentelemetry_there_is_no_layer() -> None:
     assert all("trace_id" not in line for line in lines.all)
 
 
-async def test_other_protocols_pass() -> None:
+async def test_other_protocols_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passed = []
 
     async def app(scope: Any, _receive: Any, _send: Any) -> None:
         passed.append(scope["type"])
 
-    await ServerSpans(app, None)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+    with collected(monkeypatch):
+        tracer = telemetry.current()
+        assert tracer is not None
+        await ServerSpans(app, tracer)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert passed == ["lifespan"]

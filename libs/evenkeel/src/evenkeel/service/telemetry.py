@@ -124,7 +124,7 @@ class OpenTelemetry:
         self._processor = SimpleSpanProcessor(exporter) if at_once else BatchSpanProcessor(exporter)
         self._recorder = Recorder(self._processor, Resource.create(resource))
         # Only for requests. One that is sampled has all its spans, also those of shared work, which begin traces.
-        self.samples = Sampling.of_the_environment(os.environ)
+        self.sampling = Sampling.of_the_environment(os.environ)
 
     def close(self) -> None:
         """Export what is left."""
