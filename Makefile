@@ -53,7 +53,8 @@ format: $(BIN)/.ready ## format the code, and fix what ruff can fix
 bench: $(BIN)/.ready ## measure, side by side (ARGS="--only bulk --short")
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
-docs: site ## serve the guide and the other documentation on 127.0.0.1:8008 (DOCS_PORT)
+docs: $(SITE)/.ready ## serve the guide and the other documentation on 127.0.0.1:8008 (DOCS_PORT)
+	@$(SITE)/bin/python docs/site.py
 	@$(SITE)/bin/zensical serve --dev-addr 127.0.0.1:$(or $(DOCS_PORT),8008)
 
 site: $(SITE)/.ready ## make the same site in build/site; a link that leads nowhere fails
