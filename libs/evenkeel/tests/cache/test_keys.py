@@ -117,13 +117,13 @@ async def test_a_late_answer_brings_no_epoch_back() -> None:
     current.on_change.append(lambda _, now: changes.append(now.epoch if now else "-"))
     current.identified(HERE)
     first = await current.known()
-    current.adopt("a", first)
+    current.adopt(b"a", first)
     second = await current.known()
-    current.adopt("b", first)  # asked before
+    current.adopt(b"b", first)  # asked before
     assert current.now is second
-    current.adopt("a", second)
+    current.adopt(b"a", second)
     assert current.now is second
-    current.adopt("b", second)
+    current.adopt(b"b", second)
     assert changes == ["", "a", "b"]
 
 
@@ -135,7 +135,7 @@ async def test_whoever_waits_hears_of_another_database() -> None:
     names = await known
     left = asyncio.create_task(current.until_other_identity(HERE))
     await asyncio.sleep(0)
-    current.adopt("a", names)
+    current.adopt(b"a", names)
     current.identified(HERE)
     await asyncio.sleep(0)
     assert not left.done()

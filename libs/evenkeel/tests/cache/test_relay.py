@@ -142,6 +142,39 @@ async def test_without_a_state_an_epoch_begins(replica: Replica) -> None:
     assert replica.names.epoch == epoch  # no other one follows
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ("HDEL", "epoch"),
+        ("HSET", "epoch", b"\xff"),
+        ("HSET", "state", b"\xff"),
+        ("HSET", "swept", b"\xff"),
+        ("HSET", "distrust", b"\xff"),
+        ("HSET", "relay", "nobody", "claimed_until", "soon"),
+        ("HSET", "relay", "nobody", "claimed_until", 2**50),  # the clock was set back
+        ("SET", "not a hash"),
+        ("DEL",),
+    ],
+)
+async def test_nonsense_in_redis_ends_trust_for_a_moment_only(
+    replica: Replica, redis: Redis, spoil: tuple[str, ...]
+) -> None:
+    before = replica.names
+    command, *arguments = spoil
+    if command == "SET":
+        await redis.delete(before.state)
+    await redis.execute_command(command, before.state, *arguments)  # type: ignore[no-untyped-call]  # redis-py has not typed it
+    await redis.delete(before.alive)
+    await eventually(lambda: _true_for(replica), replica.seen)
+    unharmed = arguments[:1] in (["state"], ["swept"], ["relay"])  # the state is judged by the change log
+    assert (replica.names.epoch == before.epoch) is unharmed
+
+
+async def _true_for(replica: Replica) -> bool:
+    """Whether the cache is trusted under a sound epoch."""
+    return await replica.alive() == replica.names.epoch == await replica.held("epoch") != ""
+
+
 async def test_anything_may_have_changed(replica: Replica, redis: Redis) -> None:
     """A new epoch, and whatever else there is stays."""
     before = replica.names
@@ -578,9 +611,10 @@ def test_a_claim_counts_from_when_it_was_asked_for(
         asked=100.0,
         mine=True,
         names=Names("user", HERE, new_epoch()),
+        epoch=b"",
         state=b"",
         swept="",
-        distrust="",
+        distrust=b"",
         server_time=5000,
         lifetime=0,
     )

@@ -55,7 +55,7 @@ async def test_an_epoch_begins_while_it_is_asked_for(
     monkeypatch.setattr("evenkeel.cache.tracking.PING_INTERVAL", 60)
     current = CurrentNames("user")
     current.identified("00000000000000aa")
-    current.adopt(new_epoch(), await current.known())
+    current.adopt(new_epoch().encode(), await current.known())
     names = await current.known()
     memory: MemoryTier[Entry] = MemoryTier(max_entries=10, ttl=60, prepare=lambda entry: entry, metrics=metrics)
     current.on_change.append(lambda before, now: memory.drop_where(cast("Names", now).renames(cast("Names", before))))

@@ -157,6 +157,11 @@ class Names:
         return name != now(key)
 
 
+def text_of(epoch: bytes) -> str:
+    """Bytes that are no text become an epoch that no server has, so nothing is trusted under it."""
+    return epoch.decode(errors="replace")
+
+
 def _parsed(epoch: str) -> tuple[str, KeyRanges]:
     """Base and ranges. Text of another form is a base without ranges, under which nothing is found."""
     base, _, ranges = epoch.partition(";")
@@ -185,13 +190,13 @@ class CurrentNames:
             return
         self._become(Names(self.namespace, identity) if identity is not None else None)
 
-    def adopt(self, epoch: str, instead_of: Names) -> None:
+    def adopt(self, epoch: bytes, instead_of: Names) -> None:
         """Use this epoch, which the primary gave in a reply to a caller that used the names `instead_of`.
 
         Nothing happens if those names are not in use any more: a late reply must not bring an old epoch back.
         """
-        if self.now is instead_of and epoch != instead_of.epoch:
-            self._become(instead_of.at(epoch))
+        if self.now is instead_of and epoch != instead_of.alive_value:
+            self._become(instead_of.at(text_of(epoch)))
 
     async def known(self) -> Names:
         """The names, as soon as there are any."""

@@ -138,7 +138,7 @@ class RedisTier:
         if alive is None:
             return None
         if alive != names.alive_value:
-            self._current.adopt(alive.decode(), names)
+            self._current.adopt(alive, names)
             return frozenset()
         return frozenset(key for key, lease in zip(keys, leases, strict=True) if lease is not None)
 
@@ -217,7 +217,7 @@ class RedisTier:
         alive, values = await server.read(names.alive, entries)
         # Only the primary may change the epoch. A sidecar that lags would bring back one that is over.
         if alive is not None and alive != names.alive_value and server is self._primary and adopting:
-            self._current.adopt(alive.decode(), names)
+            self._current.adopt(alive, names)
             return await self._read(server, keys, adopting=False)
         now = time.time()
         hits: dict[str, Hit] = {}
@@ -243,7 +243,7 @@ class RedisTier:
                 )
             if begun is None:
                 return [None] * len(batches)
-            self._current.adopt(begun.decode(), names)
+            self._current.adopt(begun, names)
         raise TierUnavailable("one epoch follows another")
 
     async def _send_leases(self, batches: list[list["_Request"]]) -> Sequence[tuple[Names, list[bytes | int]] | None]:
@@ -262,7 +262,7 @@ class RedisTier:
             if epoch == names.alive_value:
                 left = iter(granted)
                 return [(names, list(islice(left, len(batch)))) for batch in batches]
-            self._current.adopt(epoch.decode(), names)
+            self._current.adopt(epoch, names)
         return [None] * len(batches)
 
     async def _send_offers(self, batches: list[list["_Offer"]]) -> list[list[int]]:

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from evenkeel.cache.change_log import ChangeLog, Look
 from evenkeel.cache.distrust import Distrust
-from evenkeel.cache.keys import CurrentNames, Names, new_epoch
+from evenkeel.cache.keys import CurrentNames, Names, new_epoch, text_of
 from evenkeel.cache.metrics import CacheMetrics
 from evenkeel.cache.pulse import Pulse
 from evenkeel.cache.ranges import span_of
@@ -83,17 +83,29 @@ class _Claimed:
     mine: bool
     names: Names
     """In the epoch that Redis has."""
+    epoch: bytes
+    """As Redis has it, text or not, like the two below: scripts compare all three."""
     state: bytes
-    """Unparsed, so that it can be compared even if it cannot be parsed."""
+    distrust: bytes
     swept: str
-    distrust: str
     server_time: int
     lifetime: int
 
     @property
+    def doubt(self) -> str | None:
+        """Why what Redis holds is of no use; None if it is."""
+        if self.distrust:
+            return self.distrust.decode(errors="replace")
+        if not self.state:
+            return "there is no state"
+        if not self.epoch or self.epoch != self.names.alive_value:
+            return "there is no epoch"
+        return None
+
+    @property
     def is_complete(self) -> bool:
-        """There is a state, all chunks before it have been applied, and nothing speaks against trust."""
-        return bool(self.state) and _UNFINISHED.encode() not in self.state and not self.distrust
+        """All chunks before the state have been applied, and nothing speaks against trust."""
+        return self.doubt is None and _UNFINISHED.encode() not in self.state
 
     def trusted_after(self, look: Look) -> int:
         """Until when the cache may be trusted after this look, in the server's time; 0: not at all.
@@ -225,10 +237,9 @@ class Relay:
             await self._remove_trust([claimed.names.alive, claimed.names.state], [look.distrust])
         elif look.is_empty and claimed.is_complete:
             await self._renew(claimed, look)
-        elif look.changes is None or not claimed.state or claimed.distrust:
+        elif look.changes is None or claimed.doubt is not None:
             # Redis also holds entries that were read just before distrust was noticed.
-            reason = look.reason or claimed.distrust or "there is no state"
-            await self._forget_everything(claimed, claimed.state, look, reason)
+            await self._forget_everything(claimed, claimed.state, look, look.reason or str(claimed.doubt))
         else:
             await self._apply(look.changes, claimed, look)
         self._distrust.set(look.distrust)
@@ -244,24 +255,25 @@ class Relay:
         )
         self._pulse.note(names.alive, asked, lifetime)
         if epoch:
-            self._current.adopt(epoch.decode(), names)
+            self._current.adopt(epoch, names)
         now = self._current.now
         if now is None or (now.identity, now.alive_value) != (names.identity, epoch):
-            now = names.at(epoch.decode())
+            now = names.at(text_of(epoch))
         return _Claimed(
             asked=asked,
             mine=bool(mine),
             names=now,
+            epoch=epoch,
             state=state,
-            swept=swept.decode(),
-            distrust=distrust.decode(),
+            swept=text_of(swept),
+            distrust=distrust,
             server_time=server_time,
             lifetime=lifetime,
         )
 
     async def _stand_by(self, claimed: _Claimed) -> None:
         await self._sweep.end()
-        self._distrust.set(claimed.distrust or None)
+        self._distrust.set(claimed.doubt if claimed.distrust else None)
         if claimed.lifetime > 0:
             self.passed.set()
         # Without trust, the relay at work may have moved to another database, and so may this process's reads.
@@ -360,12 +372,12 @@ class Relay:
             [names.alive, names.state, *signals],
             [
                 *(self._id, claimed.until(CLAIM)),
-                *(names.epoch, known, epoch, look.state, claimed.trusted_after(look)),
+                *(claimed.epoch, known, epoch, look.state, claimed.trusted_after(look)),
                 claimed.distrust,
             ],
         )
         if begun:
-            self._current.adopt(epoch, names)
+            self._current.adopt(epoch.encode(), names)
 
     async def _renew(self, claimed: _Claimed, look: Look) -> None:
         """Claim and trust, after a look that has found nothing."""

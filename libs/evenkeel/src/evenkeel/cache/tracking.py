@@ -127,7 +127,7 @@ class Tracking:
             if self._pulse is None:
                 self._memory.distrust("another epoch")
                 return
-            self._current.adopt(epoch.decode(), names)
+            self._current.adopt(epoch, names)
         self._memory.trust(asked + min(TRUST, lifetime / 1000))
 
     def _pushed(self, names: Names, signals: list[bytes] | None) -> None:
