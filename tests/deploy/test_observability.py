@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,34 @@ def test_sources_of_the_dashboard() -> None:
     assert provider["options"]["path"] == "/etc/grafana/evenkeel"
     board = json.loads(promtool.ALERTS.with_name("evenkeel.json").read_text())
     assert any(target.get("exemplar") for panel in board["panels"] for target in panel["targets"])
+
+
+def _lost(given: Any, kept: Any, path: str = "") -> Iterator[str]:
+    """Where the second document lacks something of the first."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        for name, value in given.items():
+            yield from _lost(value, kept.get(name), f"{path}.{name}")
+    elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        for number, value in enumerate(given):
+            yield from _lost(value, kept[number], f"{path}[{number}]")
+    elif given != kept:
+        yield path
+
+
+def test_grafana_knows_every_member_of_the_dashboard() -> None:
+    """Its own library reads the dashboard, and writes it again. What it does not know is lost, or an error."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder  # noqa: PLC0415 (slow at the top)
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins  # noqa: PLC0415 (as above)
+    from grafana_foundation_sdk.models.dashboard import Dashboard  # noqa: PLC0415 (as above)
+
+    register_default_plugins()
+    board = json.loads(promtool.ALERTS.with_name("evenkeel.json").read_text())
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    assert list(_lost(board, written)) == []
+    misspelt = json.dumps(board).replace('"gridPos"', '"gridPosition"').replace('"legendFormat"', '"legend"')
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(json.loads(misspelt))))
+    lost = {path.rpartition(".")[2] for path in _lost(json.loads(misspelt), written)}
+    assert lost == {"gridPosition", "legend"}
 
 
 def test_the_collector_passes_on_what_it_gets() -> None:
