@@ -38,6 +38,7 @@ def test_the_template_reads_creates_and_changes_users(database: str) -> None:
         assert changed.json()["updated_at"] > created.json()["updated_at"]
 
 
+@pytest.mark.slow  # starts four programs, which the tests of the guide start as well
 def test_the_tutorials_count_and_keep_users(servers: Servers) -> None:
     database = populate(servers.postgres, "tutorials", 1)
     tutorials = [

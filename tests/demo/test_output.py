@@ -70,6 +70,7 @@ def test_the_page_needs_nothing_else() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_the_page_fits_a_telephone_and_follows_its_colours(tmp_path: Path) -> None:
     report = tmp_path / "report.html"

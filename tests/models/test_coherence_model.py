@@ -51,7 +51,12 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
             id="epochs, two relays",
         ),
         pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, state_losses=True, epochs=2), id="two epochs"),
-        pytest.param(AS_IT_IS, Bounds(transactions=1, by_hand=1), id="an epoch by hand, two fills at a time"),
+        pytest.param(
+            AS_IT_IS,
+            Bounds(transactions=1, by_hand=1),
+            id="an epoch by hand, two fills at a time",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             AS_IT_IS,
             Bounds(transactions=1, fills=1, by_hand=1, failovers=1, writers=False),
@@ -60,10 +65,16 @@ def violations(protocol: Protocol, bounds: Bounds) -> Exploration[State]:
         ),
         pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, swaps=1, writers=False), id="another database and back"),
         pytest.param(
-            Protocol(scripts="chained"), Bounds(transactions=1, fills=1, failovers=1, writers=False), id="chain"
+            Protocol(scripts="chained"),
+            Bounds(transactions=1, fills=1, failovers=1, writers=False),
+            id="chain",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
-            Protocol(scripts="chained"), Bounds(transactions=1, fills=1, relays=2, writers=False), id="two chains"
+            Protocol(scripts="chained"),
+            Bounds(transactions=1, fills=1, relays=2, writers=False),
+            id="two chains",
+            marks=pytest.mark.slow,
         ),
         pytest.param(AS_IT_IS, Bounds(transactions=1, fills=1, ranges=1, writers=False), id="a range"),
         pytest.param(
@@ -174,6 +185,7 @@ def test_an_insert_at_the_version_of_a_missing_row_must_be_logged_as_a_deletion(
     assert exploration.trace[-1] == "the relay deletes and moves the state"
 
 
+@pytest.mark.slow
 def test_a_writer_that_leaves_leases_loses_its_own_write_until_the_relay_comes() -> None:
     model = Model(Protocol(writer_takes_lease=False), Bounds(fills=1))
     lost = explore(initial(fills=model.bounds.fills), model.steps, model.lost_acknowledged_write)

@@ -31,7 +31,7 @@ def violations(bounds: Bounds) -> Exploration[State]:
     [
         pytest.param(Bounds(loads=1), id="two changes", marks=pytest.mark.slow),
         pytest.param(Bounds(loads=1, own_writes=1), id="two changes, one of them its own", marks=pytest.mark.slow),
-        pytest.param(Bounds(commits=1, losses=1), id="lost connection"),
+        pytest.param(Bounds(commits=1, losses=1), id="lost connection", marks=pytest.mark.slow),
         pytest.param(Bounds(commits=1, epochs=1), id="an epoch"),
         pytest.param(Bounds(commits=1, epochs=1, own_writes=1), id="an epoch, its own change", marks=pytest.mark.slow),
         pytest.param(

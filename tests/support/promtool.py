@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +41,50 @@ def run(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def raised(directory: Path, series: Mapping[str, str], *, after: str, alerts: Collection[str]) -> None:
-    """AssertionError unless these alerts, and no others, are firing after this time. `series` have values by minute."""
-    expected = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(alerts)]
-    # Whether an alert fires, not for how many replicas.
-    question = 'group by (alertname) (ALERTS{alertstate="firing"})'
+@dataclass(frozen=True)
+class Case:
+    """What is firing then, and nothing else."""
+
+    series: Mapping[str, str]
+    """Values by minute."""
+    after: str
+    alerts: Collection[str]
+
+
+def judged(directory: Path, cases: Mapping[str, Case]) -> dict[str, str]:
+    """What promtool found wrong with each case, by the case's name. One run, because each takes half a second."""
+    assert PROGRAM is not None
     test = {
         "rule_files": [str(rules(directory))],
         "evaluation_interval": "15s",
-        "tests": [
-            {
-                "interval": MINUTE,
-                "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [{"expr": question, "eval_time": after, "exp_samples": expected}],
-            }
-        ],
+        "tests": [_test(name, case) for name, case in cases.items()],
     }
     file = directory / "test.json"
     file.write_text(json.dumps(test))
-    run("test", "rules", file)
+    done = subprocess.run([PROGRAM, "test", "rules", file], capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert ("SUCCESS" in output) == (done.returncode == 0), output
+    wrong = {name: output for name in cases if f'# {name}", time:' in output}
+    assert bool(wrong) == (done.returncode != 0), output
+    return wrong
+
+
+def raised(directory: Path, series: Mapping[str, str], *, after: str, alerts: Collection[str]) -> None:
+    """AssertionError unless these alerts, and no others, are firing after this time."""
+    assert judged(directory, {"raised": Case(series, after, alerts)}) == {}
+
+
+def _test(name: str, case: Case) -> dict[str, Any]:
+    expected = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(case.alerts)]
+    # Whether an alert fires, not for how many replicas.
+    question = 'group by (alertname) (ALERTS{alertstate="firing"})'
+    # promtool prints the question if the answer is another one.
+    question += f"  # {name}"
+    return {
+        "interval": MINUTE,
+        "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
+        "promql_expr_test": [{"expr": question, "eval_time": case.after, "exp_samples": expected}],
+    }
 
 
 def scraped(text: str, labels: Mapping[str, str], *, minutes: int) -> dict[str, str]:

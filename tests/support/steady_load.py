@@ -1,4 +1,4 @@
-"""Readers and counters without pauses, which record every answer that is not 200."""
+"""Readers and counters, some hundred requests a second, which record every answer that is not 200."""
 
 import asyncio
 import itertools
@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from verify.connection import Connection, Reply
+
+PAUSE = 0.02
+"""Seconds between an answer and the worker's next request. Without it, what restarts waits for a core."""
 
 PATIENCE = 120
 """Seconds within which a condition must become true."""
@@ -67,6 +70,7 @@ class SteadyLoad:
                     self.failures.append(f"{kind}: {reply.status} {reply.body!r}")
                 elif kind != "read":
                     self.values.append(reply.json()["value"])
+                await asyncio.sleep(PAUSE)
 
     async def _request(self, kind: str, connection: Connection) -> Reply:
         if kind == "read":
