@@ -14,7 +14,6 @@ import psutil
 from stack import console, control, status, tokens
 from stack.errors import StackError
 from stack.layout import Layout
-from stack.signing_keys import SigningKeys
 from verify.connection import Credentials, bearer
 from verify.target import FixedTargets, Target
 
@@ -198,6 +197,8 @@ def chosen(urls: Sequence[str], layout: Layout, service: str) -> Deployment:
         return Elsewhere(urls, os.environ.get("ACCESS_TOKEN"))
 
     def mint() -> str:
+        from stack.signing_keys import SigningKeys  # noqa: PLC0415 (its cryptography is slow to import)
+
         return tokens.mint(SigningKeys.load_or_create(layout.signing_keys), tokens.SCOPES)
 
     return Local(console.control_socket(layout), service, mint)
