@@ -200,7 +200,7 @@ def test_a_second_up_leaves_them_alone_and_cannot_take_them_away(running: Stack)
     running.run("up", "--sidecars")
     assert running.pids("user-api-1", "cache-sidecar-1") == before
     refused = running.run("up", "--no-sidecars", fails=True)
-    assert refused == "stack: whether there are sidecars cannot change while the stack runs; run `stack down` first\n"
+    assert refused == "stack: whether there are sidecars cannot change while the stack runs; run `make down` first\n"
 
 
 @pytest.mark.slow

@@ -157,7 +157,7 @@ class LocalStack:
             ),
         ):
             if wanted is not None and wanted != now:
-                raise StackError(f"{what} cannot change while the stack runs; run `stack down` first")
+                raise StackError(f"{what} cannot change while the stack runs; run `make down` first")
 
 
 def _or_default(count: int | None) -> int:
