@@ -2,8 +2,8 @@
 
 import contextlib
 import http.client
+import itertools
 import json
-import select
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,14 @@ from stack.errors import StackError
 from stack.layout import Layout
 
 CHUNK = 64 * 1024
-"""Bytes that are read or sent at once."""
+"""Bytes that are read at once."""
+
+PART = 2000
+"""Lines that an import sends in one request, within a second. Buffers on the way take megabytes: with all lines in one
+request, it would seem done long before it is."""
 
 TIMEOUT = 60.0
-"""Seconds without a sign of the gateway. A batch of an import takes milliseconds."""
+"""Seconds without a sign of the gateway."""
 
 NDJSON = "application/x-ndjson"
 
@@ -75,34 +79,37 @@ def imported(gateway: Gateway, lines: IO[bytes], key: str, moved: Callable[[int]
     """Set the counters. Returns how many there are.
 
     Raises TransferError if it was refused or interrupted. With the same `key`, the next import goes on where this was.
-    `moved` is called with the number of bytes after each piece that was sent.
+    `moved` is called with the number of bytes of each part that has been set.
     """
-    with gateway.connected() as connection:
-        connection.putrequest("POST", "/v1/counters:import")
-        own = {"Content-Type": NDJSON, "Transfer-Encoding": "chunked", "Idempotency-Key": key}
-        for name, value in (gateway.headers | own).items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        # If the gateway closes the connection, it has answered before, and the answer says why.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            _send(connection, lines, moved)
-        response = connection.getresponse()
-        if response.status != 200:
-            problem = _problem(response)
-            applied = problem.get("applied", 0)
-            raise TransferError(_reason(problem) + (f" {applied:,} counters were set before." if applied else ""))
-        count: int = json.loads(response.read())["imported"]
-        return count
+    count = number = 0
+    for part, body in enumerate(_parts(lines)):
+        with gateway.connected() as connection:
+            headers = gateway.headers | {"Content-Type": NDJSON, "Idempotency-Key": f"{key}-{part}"}
+            # If the gateway closes the connection, it has answered before, and the answer says why.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request("POST", "/v1/counters:import", body, headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise TransferError(_refusal(_problem(response), lines=number, counters=count))
+            count += json.loads(response.read())["imported"]
+        number += body.count(b"\n")
+        moved(len(body))
+    return count
 
 
-def _send(connection: http.client.HTTPConnection, lines: IO[bytes], moved: Callable[[int], None]) -> None:
-    """Send the lines, until the gateway answers."""
-    while piece := lines.read(CHUNK):
-        if select.select([connection.sock], [], [], 0)[0]:
-            return
-        connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-        moved(len(piece))
-    connection.send(b"0\r\n\r\n")
+def _parts(lines: IO[bytes]) -> Iterator[bytes]:
+    """As many lines as one request has."""
+    while body := b"".join(itertools.islice(iter(lambda: lines.readline(CHUNK), b""), PART)):
+        yield body
+
+
+def _refusal(problem: Mapping[str, Any], *, lines: int, counters: int) -> str:
+    """Why a part was refused, where so many lines and counters came before it."""
+    reason = _reason(problem)
+    if line := problem.get("line"):
+        reason = reason.replace(f"Line {line}", f"Line {lines + line}", 1)
+    counters += problem.get("applied", 0)
+    return f"{reason} {counters:,} counters were set before." if counters else reason
 
 
 def _problem(response: http.client.HTTPResponse) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _bar(command: str) -> Iterator[Announce]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[extent]}"),
         TimeElapsedColumn(),
