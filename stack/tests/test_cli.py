@@ -1,8 +1,11 @@
 """The command line where nothing runs."""
 
+import contextlib
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ from click.testing import CliRunner, Result
 
 from stack import control
 from stack.cli import main
+from stack.launch import AlreadyRunningError, holding
+from stack.layout import Layout, repository_root
 from stack.options import ENVIRONMENT
+from stack.state import State
 
 STACK = Path(sys.executable).with_name("stack")
 
@@ -134,6 +140,38 @@ def test_data_of_others_is_not_deleted(tmp_path: Path) -> None:
     ended = _run(tmp_path, "down", "--delete-data")
     assert (ended.returncode, (tmp_path / "data").exists()) == (1, True)
     assert "holds no stack" in ended.stderr
+
+
+def test_the_same_data_is_deleted_twice_at_once(tmp_path: Path) -> None:
+    """Whoever comes second waits until the first one has ended."""
+    layout = Layout(tmp_path, repository_root())
+    layout.make()
+    State(layout.state).end()
+    with ThreadPoolExecutor() as threads:
+        with holding(layout):
+            both = [threads.submit(_run, tmp_path, "down", "--delete-data") for _ in range(2)]
+            time.sleep(1)
+        ended = [each.result() for each in both]
+    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 2
+    assert not tmp_path.exists()
+
+
+def test_who_waits_for_a_directory_that_is_deleted_holds_nothing(tmp_path: Path) -> None:
+    """Its lock file is not the one that the next process finds."""
+    layout = Layout(tmp_path, repository_root())
+    with ThreadPoolExecutor() as threads, contextlib.ExitStack() as first:
+        first.enter_context(holding(layout))
+
+        def second() -> bool:
+            with holding(layout, patience=10), contextlib.suppress(AlreadyRunningError), holding(layout):
+                return False
+            return True
+
+        waiting = threads.submit(second)
+        time.sleep(0.2)
+        layout.lock.unlink()
+        first.close()
+        assert waiting.result()
 
 
 def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_running(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from stack.files import write_json, written_atomically
 from stack.layout import Layout
 from stack.options import DEFAULT_PORT, DEFAULT_REPLICAS, MAX_REPLICAS, Options
 from stack.services import SERVICES
-from stack.state import State
+from stack.state import ORPHAN_TIMEOUT, State
 
 # For a supervisor that hangs; stopping everything takes a few seconds.
 DOWN_TIMEOUT = 90.0
@@ -281,21 +281,23 @@ def _stop(layout: Layout) -> None:
             supervisor.kill()
             supervisor.wait(DOWN_TIMEOUT)
     if layout.state.exists():
-        for name in launch.clean_up(layout):
-            console.write(f"{name} was left by a supervisor that had been killed; it is stopped now")
+        with contextlib.suppress(FileNotFoundError):  # the same command, at the same time, has deleted it
+            for name in launch.clean_up(layout):
+                console.write(f"{name} was left by a supervisor that had been killed; it is stopped now")
 
 
 def _delete(layout: Layout) -> None:
-    """Delete what the stack has made, and nothing else in its directory."""
-    if not layout.directory.exists():
+    """Delete what the stack has made, and nothing else in its directory. A stack that starts meanwhile stays."""
+    if not layout.directory.exists() or {path.name for path in layout.directory.iterdir()} <= {layout.lock.name}:
         return
     if not (layout.state.exists() or layout.signing_keys.exists()):
         raise StackError(f"{layout.directory} holds no stack, and nothing in it was deleted")
-    for folder in (layout.data, layout.logs, layout.gateway):
-        if folder.exists():
-            shutil.rmtree(folder)
-    for file in (layout.secrets, layout.signing_keys, layout.state, layout.lock):
-        file.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError), launch.holding(layout, patience=ORPHAN_TIMEOUT):
+        for folder in (layout.data, layout.logs, layout.gateway):
+            if folder.exists():
+                shutil.rmtree(folder)
+        for file in (layout.secrets, layout.signing_keys, layout.state, layout.lock):
+            file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         layout.directory.rmdir()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from stack import control, logs
 from stack.command import LINES_SHOWN, exit_text, explain
 from stack.errors import StackError
 from stack.layout import Layout
-from stack.state import State
+from stack.state import ORPHAN_TIMEOUT, State
 
 LAUNCH_TIMEOUT = 60.0
 """Seconds until the control socket must answer. Ending what a killed supervisor has left is part of them."""
@@ -50,19 +51,29 @@ def launch(layout: Layout) -> subprocess.Popen[bytes]:
 
 
 @contextlib.contextmanager
-def holding(layout: Layout) -> Iterator[None]:
-    """Hold the stack's directory. Raises AlreadyRunningError while another process holds it."""
-    with layout.lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(f"another supervisor holds {layout.directory}") from None
+def holding(layout: Layout, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold the stack's directory. Raises AlreadyRunningError if another process holds it for so many seconds."""
+    given_up = time.monotonic() + patience
+    with contextlib.ExitStack() as stack:
+        while True:
+            file = stack.enter_context(layout.lock.open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= given_up:
+                    raise AlreadyRunningError(f"another supervisor holds {layout.directory}") from None
+                time.sleep(0.05)
+            else:
+                # The process that held it may have deleted the file, so that the next one makes another.
+                if layout.lock.exists() and os.path.samestat(os.fstat(file.fileno()), layout.lock.stat()):
+                    break
+            stack.pop_all().close()
         yield
 
 
 def clean_up(layout: Layout) -> list[str]:
-    """End what a killed supervisor has left running; returns the names."""
-    with holding(layout):
+    """End what a killed supervisor has left running; returns the names. Another process may be at it, too."""
+    with holding(layout, patience=ORPHAN_TIMEOUT):
         state = State(layout.state)
         names = state.stop_orphans()
         state.end()
