@@ -29,19 +29,19 @@ async def refused(client: httpx.AsyncClient, method: str, path: str, **request: 
     return response.status_code, document["type"].removeprefix("urn:evenkeel:problem:"), document["detail"]
 
 
-async def test_names(client: httpx.AsyncClient) -> None:
+async def test_names(lasting: httpx.AsyncClient) -> None:
     names = ["_visits", "-a", "%20", "a%20b", "a%00", "%00", "%7Ba%7D", "a*", "%C3%A9", "a%0A", "a" * 129, "a%3F", "+"]
     for name in names:
         for method, rest, body in (("POST", "/increment", {}), ("GET", "", None), PUT, ("DELETE", "", None)):
             path = f"/v1/counters/{name}{'' if method == 'PUT' else rest}"
-            assert await refused(client, method, path, json=body) == (
+            assert await refused(lasting, method, path, json=body) == (
                 422,
                 "validation",
                 "path name: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'.",
             ), path
 
 
-async def test_increments(client: httpx.AsyncClient) -> None:
+async def test_increments(lasting: httpx.AsyncClient) -> None:
     for body, sentence in (
         ({"by": 1.0}, "body by: Input should be a valid integer."),
         ({"by": "1"}, "body by: Input should be a valid integer."),
@@ -60,16 +60,16 @@ async def test_increments(client: httpx.AsyncClient) -> None:
         ({"by\0": 1}, "body by\N{REPLACEMENT CHARACTER}: Extra inputs are not permitted."),
     ):
         request = {"content": json.dumps(body), "headers": JSON}
-        answer = await refused(client, "POST", "/v1/counters/a/increment", **request)
+        answer = await refused(lasting, "POST", "/v1/counters/a/increment", **request)
         assert answer == (422, "validation", sentence)
 
 
-async def test_puts(client: httpx.AsyncClient) -> None:
+async def test_puts(lasting: httpx.AsyncClient) -> None:
     for body in ({}, {"value": None}, {"value": 1.0}, {"value": "1"}, {"value": TOO_BIG}, {"value": 1, "x": 1}):
-        assert (await refused(client, "PUT", "/v1/counters/a", json=body))[:2] == (422, "validation"), body
+        assert (await refused(lasting, "PUT", "/v1/counters/a", json=body))[:2] == (422, "validation"), body
 
 
-async def test_batches_are_refused_as_a_whole(client: httpx.AsyncClient) -> None:
+async def test_batches_are_refused_as_a_whole(lasting: httpx.AsyncClient) -> None:
     name = "String should match pattern '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'."
     for operations, sentence in (
         ([], "operations: List should have at least 1 item after validation, not 0."),
@@ -80,64 +80,64 @@ async def test_batches_are_refused_as_a_whole(client: httpx.AsyncClient) -> None
         ([{"name": "a", "min": 2, "max": 1}], "operations.0: min must not be greater than max."),
         ([{"name": "_visits"}], f"operations.0.name: {name}"),
     ):
-        answer = await refused(client, "POST", "/v1/counters:batch", json={"operations": operations})
+        answer = await refused(lasting, "POST", "/v1/counters:batch", json={"operations": operations})
         assert answer == (422, "validation", f"body {sentence}")
 
 
-async def test_bodies_of_another_shape(client: httpx.AsyncClient) -> None:
+async def test_bodies_of_another_shape(lasting: httpx.AsyncClient) -> None:
     for method, path, _ in (INCREMENT, PUT, BATCH):
         for body in ([], 1, "a", [1]):
-            assert (await refused(client, method, path, json=body))[:2] == (422, "validation"), body
+            assert (await refused(lasting, method, path, json=body))[:2] == (422, "validation"), body
 
 
-async def test_malformed_json(client: httpx.AsyncClient) -> None:
+async def test_malformed_json(lasting: httpx.AsyncClient) -> None:
     bodies = (b"{", b'{"by":}', b"\xff", b'{"by":\xff}', b"{'by': 1}", b"[" * 30_000)
     for method, path, _ in (INCREMENT, PUT, BATCH):
         for body in bodies:
-            answer = await refused(client, method, path, content=body, headers=JSON)
+            answer = await refused(lasting, method, path, content=body, headers=JSON)
             assert answer[:2] == (422, "malformed-json"), body[:20]
 
 
-async def test_integers_of_any_length(client: httpx.AsyncClient) -> None:
+async def test_integers_of_any_length(lasting: httpx.AsyncClient) -> None:
     for (method, path, _), field in ((INCREMENT, "by"), (PUT, "value")):
         for sign in (b"", b"-"):
             body = b'{"%b":%b%b}' % (field.encode(), sign, b"9" * 5000)
-            status, slug, sentence = await refused(client, method, path, content=body, headers=JSON)
+            status, slug, sentence = await refused(lasting, method, path, content=body, headers=JSON)
             assert (status, slug, sentence.split(":")[0]) == (422, "validation", f"body {field}")
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/json;charset=x"])
-async def test_media_types(client: httpx.AsyncClient, kind: str) -> None:
+async def test_media_types(lasting: httpx.AsyncClient, kind: str) -> None:
     lines = ("POST", "/v1/counters:import", {"name": "a", "value": 1})
     for method, path, body in (INCREMENT, PUT, BATCH, lines, ("POST", "/v1/uniques/a", {"member": "x"})):
         headers = {"Content-Type": kind} if kind else {}
-        answer = await refused(client, method, path, content=json.dumps(body), headers=headers)
+        answer = await refused(lasting, method, path, content=json.dumps(body), headers=headers)
         assert answer[:2] == (415, "unsupported-media-type"), path
         coded = {"Content-Type": "application/x-ndjson" if "import" in path else "application/json"}
         coded["Content-Encoding"] = "gzip"
-        answer = await refused(client, method, path, content=b"x", headers=coded)
+        answer = await refused(lasting, method, path, content=b"x", headers=coded)
         assert answer[:2] == (415, "unsupported-media-type"), path
-    answer = await refused(client, "POST", lines[1], content=json.dumps(lines[2]), headers=JSON)
+    answer = await refused(lasting, "POST", lines[1], content=json.dumps(lines[2]), headers=JSON)
     assert answer[:2] == (415, "unsupported-media-type")
 
 
-async def test_lone_surrogates_and_nul_bytes(client: httpx.AsyncClient) -> None:
+async def test_lone_surrogates_and_nul_bytes(lasting: httpx.AsyncClient) -> None:
     for body in (rb'{"\ud800":1}', rb'{"by":"\u0000"}', b'{"by":"\0"}'):
-        answer = await refused(client, "POST", "/v1/counters/a/increment", content=body, headers=JSON)
+        answer = await refused(lasting, "POST", "/v1/counters/a/increment", content=body, headers=JSON)
         assert answer[0] == 422
 
 
-async def test_a_body_over_64_kib(client: httpx.AsyncClient) -> None:
+async def test_a_body_over_64_kib(lasting: httpx.AsyncClient) -> None:
     body = b'{"by":1' + b" " * 64 * 1024 + b"}"
     for method, path, _ in (INCREMENT, PUT):
-        answer = await refused(client, method, path, content=body, headers=JSON)
+        answer = await refused(lasting, method, path, content=body, headers=JSON)
         assert answer[:2] == (413, "content-too-large")
 
     async def chunks() -> Any:
         for _ in range(66):
             yield b" " * 1024
 
-    answer = await refused(client, "POST", "/v1/counters/a/increment", content=chunks(), headers=JSON)
+    answer = await refused(lasting, "POST", "/v1/counters/a/increment", content=chunks(), headers=JSON)
     assert answer[:2] == (413, "content-too-large")
 
 
@@ -158,33 +158,33 @@ async def test_a_body_of_exactly_64_kib(client: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()) == (200, {"name": "a", "value": 7})
 
 
-async def test_idempotency_keys(client: httpx.AsyncClient) -> None:
+async def test_idempotency_keys(lasting: httpx.AsyncClient) -> None:
     for method, path, body in (INCREMENT, PUT, DELETE, BATCH):
         for key in ("", "k" * 256, "a b", "\xe9", "a\tb"):
             headers = {b"Idempotency-Key": key.encode("latin-1")}
-            answer = await refused(client, method, path, headers=headers, json=body)
+            answer = await refused(lasting, method, path, headers=headers, json=body)
             sentence = r"header idempotency-key: String should match pattern '^[\x21-\x7e]{1,255}$'."
             assert answer == (422, "validation", sentence), (method, key)
 
 
-async def test_preconditions(client: httpx.AsyncClient) -> None:
+async def test_preconditions(lasting: httpx.AsyncClient) -> None:
     wrong = ["5", '"5', "'5'", "", '"5" "6"', '*, "5"']
     sentence = '{} must be * or a list of entity tags such as "7".'
     for tags in wrong:
         for field in ("If-Match", "If-None-Match"):
             for method, path, body in (INCREMENT, PUT, DELETE, ("GET", "/v1/counters/a", None)):
-                answer = await refused(client, method, path, json=body, headers={field: tags})
+                answer = await refused(lasting, method, path, json=body, headers={field: tags})
                 assert answer == (422, "validation", sentence.format(field)), tags
 
 
-async def test_unknown_paths(client: httpx.AsyncClient) -> None:
+async def test_unknown_paths(lasting: httpx.AsyncClient) -> None:
     roots = ("/", "/v1", "/v1/counter", "/v2/counters", "/%00", "/..%2f", "//counter")
     below = ("/v1/counters/a/b", "/v1/counters/a/increment/b", "/v1/counters/a%2Fb", "/v1/counters:nothing")
     for path in (*roots, *below):
-        assert (await refused(client, "GET", path))[:2] == (404, "not-found"), path
+        assert (await refused(lasting, "GET", path))[:2] == (404, "not-found"), path
 
 
-async def test_wrong_methods(client: httpx.AsyncClient) -> None:
+async def test_wrong_methods(lasting: httpx.AsyncClient) -> None:
     for method, path in (
         ("POST", "/v1/counters"),
         ("PATCH", "/v1/counters/a"),
@@ -193,4 +193,4 @@ async def test_wrong_methods(client: httpx.AsyncClient) -> None:
         ("POST", "/counter"),
         ("OPTIONS", "/stats"),
     ):
-        assert (await refused(client, method, path))[:2] == (405, "method-not-allowed"), (method, path)
+        assert (await refused(lasting, method, path))[:2] == (405, "method-not-allowed"), (method, path)

@@ -59,12 +59,12 @@ async def test_unknown_and_repeated_parameters(client: httpx.AsyncClient) -> Non
 @pytest.mark.parametrize(
     "number", ["", "0", "1001", "x", "1_0", "+10", "%2B10", "%2010", "10%20", "1.0", "-1", "%D9%A3"]
 )
-async def test_numbers(client: httpx.AsyncClient, number: str) -> None:
+async def test_numbers(lasting: httpx.AsyncClient, number: str) -> None:
     for path in (f"/v1/counters?limit={number}", f"/v1/counters/a/series?unit=hour&last={number}"):
-        assert problem(await client.get(path)) == (422, "validation"), path
+        assert problem(await lasting.get(path)) == (422, "validation"), path
 
 
-async def test_values(client: httpx.AsyncClient) -> None:
+async def test_values(lasting: httpx.AsyncClient) -> None:
     for path in (
         *(f"/v1/counters?{query}" for query in ("after=", "after=_a", "after=%00", "prefix=*", "prefix=%7B")),
         f"/v1/counters?prefix={'a' * 129}",
@@ -73,13 +73,13 @@ async def test_values(client: httpx.AsyncClient) -> None:
         "/v1/counters/a/badge.svg?hit=yes",
         "/v1/counters/a/badge.svg?hit=True",
     ):
-        assert problem(await client.get(path)) == (422, "validation"), path
-    assert (await client.get("/v1/counters?limit=007&prefix=")).status_code == 200
+        assert problem(await lasting.get(path)) == (422, "validation"), path
+    assert (await lasting.get("/v1/counters?limit=007&prefix=")).status_code == 200
 
 
-async def test_the_answer_is_no_larger_than_the_question(client: httpx.AsyncClient) -> None:
+async def test_the_answer_is_no_larger_than_the_question(lasting: httpx.AsyncClient) -> None:
     query = "&".join(f"x{number}=1" for number in range(2000))
-    answers = [await client.get(f"{path}?{query}") for path in ("/v1/counters/a", "/counter", "/stats")]
+    answers = [await lasting.get(f"{path}?{query}") for path in ("/v1/counters/a", "/counter", "/stats")]
     for answer in answers:
         assert problem(answer) == (422, "validation")
         assert len(json.dumps(answer.json())) < 600

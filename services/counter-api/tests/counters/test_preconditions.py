@@ -40,20 +40,20 @@ TABLE: list[tuple[str, dict[str, str], bool, bool]] = [
 
 @pytest.mark.parametrize(("sentence", "headers", "there", "absent"), TABLE, ids=lambda value: str(value)[:40])
 async def test_counters(
-    client: httpx.AsyncClient, sentence: str, headers: dict[str, str], *, there: bool, absent: bool
+    lasting: httpx.AsyncClient, sentence: str, headers: dict[str, str], *, there: bool, absent: bool
 ) -> None:
     for change in (INCREMENT, BOUNDED, PUT, DELETE):
-        await client.delete(A)
-        await client.put(A, json={"value": 4})
-        response = await send(client, change, headers)
+        await lasting.delete(A)
+        await lasting.put(A, json={"value": 4})
+        response = await send(lasting, change, headers)
         if there:
             assert response.status_code < 300, (sentence, change, response.text)
         else:
             assert problem(response) == (412, "precondition-failed"), (sentence, change)
             assert response.json()["current"] == 4
-            assert (await client.get(A)).json()["value"] == 4
-        await client.delete(A)
-        response = await send(client, change, headers)
+            assert (await lasting.get(A)).json()["value"] == 4
+        await lasting.delete(A)
+        response = await send(lasting, change, headers)
         if change == DELETE:
             assert problem(response) == (404, "not-found"), sentence
         elif absent:
@@ -61,16 +61,17 @@ async def test_counters(
         else:
             assert problem(response) == (412, "precondition-failed"), (sentence, change)
             assert response.json()["current"] is None
-            assert (await client.get(A)).status_code == 404
+            assert (await lasting.get(A)).status_code == 404
 
 
 @pytest.mark.parametrize(("sentence", "headers", "there", "_absent"), TABLE, ids=lambda value: str(value)[:40])
 async def test_reads(
-    client: httpx.AsyncClient, sentence: str, headers: dict[str, str], *, there: bool, _absent: bool
+    lasting: httpx.AsyncClient, sentence: str, headers: dict[str, str], *, there: bool, _absent: bool
 ) -> None:
-    assert problem(await send(client, GET, headers)) == (404, "not-found"), sentence
-    await client.put(A, json={"value": 4})
-    response = await send(client, GET, headers)
+    await lasting.delete(A)
+    assert problem(await send(lasting, GET, headers)) == (404, "not-found"), sentence
+    await lasting.put(A, json={"value": 4})
+    response = await send(lasting, GET, headers)
     if there:
         assert (response.status_code, response.json()) == (200, {"name": "a", "value": 4}), sentence
     elif headers.get("If-Match", '"4"') == '"4"':
