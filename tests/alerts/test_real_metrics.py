@@ -17,7 +17,7 @@ from tests.support.servers import Servers
 
 from stack.layout import free_port
 
-pytestmark = [pytest.mark.anyio, pytest.mark.promtool]
+pytestmark = [pytest.mark.anyio, pytest.mark.promtool, pytest.mark.slow]
 
 BOARD = promtool.ALERTS.with_name("evenkeel.json")
 METRIC = re.compile(r"\b((?:http|cache|counter|database|readiness)_\w+)\{")

@@ -133,6 +133,7 @@ def test_commands_do_what_the_page_says(page: str, shell: Shell) -> None:
         shell.run('[ -z "${redis:-}" ] || kill -CONT $redis')
 
 
+@pytest.mark.slow
 def test_workers_count_for_themselves_without_a_stack(tmp_path: Path) -> None:
     with bash(os.environ | {"STACK_DIRECTORY": str(tmp_path), "TUTORIAL_PORT": str(free_port())}) as shell:
         assert shell.run("source docs/guide/environment.sh").startswith("The stack is not running: `make up`")

@@ -139,6 +139,7 @@ def _watched(page: "Page", url: str) -> list[str]:
     return failures
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.chromium
 async def test_diagrams_are_drawn_by_what_the_site_has(drawn: tuple[str, list[str]]) -> None:
