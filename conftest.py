@@ -70,12 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Set the marks that -m and the workers need, and deselect tests that cannot run here."""
     if not config.option.compose:
         _deselect("compose", config, items)
-    if pgbouncer.PROGRAM is None:  # the end of the output lists them
-        _deselect("pgbouncer", config, items)
-    if chromium.PROGRAM is None:  # as above
-        _deselect("chromium", config, items)
-    if promtool.PROGRAM is None:  # as above
-        _deselect("promtool", config, items)
+    for marker in _not_installed():
+        _deselect(marker, config, items)
     config.stash[COLLECTED] = Collected(len(items), sum(1 for item in items if item.get_closest_marker("slow")))
     for item in items:
         if {"servers", "stack_servers"} & set(getattr(item, "fixturenames", ())):
@@ -87,6 +83,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays until the end: half of its time."""
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for marker in _not_installed():
+        terminalreporter.write_line(f"Tests marked {marker} are left out: {marker} is not installed")
+
+
+def _not_installed() -> list[str]:
+    """Programs that tests need. The marker of these tests has the same name."""
+    programs = {"chromium": chromium.PROGRAM, "pgbouncer": pgbouncer.PROGRAM, "promtool": promtool.PROGRAM}
+    return [name for name, program in programs.items() if program is None]
 
 
 def _deselect(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.support import pgbouncer
 from tests.support.proxy import Proxy, proxied
 from tests.support.redis_pair import RedisPair, redis_pair
 from tests.support.servers import Servers
@@ -16,11 +15,6 @@ from tests.support.users_database import empty_users_database, migrated_database
 from stack.layout import free_port
 from user_api.main import create_app
 from user_api.settings import Settings
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    how = f"tested with {pgbouncer.PROGRAM}" if pgbouncer.PROGRAM else "not tested: pgbouncer is not installed"
-    terminalreporter.write_line(f"user-api behind PgBouncer was {how}")
 
 
 @pytest.fixture
