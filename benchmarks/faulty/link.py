@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -29,9 +30,11 @@ class Link:
     async def open(self) -> AsyncIterator["Link"]:
         async with await asyncio.start_server(self._connected, "127.0.0.1", 0) as server:
             self.port = server.sockets[0].getsockname()[1]
-            yield self
-            server.close()
-            self.reset()
+            try:
+                yield self
+            finally:
+                server.close()
+                self.reset()
 
     def reset(self) -> None:
         """Cut all connections, as a server does that is gone."""
@@ -48,9 +51,11 @@ class Link:
             return
         both = {writer, there_writer}
         self._writers |= both
+        sent = asyncio.Queue[tuple[float, bytes]]()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._to_server(reader, there_writer))
+                group.create_task(self._take(reader, sent))
+                group.create_task(_deliver(sent, there_writer))
                 group.create_task(self._to_client(there_reader, writer))
         except* ConnectionError:
             pass
@@ -59,13 +64,12 @@ class Link:
                 each.transport.abort()
             self._writers -= both
 
-    async def _to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Each piece arrives `delay` after it was sent, also if others are under way."""
-        loop = asyncio.get_running_loop()
+    async def _take(self, reader: asyncio.StreamReader, sent: "asyncio.Queue[tuple[float, bytes]]") -> None:
+        """Each piece is due `delay` after it was sent, also if others are under way. The last piece is empty."""
         while piece := await reader.read(65536):
             if not self.loses:
-                loop.call_later(self.delay, _deliver, writer, piece)
-        loop.call_later(self.delay, writer.close)
+                sent.put_nowait((time.monotonic() + self.delay, piece))
+        sent.put_nowait((time.monotonic() + self.delay, b""))
 
     async def _to_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(65536):
@@ -75,6 +79,13 @@ class Link:
         writer.close()
 
 
-def _deliver(writer: asyncio.StreamWriter, piece: bytes) -> None:
-    if not writer.is_closing():  # the connection may have been reset meanwhile
+async def _deliver(sent: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:
+    """In the order in which the pieces were sent, also if the delay becomes shorter meanwhile."""
+    while True:
+        due, piece = await sent.get()
+        await asyncio.sleep(due - time.monotonic())
+        if not piece:
+            writer.close()
+            return
         writer.write(piece)
+        await writer.drain()

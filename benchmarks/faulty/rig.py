@@ -46,7 +46,9 @@ class RedisProcess:
         self._child = subprocess.Popen(  # noqa: ASYNC220 (it returns at once)
             program.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        while not await program.ready():  # noqa: ASYNC110 (there is no event for it)
+        while not await program.ready():
+            if self._child.poll() is not None:
+                raise RuntimeError(f"{program.name} ended at once, with status {self._child.returncode}")
             await asyncio.sleep(0.05)
 
     def send(self, number: signal.Signals) -> None:

@@ -1,6 +1,7 @@
 """The parts of benchmarks/staleness.py: the link, the tables, and the page."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -45,6 +46,32 @@ async def test_a_link_is_slow_or_loses_what_is_sent(server: str) -> None:
         writer.write(b"c")
         assert await reader.readexactly(1) == b"c"
         link.reset()
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reader.readexactly(1)
+        writer.close()
+
+
+async def test_a_link_that_becomes_fast_again_keeps_the_order(server: str) -> None:
+    """A command in whose middle another one arrives is none."""
+    async with Link(server).open() as link:
+        reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+        link.delay = 0.2
+        writer.write(b"a")
+        await asyncio.sleep(0.05)  # it is under way
+        link.delay = 0
+        writer.write(b"b")
+        assert await reader.readexactly(2) == b"ab"
+        writer.close()
+
+
+async def test_a_link_that_is_left_by_an_error_cuts_its_connections(server: str) -> None:
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ValueError):
+            async with Link(server).open() as link:
+                reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+                writer.write(b"a")
+                await reader.readexactly(1)
+                raise ValueError("no")
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await reader.readexactly(1)
         writer.close()

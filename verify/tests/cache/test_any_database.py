@@ -37,7 +37,16 @@ async def test_changes_and_looks(database: Database) -> None:
     with pytest.raises(LookupError):
         await database.value("2")
     with pytest.raises(UsageError, match=r"--sql: {id} is a whole number there, not 'x'"):
-        database.check_ids(["1", "x"])
+        database.check({"1": "Ada", "x": "Grace"})
+
+
+@pytest.mark.parametrize("old", ["41", None])
+async def test_a_column_that_takes_no_text(database_url: str, old: str | None) -> None:
+    """The service answers a number as text, or null. The values that are written would be text, too."""
+    async with Database(database_url, "UPDATE users SET version = {value} WHERE id = {id}", None) as numbers:
+        numbers.check({"1": 41})
+        with pytest.raises(UsageError, match=r"--sql: {value} is a whole number there, not 'verify'"):
+            numbers.check({"1": old})
 
 
 async def test_a_procedure_changes_the_record(database: Database, database_url: str) -> None:

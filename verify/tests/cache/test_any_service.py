@@ -292,6 +292,12 @@ async def test_wrong_arguments_are_one_sentence(sentence: str) -> None:
     assert "s3cret" not in ended.stderr
 
 
+def test_a_url_without_a_path() -> None:
+    """A request line with `?id=1` alone is no HTTP."""
+    assert Template.read("GET http://h?id={id}").filled("1")[0] == "/?id=1"
+    assert Template.write("POST http://h?id={id}&to={value}").filled("1", "x")[0] == "/?id=1&to=x"
+
+
 async def test_a_service_that_does_not_answer() -> None:
     ended = await asyncio.to_thread(CliRunner().invoke, main, ["cache", *_arguments("http://127.0.0.1:1")])
     assert ended.exit_code == 1

@@ -100,7 +100,7 @@ async def measure(service: Service, announce: Announce) -> Result:
         prober = ServiceProber(service.requests, database)
         old: dict[str, Value] = {record_id: await prober.old_value(ways[0], record_id) for record_id in service.ids}
         if database:
-            database.check_ids(service.ids)
+            database.check(old)
         records = Records(secrets.token_hex(3), old)
         load = ServiceLoad(prober, records, ways, service.rates, _tally("preparation", service))
         phases = asyncio.create_task(_phases(service, load, announce))

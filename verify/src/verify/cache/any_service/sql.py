@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import asyncpg
@@ -89,10 +89,10 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         self._pool.terminate()
 
-    def check_ids(self, ids: Sequence[str]) -> None:
-        """Raises UsageError unless the statements take these ids."""
-        for record_id in ids:
-            self._update.parameters(record_id)
+    def check(self, old: Mapping[str, Value]) -> None:
+        """Raises UsageError unless the statements take these ids, and values like the old ones."""
+        for record_id, value in old.items():
+            self._update.parameters(record_id, value if isinstance(value, int) else "verify")
 
     async def change(self, record_id: str, value: Value) -> int:
         """Returns the number of changed rows after their commit; 1 for a CALL. Raises one of FAILED."""

@@ -72,7 +72,8 @@ class Template:
         base = server(option, url)
         if "{id}" not in url[len(base) :] + body:
             raise UsageError(f"{option}: {{id}} is missing in {f'{url} {body}'.strip()!r}")
-        return cls(method, base, url[len(base) :] or "/", body)
+        path = url[len(base) :]
+        return cls(method, base, path if path.startswith("/") else f"/{path}", body)
 
     @property
     def has_value_in_path(self) -> bool:
