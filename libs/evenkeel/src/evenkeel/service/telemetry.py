@@ -62,12 +62,12 @@ def exported(service: str, replica: str, version: str) -> Iterator[None]:
         yield
         return
     try:
-        tracer = _tracer(service, replica, version)
+        of_process = tracer(service, replica, version)
     except Exception as error:  # noqa: BLE001 (a service must not fail because it cannot be observed)
         log.warning("no traces", extra={"reason": first_line(error)})
         yield
         return
-    with traced(tracer):
+    with traced(of_process):
         yield
 
 
@@ -93,7 +93,8 @@ def traced(tracer: "OpenTelemetry") -> Iterator[None]:
         flushing.join(FLUSH)
 
 
-def _tracer(service: str, replica: str, version: str) -> "OpenTelemetry":
+def tracer(service: str, replica: str, version: str) -> "OpenTelemetry":
+    """Makes and exports spans as the environment says; raise RuntimeError without the extra [telemetry]."""
     try:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401, PLC0415 (memory at rest)
     except ImportError:
@@ -125,6 +126,10 @@ class OpenTelemetry:
         self._recorder = Recorder(self._processor, Resource.create(resource))
         # Only for requests. One that is sampled has all its spans, also those of shared work, which begin traces.
         self.sampling = Sampling.of_the_environment(os.environ)
+
+    def flush(self) -> None:
+        """Export what has ended, now and in this thread."""
+        self._processor.force_flush()
 
     def close(self) -> None:
         """Export what is left."""
