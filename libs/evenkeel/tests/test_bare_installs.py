@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.xdist_group("bare
 
 ROOMS = {
     "": ["redis", "tasks", "tracing"],
+    "[telemetry]": ["redis", "tasks", "tracing", "spans"],
     "[cache]": ["redis", "tasks", "cache"],
     "[http]": ["redis", "tasks", "http"],
     "[service]": ["redis", "tasks", "http", "service"],
@@ -32,6 +33,7 @@ ROOMS = {
 
 OF_OTHERS = {
     "": ["asyncpg", "cachetools", "cryptography", "fastapi", "prometheus_client", "pydantic", "sqlalchemy", "uvicorn"],
+    "[telemetry]": ["asyncpg", "cachetools", "cryptography", "fastapi", "pydantic", "sqlalchemy", "uvicorn"],
     "[cache]": ["fastapi", "pydantic", "sqlalchemy", "starlette", "uvicorn"],
     "[http]": ["asyncpg", "cachetools", "cryptography", "sqlalchemy", "uvicorn"],
     "[service]": ["asyncpg", "cachetools", "cryptography", "sqlalchemy"],

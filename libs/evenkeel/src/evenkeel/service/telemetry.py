@@ -99,7 +99,7 @@ def tracer(service: str, replica: str, version: str) -> "OpenTelemetry":
         import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401, PLC0415 (memory at rest)
     except ImportError:
         raise RuntimeError("the extra [telemetry] is not installed") from None
-    from evenkeel.service.span_encoding import SpanExporter  # noqa: PLC0415
+    from evenkeel.spans.encoding import SpanExporter  # noqa: PLC0415
 
     resource = {"service.instance.id": replica, "service.version": version}
     if not os.environ.get("OTEL_SERVICE_NAME"):
@@ -118,7 +118,7 @@ class OpenTelemetry:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor  # noqa: PLC0415
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
-        from evenkeel.service.recorded_spans import Recorder  # noqa: PLC0415
+        from evenkeel.spans.recording import Recorder  # noqa: PLC0415
 
         self._current_span, self._nowhere = trace.get_current_span, Context()
         self._propagator = TraceContextTextMapPropagator()

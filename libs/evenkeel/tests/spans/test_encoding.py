@@ -5,8 +5,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
-from evenkeel.service.recorded_spans import Recorder
-from evenkeel.service.span_encoding import encoded
+from evenkeel.spans.encoding import encoded
+from evenkeel.spans.recording import Recorder
 
 CALLERS = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("a", "1"), ("b", "2")]))
 

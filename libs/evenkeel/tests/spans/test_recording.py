@@ -15,7 +15,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from evenkeel.service.recorded_spans import Recorder
+from evenkeel.spans.recording import Recorder
 
 RESOURCE = Resource.create({"service.name": "test"})
 CALLERS = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("a", "1")]))
