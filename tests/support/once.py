@@ -11,7 +11,7 @@ from evenkeel.http.preconditions import Preconditions
 Values = AbstractSet[int] | Literal["*"]
 
 
-def once(text: str, *payload: object) -> operations.Once:
+def once(text: str, *payload: object) -> operations.RecordKey:
     """The key of an anonymous caller, always for the same path."""
     return operations.once(RequestKey("", "POST", "/", text), *payload)
 

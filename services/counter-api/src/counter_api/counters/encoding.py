@@ -12,10 +12,10 @@ from counter_api.counters.operations import (
     Applied,
     Delete,
     Increment,
-    Once,
     Operation,
     Outcome,
     Put,
+    RecordKey,
     replay,
 )
 from counter_api.counters.series import STEPS, UNITS, Unit
@@ -109,7 +109,7 @@ class Judged:
             encoded["series"] = [self._series.setdefault(unit, len(self._series) + 1) for unit in operation.series]
         return encoded
 
-    def _record(self, once: Once) -> tuple[int, str]:
+    def _record(self, once: RecordKey) -> tuple[int, str]:
         return self._key(RECORD % (self._name, once.record)), once.fingerprint
 
     def _key(self, key: str) -> int:

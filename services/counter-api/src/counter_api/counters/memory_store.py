@@ -13,10 +13,10 @@ from counter_api.counters.operations import (
     Applied,
     Delete,
     Increment,
-    Once,
     Operation,
     Outcome,
     Put,
+    RecordKey,
     replay,
 )
 from counter_api.counters.series import STEPS, Bucket, Unit, bucket_start
@@ -111,7 +111,7 @@ class MemoryCounterStore:
         for unit in STEPS:
             self._series.pop((name, unit), None)
 
-    async def claim(self, batch: Once) -> None:
+    async def claim(self, batch: RecordKey) -> None:
         async with self._lock:
             if (self._batches.get(batch.record) or batch.fingerprint) != batch.fingerprint:
                 raise IdempotencyMismatch

@@ -19,16 +19,16 @@ VISITS = "_visits"
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
+class RecordKey:
     """An Idempotency-Key as the stores see it: the record, and a digest of what the key was used for."""
 
     record: str
     fingerprint: str
 
 
-def once(key: RequestKey, *payload: object, part: int | None = None) -> Once:
+def once(key: RequestKey, *payload: object, part: int | None = None) -> RecordKey:
     """`part` is the place of an operation in a request that has several."""
-    return Once(record=key.digest(*([] if part is None else [part])), fingerprint=fingerprint(*payload))
+    return RecordKey(record=key.digest(*([] if part is None else [part])), fingerprint=fingerprint(*payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Increment:
     ttl: int | None = None
     series: tuple[Unit, ...] = ()
     preconditions: Preconditions | None = None
-    once: Once | None = None
+    once: RecordKey | None = None
 
     def allowed(self) -> tuple[int, int]:
         """The lowest and highest present value to which `by` may be added; there is none if lowest > highest.
@@ -91,14 +91,14 @@ class Put:
     name: str
     value: int
     preconditions: Preconditions | None = None
-    once: Once | None = None
+    once: RecordKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
     name: str
     preconditions: Preconditions | None = None
-    once: Once | None = None
+    once: RecordKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,16 @@ from typing import Any, TypeGuard
 
 from counter_api.counters.encoding import Judged, Terms, integer
 from counter_api.counters.listing.redis_listing import RedisListing
-from counter_api.counters.operations import INT64_MAX, INT64_MIN, Applied, Delete, Increment, Once, Operation, Outcome
+from counter_api.counters.operations import (
+    INT64_MAX,
+    INT64_MIN,
+    Applied,
+    Delete,
+    Increment,
+    Operation,
+    Outcome,
+    RecordKey,
+)
 from counter_api.counters.scripts import BATCH, DELETIONS, SERIES, SUM
 from counter_api.counters.series import STEPS, Bucket, Unit
 from counter_api.counters.store import Page
@@ -235,7 +244,7 @@ class RedisCounterStore:
             refused.set_result([problem] * len(group.operations))
             return refused
 
-    async def claim(self, batch: Once) -> None:
+    async def claim(self, batch: RecordKey) -> None:
         key = keys.RECORD % (keys.BATCHES, batch.record)
         # Sent twice it claims once, and finds its own claim.
         command = ("SET", key, batch.fingerprint, "NX", "GET", "EX", self.terms.idempotency_ttl)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from counter_api.counters.operations import Once, Operation, Outcome
+from counter_api.counters.operations import Operation, Outcome, RecordKey
 from counter_api.counters.series import Bucket, Unit
 
 
@@ -29,7 +29,7 @@ class CounterStore(Protocol):
         """
         ...
 
-    async def claim(self, batch: Once) -> None:
+    async def claim(self, batch: RecordKey) -> None:
         """Bind a batch's key to its payload; raise IdempotencyMismatch if it is bound to another one."""
         ...
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from counter_api.counters.operations import Once
+from counter_api.counters.operations import RecordKey
 from counter_api.expiring import ExpiringDict
 from counter_api.uniques.store import Estimate, Forgotten
 from evenkeel.http.idempotency import IdempotencyMismatch
@@ -22,7 +22,7 @@ class MemoryUniquesStore:
         self._idempotency_ttl = idempotency_ttl
         self._records: ExpiringDict[tuple[str, str], tuple[str, Any]] = ExpiringDict(clock)
 
-    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate:
+    async def add(self, name: str, member_hash: str, once: RecordKey | None = None) -> Estimate:
         def add() -> Estimate:
             members = self._hashes.setdefault(name, set())
             members.add(member_hash)
@@ -33,10 +33,10 @@ class MemoryUniquesStore:
     async def count(self, name: str) -> Estimate:
         return Estimate(len(self._hashes.get(name, ())), 0)
 
-    async def delete(self, name: str, once: Once | None = None) -> Forgotten:
+    async def delete(self, name: str, once: RecordKey | None = None) -> Forgotten:
         return self._once(name, once, lambda: Forgotten(self._hashes.pop(name, None) is not None))
 
-    def _once(self, name: str, once: Once | None, change: Callable[[], Answer]) -> Answer:
+    def _once(self, name: str, once: RecordKey | None, change: Callable[[], Answer]) -> Answer:
         if once is None:
             return change()
         if (found := self._records.get((name, once.record))) is not None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from counter_api.counters.operations import Once
+from counter_api.counters.operations import RecordKey
 from counter_api.problems import NotACounter, OutcomeUnknown
 from counter_api.redis import keys
 from counter_api.redis.calls import Argument, Call
@@ -26,7 +26,7 @@ class RedisUniquesStore:
         self._pipeline = pipeline
         self._idempotency_ttl = idempotency_ttl
 
-    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate:
+    async def add(self, name: str, member_hash: str, once: RecordKey | None = None) -> Estimate:
         if once is not None:
             value, before = await self._once(ADD, name, once, member_hash)
             return Estimate(value, HYPERLOGLOG_ERROR, before)
@@ -38,7 +38,7 @@ class RedisUniquesStore:
         [value] = _checked(await self._pipeline.reads([Call(("PFCOUNT", _key(name)))]))
         return Estimate(value, HYPERLOGLOG_ERROR)
 
-    async def delete(self, name: str, once: Once | None = None) -> Forgotten:
+    async def delete(self, name: str, once: RecordKey | None = None) -> Forgotten:
         if once is not None:
             deleted, before = await self._once(FORGET, name, once, "")
             return Forgotten(bool(deleted), before)
@@ -47,7 +47,7 @@ class RedisUniquesStore:
         [deleted] = _checked(await self._pipeline.replies([Call(("DEL", _key(name)))]))
         return Forgotten(bool(deleted))
 
-    async def _once(self, script: Script, name: str, once: Once, argument: str) -> tuple[int, bool]:
+    async def _once(self, script: Script, name: str, once: RecordKey, argument: str) -> tuple[int, bool]:
         """The number that the script replies, and whether it was replied before."""
         record = keys.UNIQUES_RECORD % (name, once.record)
         arguments: tuple[Argument, ...] = (2, _key(name), record, once.fingerprint, self._idempotency_ttl, argument)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from counter_api.counters.operations import Once
+from counter_api.counters.operations import RecordKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class UniquesStore(Protocol):
     A change with `once` is done once; later it has the same outcome. Another payload is an IdempotencyMismatch.
     """
 
-    async def add(self, name: str, member_hash: str, once: Once | None = None) -> Estimate: ...
+    async def add(self, name: str, member_hash: str, once: RecordKey | None = None) -> Estimate: ...
 
     async def count(self, name: str) -> Estimate:
         """0 if nothing was ever added."""
         ...
 
-    async def delete(self, name: str, once: Once | None = None) -> Forgotten: ...
+    async def delete(self, name: str, once: RecordKey | None = None) -> Forgotten: ...
