@@ -21,10 +21,15 @@ FLAGS = [
 ]
 
 
+PATIENCE = 30_000
+"""Milliseconds within which a page shows what is expected. On a busy machine, playwright's 5,000 are not enough."""
+
+
 @asynccontextmanager
 async def chromium(*flags: str) -> AsyncIterator["Browser"]:
-    from playwright.async_api import async_playwright  # noqa: PLC0415 (slow at the top)
+    from playwright.async_api import async_playwright, expect  # noqa: PLC0415 (slow at the top)
 
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=PROGRAM, args=[*FLAGS, *flags])
         try:
