@@ -188,6 +188,40 @@ async def test_a_name_that_does_not_exist_any_more(tmp_path: Path) -> None:
             assert reply.json()["type"] == "urn:evenkeel:problem:unavailable"
 
 
+async def test_one_ready_replica_is_enough_for_the_first_name(tmp_path: Path) -> None:
+    """By default, the second name would get requests as soon as a third of the replicas are not ready."""
+    async with cluster_of(tmp_path, 0) as cluster, cluster.loaded():
+        one, *_ = cluster.services.of("user-api")
+        one.ready = False
+        await cluster.services.refresh("user-api")
+        await until_true(lambda: cluster._left(one))
+        [virtual] = cluster.services.resolve("user-api-ready") or []
+        before = await cluster.gateway.requests("user-api", virtual)
+        await cluster.answers(200)
+        assert await cluster.gateway.requests("user-api", virtual) == before
+    assert cluster.failures == []
+
+
+async def test_the_second_name_is_ready_while_any_replica_is(tmp_path: Path) -> None:
+    """A health check on an old connection would only know the replica to which that connection leads."""
+    async with cluster_of(tmp_path, 0) as cluster:
+        [virtual] = cluster.services.resolve("user-api-ready") or []
+        for pod in cluster.services.of("user-api"):
+            pod.ready = False
+            await cluster.services.refresh("user-api")
+            await until_true(lambda pod=pod: cluster._left(pod))  # type: ignore[misc]
+            for _ in range(20):
+                assert virtual in await cluster.gateway.healthy("user-api")
+                await asyncio.sleep(0.1)
+            pod.ready = True
+            await cluster.services.refresh("user-api")
+            await until_true(lambda pod=pod: _back(cluster, pod))  # type: ignore[misc]
+
+
+async def _back(cluster: Cluster, pod: Pod) -> bool:
+    return pod.address in await cluster.gateway.healthy(pod.service)
+
+
 async def test_both_names_may_have_the_same_addresses(tmp_path: Path) -> None:
     """As in compose, where both are aliases of the containers."""
     async with cluster_of(tmp_path, 0) as cluster:

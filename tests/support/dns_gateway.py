@@ -52,15 +52,28 @@ class DnsGateway:
         """The addresses that Envoy has found for this cluster."""
         return set(await self._hosts(cluster))
 
+    async def requests(self, cluster: str, address: str) -> int:
+        """How many requests Envoy has sent to this address."""
+        [host] = [host for host in await self._statuses(cluster) if _address(host) == address]
+        return sum(int(stat.get("value", 0)) for stat in host["stats"] if stat["name"] == "rq_total")
+
     async def _hosts(self, cluster: str) -> dict[str, bool]:
         """Whether the health check of each address fails."""
+        return {
+            _address(host): "failed_active_health_check" in host["health_status"]
+            for host in await self._statuses(cluster)
+        }
+
+    async def _statuses(self, cluster: str) -> list[dict[str, Any]]:
         answer = await http_get("/clusters?format=json", unix_socket=self.layout.admin_socket)
         assert answer is not None
         [status] = [one for one in json.loads(answer.body)["cluster_statuses"] if one["name"] == cluster]
-        return {
-            host["address"]["socket_address"]["address"]: "failed_active_health_check" in host["health_status"]
-            for host in status.get("host_statuses", [])
-        }
+        hosts: list[dict[str, Any]] = status.get("host_statuses", [])
+        return hosts
+
+
+def _address(host: dict[str, Any]) -> str:
+    return str(host["address"]["socket_address"]["address"])
 
 
 def bootstrap(layout: Layout, *, names: int, port: int) -> dict[str, Any]:
