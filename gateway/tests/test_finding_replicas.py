@@ -78,13 +78,17 @@ class Cluster:
         await self.services.refresh(pod.service)
         await self.later(15)
         pod.draining = True
-        await until_true(lambda: self._left(pod))
+        await until_true(lambda: self.left(pod))
         await self.later(3)
         await self.services.end(pod)
         await self.later(2)
 
-    async def _left(self, pod: Pod) -> bool:
-        return pod.address not in await self.gateway.healthy(pod.service)
+    async def left(self, pod: Pod) -> bool:
+        return not await self.back(pod)
+
+    async def back(self, pod: Pod) -> bool:
+        """Whether Envoy has found the pod ready."""
+        return pod.address in await self.gateway.healthy(pod.service)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -194,7 +198,7 @@ async def test_one_ready_replica_is_enough_for_the_first_name(tmp_path: Path) ->
         one, *_ = cluster.services.of("user-api")
         one.ready = False
         await cluster.services.refresh("user-api")
-        await until_true(lambda: cluster._left(one))
+        await until_true(lambda: cluster.left(one))
         [virtual] = cluster.services.resolve("user-api-ready") or []
         before = await cluster.gateway.requests("user-api", virtual)
         await cluster.answers(200)
@@ -209,17 +213,13 @@ async def test_the_second_name_is_ready_while_any_replica_is(tmp_path: Path) -> 
         for pod in cluster.services.of("user-api"):
             pod.ready = False
             await cluster.services.refresh("user-api")
-            await until_true(lambda pod=pod: cluster._left(pod))  # type: ignore[misc]
+            await until_true(lambda pod=pod: cluster.left(pod))  # type: ignore[misc]
             for _ in range(20):
                 assert virtual in await cluster.gateway.healthy("user-api")
                 await asyncio.sleep(0.1)
             pod.ready = True
             await cluster.services.refresh("user-api")
-            await until_true(lambda pod=pod: _back(cluster, pod))  # type: ignore[misc]
-
-
-async def _back(cluster: Cluster, pod: Pod) -> bool:
-    return pod.address in await cluster.gateway.healthy(pod.service)
+            await until_true(lambda pod=pod: cluster.back(pod))  # type: ignore[misc]
 
 
 async def test_both_names_may_have_the_same_addresses(tmp_path: Path) -> None:

@@ -7,6 +7,14 @@ from verify import progress
 from verify.progress import Extent
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "is_terminal", lambda _: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def test_a_line_for_each_phase(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown("verify cache") as announce:
         announce("none", 0, 2, progress.seconds(5))
@@ -14,12 +22,8 @@ def test_a_line_for_each_phase(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "verify cache: none …\nverify cache: kill-redis …\n")
 
 
-def test_a_terminal_shows_how_many_phases_are_over(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(console, "is_terminal", lambda _: True)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("FORCE_COLOR", "1")
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_how_many_phases_are_over(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown("verify cache") as announce:
         announce("kill-redis", 1, 2)
     output, shown = capsys.readouterr()
@@ -28,13 +32,8 @@ def test_a_terminal_shows_how_many_phases_are_over(
     assert "1/2" in shown
 
 
-def test_a_terminal_shows_how_far_a_phase_is(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(console, "is_terminal", lambda _: True)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "120")
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_how_far_a_phase_is(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown("verify counters") as announce:
         announce("none", 0, 2, Extent(lambda: 2500, 5000, "operations"))
     assert "0/2 2,500/5,000 operations" in capsys.readouterr().err

@@ -15,8 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-TIMEOUT = 2.0
-"""Seconds for connection, question and answer together."""
+from stack.http_probe import TIMEOUT
 
 NO_ANSWER = (OSError, TimeoutError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
