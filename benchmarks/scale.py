@@ -46,8 +46,8 @@ class Plan:
 
     @property
     def users(self) -> int:
-        fleets = 2 * len(self.compared) + len(self.light) + 1
-        return 1 + fleets * self.size.users
+        fleets = [*self.compared, *self.compared, *self.light, self.compared[0]]
+        return 1 + sum(self.size.users(replicas) for replicas in fleets)
 
 
 FULL = Plan(LONG, (2, 8), (10, 100, 500), 8)
@@ -110,7 +110,7 @@ class _Run:
     async def costs(self, name: str, opening: AbstractAsyncContextManager[Fleet]) -> Costs:
         async with opening as fleet:
             costs = await measured(name, fleet, self._meters, self._plan.size, self._next)
-        self._next += self._plan.size.users
+        self._next += self._plan.size.users(fleet.size)
         print(f"{name}: measured{f', but {costs.failed[0]}' if costs.failed else ''}", flush=True)
         return costs
 

@@ -27,7 +27,7 @@ PLOT = ROOT / "docs" / "staleness.svg"
 RAW = ROOT / "build" / "staleness.json"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
-SECONDS, QUIET = 12, 30
+SECONDS, QUIET = 20, 65
 """Of a phase: with writes, and afterwards with reads alone."""
 
 SHORT_SECONDS, SHORT_QUIET = 2, 3

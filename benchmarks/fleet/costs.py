@@ -9,10 +9,19 @@ from benchmarks.fleet.loads import Order
 from benchmarks.fleet.meters import Meters, Reading
 
 SETTLING = 1.0
-"""Seconds from the opening until a fleet is at rest."""
+"""Seconds until a fleet is at rest."""
 
 RELAYED = 0.4
 """Seconds after a piece of load within which the relay has found its changes, too."""
+
+WARMING = 6
+"""Writes of each replica, and as many cold reads, before its fleet is measured. The first ones of a connection cost
+PostgreSQL several times as much: the connection reads the catalog, and plans a statement anew for its first five
+parameters (PostgreSQL's documentation of plan_cache_mode).
+"""
+
+WARMING_RATE = 100
+"""In a second."""
 
 KEPT_UP = 0.03
 """Seconds that an event loop may be late on average. A fleet that is later than this does not fit this machine."""
@@ -29,10 +38,9 @@ class Size:
     hot: float
     """Seconds in which the hot user is written."""
 
-    @property
-    def users(self) -> int:
-        """That one fleet uses up."""
-        return self.writes + self.reads
+    def users(self, replicas: int) -> int:
+        """How many users a fleet of so many replicas uses up."""
+        return self.writes + self.reads + 2 * WARMING * replicas
 
 
 LONG = Size(rest=8, writes=120, reads=180, hot=5)
@@ -73,6 +81,11 @@ class Costs:
 
 async def measured(name: str, fleet: Fleet, meters: Meters, size: Size, first: int) -> Costs:
     """`first` is the first user that nobody has used yet."""
+    await asyncio.sleep(SETTLING)
+    warming = WARMING * fleet.size
+    for kind in ("writes", "cold"):
+        await fleet.carry_out(Order(kind, warming, WARMING_RATE, first))
+        first += warming
     await asyncio.sleep(SETTLING)
     measuring = _Measuring(fleet, meters)
     quiet = await measuring.reading(Order("rest", seconds=size.rest))

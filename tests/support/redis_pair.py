@@ -72,6 +72,12 @@ class RedisPair:
             caught_up: bool = followed["slave_repl_offset"] == led["master_repl_offset"]
             return caught_up and followed["master_link_status"] == "up"
 
+    async def fail_over(self, address: Proxy) -> None:
+        """Promote the replica, and lead the clients of this address to it."""
+        await self.replica.promote()
+        address.switch(self.replica.url)
+        address.reset()
+
 
 @asynccontextmanager
 async def redis_pair(directory: Path) -> AsyncIterator[RedisPair]:

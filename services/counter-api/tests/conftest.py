@@ -53,7 +53,7 @@ async def client(serve: Serve, request: pytest.FixtureRequest) -> AsyncIterator[
 
 @pytest.fixture(scope="module")
 async def standing(servers: Servers) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
-    """A replica on each store, with an empty database that no other module's tests use meanwhile."""
+    """A replica on each store, whose data no other module's tests use meanwhile."""
     url = urlsplit(servers.redis_counters)._replace(path="/1").geturl()
     with Redis.from_url(url) as redis:
         redis.flushdb()

@@ -2,13 +2,12 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 from redis.crc import key_slot
 from tests.support.counters_redis import Cluster, CountersServer, own_servers
+from tests.support.counting import counting
 from tests.support.serving import Serve, until_ready
 
 pytestmark = [pytest.mark.anyio, own_servers]
@@ -85,33 +84,6 @@ async def test_refusals_and_preconditions_on_all_nodes(serve: Serve, emptied: Cl
         assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
 
 
-@asynccontextmanager
-async def counting(client: httpx.AsyncClient, name: str) -> AsyncIterator[list[int]]:
-    """Several callers, which retry with their keys, increment during the block. Yields their answers."""
-    told: list[int] = []
-    stop = asyncio.Event()
-
-    async def work(worker: int) -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            headers = {"Idempotency-Key": f"{worker}-{number}"} if worker % 2 else {}
-            answer = await client.post(f"/v1/counters/{name}/increment", headers=headers)
-            while answer.status_code == 503:
-                # Without a key, only an increment that was surely not applied may be repeated.
-                assert headers or "nothing was changed" in answer.text
-                await asyncio.sleep(0.02)
-                answer = await client.post(f"/v1/counters/{name}/increment", headers=headers)
-            told.append(answer.json()["value"])
-
-    async with asyncio.TaskGroup() as workers:
-        for worker in range(6):
-            workers.create_task(work(worker))
-        yield told
-        stop.set()
-    assert sorted(told) == [*range(1, len(told) + 1)]
-
-
 def node_of(cluster: Cluster, name: str) -> CountersServer:
     return cluster.nodes[key_slot(f"{{{name}}}".encode()) * 3 // 16384]
 
@@ -119,17 +91,12 @@ def node_of(cluster: Cluster, name: str) -> CountersServer:
 async def test_a_slot_that_moves_under_load(serve: Serve, emptied: Cluster) -> None:
     slot, source = key_slot(b"{moving}"), node_of(emptied, "moving")
     target = next(node for node in emptied.nodes if node is not source)
-    async with serve(redis_url=emptied.url) as client:
-        async with counting(client, "moving") as told:
-            for before, after in ((source, target), (target, source)):
-                await asyncio.sleep(0.2)
-                async with emptied.moving(slot, before, after):
-                    await asyncio.sleep(0.1)
-                moved = len(told)
-                async with asyncio.timeout(10):
-                    while len(told) < moved + 20:  # noqa: ASYNC110 (there is no event to wait for)
-                        await asyncio.sleep(0.02)
-        assert (await client.get("/v1/counters/moving")).json()["value"] == len(told)
+    async with serve(redis_url=emptied.url) as client, counting(client, name="moving", unkeyed=True) as told:
+        for before, after in ((source, target), (target, source)):
+            await asyncio.sleep(0.2)
+            async with emptied.moving(slot, before, after):
+                await asyncio.sleep(0.1)
+            await told.more(20)
 
 
 async def test_between_two_nodes(serve: Serve, emptied: Cluster) -> None:

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import Counter
 from redis.asyncio import Redis
 from tests.support.counters_redis import own_servers
+from tests.support.counting import counting
 from tests.support.fake_redis import GREETING, fake_redis
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.proxy import proxied
@@ -120,37 +121,16 @@ async def test_redis_killed_and_back_within_the_patience_fails_no_request(serve:
 @own_servers
 async def test_redis_killed_under_load_loses_nothing_it_has_confirmed(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
-    confirmed: list[int] = []
-    stop = asyncio.Event()
-
-    async def work(worker: int) -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            while True:
-                # Retried with its key until it is confirmed, so it counts exactly once.
-                headers = {"Idempotency-Key": f"{worker}-{number}"}
-                response = await client.post("/v1/counters/a/increment", headers=headers)
-                if response.status_code == 200:
-                    confirmed.append(response.json()["value"])
-                    break
-                unavailable(response)
-                await asyncio.sleep(0.02)
-
-    async with serve(redis_url=own_redis.url) as client, asyncio.TaskGroup() as workers:
-        for worker in range(8):
-            workers.create_task(work(worker))
+    async with serve(redis_url=own_redis.url) as client, counting(client):
         for _ in range(2):
             await asyncio.sleep(0.5)
             own_redis.kill()
             await anyio.to_thread.run_sync(own_redis.start)
         await asyncio.sleep(0.5)
-        stop.set()
-    assert sorted(confirmed) == list(range(1, len(confirmed) + 1))
 
 
 @own_servers
-async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis: Any) -> None:
+async def test_what_is_said_of_a_change_while_redis_is_frozen_is_true(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
     key = {"Idempotency-Key": "k"}
     async with serve(redis_url=own_redis.url, patience=2) as client:
@@ -158,14 +138,15 @@ async def test_a_frozen_redis_leaves_the_outcome_unknown(serve: Serve, own_redis
         own_redis.process.send_signal(signal.SIGSTOP)
         try:
             detail = unavailable(await client.post("/v1/counters/a/increment", headers=key))
-            # The second one, if this request's count travelled alone, and then no connection could be made.
-            assert detail.startswith(
-                ("Redis did not answer, so whether this was applied is unknown: ", "Redis cannot be reached, ")
-            )
             assert "answer" in (await client.get("/readyz")).json()["checks"]["redis"]
         finally:
             own_redis.process.send_signal(signal.SIGCONT)
         await until_ready(client)
+        # It was never sent if the count of requests was on its way alone: then no connection could be made any more.
+        sent = detail.startswith("Redis did not answer, so whether this was applied is unknown: ")
+        if not sent:
+            assert "so nothing was changed: " in detail
+            assert (await client.get("/v1/counters/a")).json()["value"] == 1
         assert await value(client, headers=key) == 2
         assert await value(client, headers=key) == 2
         assert await value(client) == 3

@@ -72,10 +72,7 @@ def database_without_users(servers: Servers) -> str:
 async def standing(
     servers: Servers, database_without_users: str, cache_key: str
 ) -> AsyncIterator[dict[bool, httpx.AsyncClient]]:
-    """A replica with hot reads and one without, for all tests of a module that change nothing.
-
-    Their data is their own, so that other tests may run meanwhile.
-    """
+    """A replica with hot reads and one without, whose data no other module's tests use meanwhile."""
     settings = Settings(
         database_url=database_without_users,
         cache_url=urlsplit(servers.redis_cache)._replace(path="/1").geturl(),
@@ -90,8 +87,11 @@ async def standing(
 
 
 @pytest.fixture
-def refusing(standing: dict[bool, httpx.AsyncClient], *, hot_paths: bool) -> httpx.AsyncClient:
-    """A replica without users, for requests that it must refuse. To start one for each test takes ten times as long."""
+def lasting(standing: dict[bool, httpx.AsyncClient], *, hot_paths: bool) -> httpx.AsyncClient:
+    """As `client`, but one for all tests of a module. To start one for each takes ten times as long as the test.
+
+    A test makes no users.
+    """
     return standing[hot_paths]
 
 

@@ -94,8 +94,8 @@ async def test_absence_is_not_cached(client: httpx.AsyncClient, sql: Any) -> Non
         f"email={'x' * 300}%40example.com",
     ],
 )
-async def test_invalid(refusing: httpx.AsyncClient, query: str) -> None:
-    response = await refusing.get(f"/v1/users?{query}")
+async def test_invalid(lasting: httpx.AsyncClient, query: str) -> None:
+    response = await lasting.get(f"/v1/users?{query}")
     assert problem(response) == (422, "validation")
     assert "example.com" not in response.text
 

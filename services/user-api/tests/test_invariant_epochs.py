@@ -130,9 +130,7 @@ async def test_promoted_replica_lacks_the_new_epoch(
                 await eventually(lambda: _differs(primary, old))
                 await asyncio.sleep(0.2)
                 await pair.primary.kill()
-                await pair.replica.promote()
-                address.switch(pair.replica.url)
-                address.reset()
+                await pair.fail_over(address)
                 await witness.verdict()
         await witness.settled(ids)
         async with pair.replica.client() as redis:

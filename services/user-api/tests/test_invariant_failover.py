@@ -15,12 +15,6 @@ from stack.layout import free_port
 pytestmark = pytest.mark.anyio
 
 
-async def fail_over(pair: RedisPair, address: Proxy) -> None:
-    await pair.replica.promote()
-    address.switch(pair.replica.url)
-    address.reset()
-
-
 async def test_promoted_replica_lacks_the_last_deletes(
     serve: Serve, database_url: str, pair: RedisPair, address: Proxy
 ) -> None:
@@ -40,7 +34,7 @@ async def test_promoted_replica_lacks_the_last_deletes(
             await asyncio.sleep(0.5)
             await pair.primary.kill()
             await witness.rename(later, filled)  # while there is no primary
-            await fail_over(pair, address)
+            await pair.fail_over(address)
             async with pair.replica.client() as redis:  # else there would be nothing to prove
                 names = await cache_names(redis)
                 assert await redis.exists(*(names.entry(str(user_id)) for user_id in (by_hand, through, later))) > 0
@@ -67,7 +61,7 @@ async def test_promoted_replica_is_far_behind(serve: Serve, database_url: str, p
             await pair.primary.kill()
             await witness.rename(*ids)
             await asyncio.sleep(BOUND)
-            await fail_over(pair, address)
+            await pair.fail_over(address)
             await witness.verdict()
         await witness.settled(ids)
 
@@ -119,7 +113,7 @@ async def test_old_primary_lives_on(serve: Serve, database_url: str, pair: Redis
         await witness.warm(ids)
         await eventually(pair.in_step)
         async with witness.watching(ids):
-            await fail_over(pair, address)
+            await pair.fail_over(address)
             await witness.rename(by_hand)
             assert await witness.patch(replicas[2], old_side) == 200
             assert await witness.patch(replicas[0], new_side) == 200

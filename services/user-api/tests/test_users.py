@@ -75,56 +75,54 @@ class TestCreate:
             "text",
         ],
     )
-    async def test_invalid_body(self, refusing: httpx.AsyncClient, body: Any) -> None:
-        response = await refusing.post("/v1/users", json=body)
+    async def test_invalid_body(self, lasting: httpx.AsyncClient, body: Any) -> None:
+        response = await lasting.post("/v1/users", json=body)
         assert problem(response) == (422, "validation")
         assert all(error.keys() == {"in", "field", "detail"} for error in response.json()["errors"])
-        assert (await refusing.get("/v1/users")).json() == {"data": []}
+        assert (await lasting.get("/v1/users")).json() == {"data": []}
 
     @pytest.mark.parametrize(
         "content",
         [b"{", b"", b"{'email': 1}", b"\xff\xfe", b"[" * 60_000, b"9" * 5000, b'{"a":1}{"b":2}'],
         ids=["cut", "empty", "quotes", "not-utf-8", "deep", "huge-number", "two"],
     )
-    async def test_malformed_json(self, refusing: httpx.AsyncClient, content: bytes) -> None:
-        response = await refusing.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
+    async def test_malformed_json(self, lasting: httpx.AsyncClient, content: bytes) -> None:
+        response = await lasting.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
         status, slug = problem(response)
         assert status == 422
         assert slug == ("validation" if content in {b"", b"9" * 5000} else "malformed-json")
 
-    async def test_body_without_its_type(self, refusing: httpx.AsyncClient) -> None:
+    async def test_body_without_its_type(self, lasting: httpx.AsyncClient) -> None:
         for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
-            response = await refusing.post(
-                "/v1/users", content=b'{"email":"a@example.com","name":"A"}', headers=headers
-            )
+            response = await lasting.post("/v1/users", content=b'{"email":"a@example.com","name":"A"}', headers=headers)
             assert problem(response) == (415, "unsupported-media-type")
             assert response.headers["Accept"] == "application/json"
 
-    async def test_preconditions_on_a_resource_without_tags(self, refusing: httpx.AsyncClient) -> None:
+    async def test_preconditions_on_a_resource_without_tags(self, lasting: httpx.AsyncClient) -> None:
         for name in ("If-Match", "If-None-Match"):
             for tags in ("*", '"1"', '"1", , "2"', "nonsense"):
-                response = await refusing.post("/v1/users", json=ADA, headers={name: tags})
+                response = await lasting.post("/v1/users", json=ADA, headers={name: tags})
                 assert problem(response) == (422, "validation")
                 assert response.json()["errors"] == [{"in": "header", "field": name, "detail": "not taken here"}]
-        assert (await refusing.get("/v1/users")).json() == {"data": []}
+        assert (await lasting.get("/v1/users")).json() == {"data": []}
 
-    async def test_lone_surrogates_and_control_characters_are_not_echoed(self, refusing: httpx.AsyncClient) -> None:
+    async def test_lone_surrogates_and_control_characters_are_not_echoed(self, lasting: httpx.AsyncClient) -> None:
         headers = {"Content-Type": "application/json"}
         for content in (rb'{"email":"ada@example.com","name":"\ud800"}', rb'{"\u0000\u001b":1}'):
-            response = await refusing.post("/v1/users", content=content, headers=headers)
+            response = await lasting.post("/v1/users", content=content, headers=headers)
             assert problem(response) == (422, "validation")
             assert not any(code in response.content for code in (rb"\ud800", rb"\u0000", rb"\u001b"))
 
     @pytest.mark.parametrize("chunked", [False, True])
     async def test_body_over_64_kib(
-        self, refusing: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, *, chunked: bool
+        self, lasting: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, *, chunked: bool
     ) -> None:
         async def chunks() -> Any:
             for _ in range(70):
                 yield b"x" * 1024
 
         content = chunks() if chunked else b"x" * 70 * 1024
-        response = await refusing.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
+        response = await lasting.post("/v1/users", content=content, headers={"Content-Type": "application/json"})
         assert problem(response) == (413, "content-too-large")
         assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -176,14 +174,14 @@ class TestRead:
             assert problem(await client.get(path, headers={"If-Match": "7"})) == (422, "validation")
         assert problem(await client.get("/v1/users/9", headers={"If-Match": '"7"'})) == (404, "user-not-found")
 
-    async def test_lists_have_no_tags(self, refusing: httpx.AsyncClient) -> None:
+    async def test_lists_have_no_tags(self, lasting: httpx.AsyncClient) -> None:
         """So `If-Match` names none of theirs, and `If-None-Match` excludes none (RFC 9110, 13.1)."""
         for path in ("/v1/users", "/v1/users?ids=1", "/v1/users?limit=1"):
-            assert problem(await refusing.get(path, headers={"If-Match": '"1"'})) == (412, "precondition-failed")
+            assert problem(await lasting.get(path, headers={"If-Match": '"1"'})) == (412, "precondition-failed")
             for headers in ({"If-Match": "*"}, {"If-None-Match": "*"}, {"If-None-Match": '"1"'}):
-                assert (await refusing.get(path, headers=headers)).status_code == 200
+                assert (await lasting.get(path, headers=headers)).status_code == 200
             for name in ("If-Match", "If-None-Match"):
-                assert problem(await refusing.get(path, headers={name: "7"})) == (422, "validation")
+                assert problem(await lasting.get(path, headers={name: "7"})) == (422, "validation")
 
     async def test_head(self, client: httpx.AsyncClient) -> None:
         await create(client)
@@ -219,17 +217,17 @@ class TestRead:
             response = await client.get("/v1/users/1", headers={"Min-Version": nonsense})
             assert problem(response) == (422, "validation")
 
-    async def test_missing(self, refusing: httpx.AsyncClient) -> None:
+    async def test_missing(self, lasting: httpx.AsyncClient) -> None:
         for user_id in (1, MAX_ID):
-            assert problem(await refusing.get(f"/v1/users/{user_id}")) == (404, "user-not-found")
+            assert problem(await lasting.get(f"/v1/users/{user_id}")) == (404, "user-not-found")
 
     @pytest.mark.parametrize(
         "user_id", ["0", "-1", str(MAX_ID + 1), "x", "1.0", "+1", "%201", "1_0", "%00", "९", "9" * 5000]
     )
-    async def test_id_out_of_range(self, refusing: httpx.AsyncClient, user_id: str) -> None:
+    async def test_id_out_of_range(self, lasting: httpx.AsyncClient, user_id: str) -> None:
         for method in ("GET", "DELETE"):
-            assert problem(await refusing.request(method, f"/v1/users/{user_id}")) == (422, "validation")
-        assert problem(await refusing.patch(f"/v1/users/{user_id}", json={})) == (422, "validation")
+            assert problem(await lasting.request(method, f"/v1/users/{user_id}")) == (422, "validation")
+        assert problem(await lasting.patch(f"/v1/users/{user_id}", json={})) == (422, "validation")
 
 
 class TestBatch:
@@ -271,17 +269,17 @@ class TestBatch:
             "ids=1%00",
         ],
     )
-    async def test_invalid(self, refusing: httpx.AsyncClient, query: str) -> None:
-        assert problem(await refusing.get(f"/v1/users?{query}")) == (422, "validation")
+    async def test_invalid(self, lasting: httpx.AsyncClient, query: str) -> None:
+        assert problem(await lasting.get(f"/v1/users?{query}")) == (422, "validation")
 
-    async def test_hundred(self, refusing: httpx.AsyncClient) -> None:
+    async def test_hundred(self, lasting: httpx.AsyncClient) -> None:
         ids = list(range(1, 101))
-        response = await refusing.get("/v1/users", params={"ids": ",".join(map(str, ids))})
+        response = await lasting.get("/v1/users", params={"ids": ",".join(map(str, ids))})
         assert response.json() == {"data": [], "missing": ids}
 
-    async def test_ids_sent_more_than_once_are_one_list(self, refusing: httpx.AsyncClient) -> None:
+    async def test_ids_sent_more_than_once_are_one_list(self, lasting: httpx.AsyncClient) -> None:
         for query in ("ids=3,2,1", "ids=3&ids=2&ids=1", "ids=3,2&ids=2,1,3", "ids=3%2C02&ids=1", "ids=3&ids=2&ids=1&"):
-            assert (await refusing.get(f"/v1/users?{query}")).json() == {"data": [], "missing": [3, 2, 1]}
+            assert (await lasting.get(f"/v1/users?{query}")).json() == {"data": [], "missing": [3, 2, 1]}
 
     async def test_long_ids_are_not_cut(self, client: httpx.AsyncClient) -> None:
         await create(client)
@@ -328,8 +326,8 @@ class TestList:
             "after=1&after=2",
         ],
     )
-    async def test_invalid(self, refusing: httpx.AsyncClient, query: str) -> None:
-        assert problem(await refusing.get(f"/v1/users?{query}")) == (422, "validation")
+    async def test_invalid(self, lasting: httpx.AsyncClient, query: str) -> None:
+        assert problem(await lasting.get(f"/v1/users?{query}")) == (422, "validation")
 
 
 class TestPatch:
@@ -447,9 +445,9 @@ class TestPatch:
         assert problem(await client.patch("/v1/users/1", json=body)) == (422, "validation")
         assert (await client.get("/v1/users/1")).json()["data"] == user
 
-    async def test_missing(self, refusing: httpx.AsyncClient) -> None:
+    async def test_missing(self, lasting: httpx.AsyncClient) -> None:
         for body in ({}, {"name": "B"}):
-            assert problem(await refusing.patch("/v1/users/1", json=body)) == (404, "user-not-found")
+            assert problem(await lasting.patch("/v1/users/1", json=body)) == (404, "user-not-found")
 
 
 class TestDelete:
@@ -485,21 +483,21 @@ async def test_unknown_query_parameters(client: httpx.AsyncClient, query: str) -
     assert (await client.get("/v1/users/1?")).status_code == 200
 
 
-async def test_unknown_route_and_method(refusing: httpx.AsyncClient) -> None:
+async def test_unknown_route_and_method(lasting: httpx.AsyncClient) -> None:
     for path in ("/v1/nothing", "/v1/users/", "/v1/users/1/"):
-        assert problem(await refusing.get(path)) == (404, "not-found")
+        assert problem(await lasting.get(path)) == (404, "not-found")
     for path, allowed in (
         ("/v1/users", "GET, HEAD, POST"),
         ("/v1/users/1", "DELETE, GET, HEAD, PATCH"),
         ("/livez", "GET, HEAD"),
     ):
-        response = await refusing.put(path, json=ADA)
+        response = await lasting.put(path, json=ADA)
         assert problem(response) == (405, "method-not-allowed")
         assert response.headers["Allow"] == allowed
 
 
-async def test_openapi_declares_every_problem(refusing: httpx.AsyncClient) -> None:
-    document = (await refusing.get("/openapi.json")).json()
+async def test_openapi_declares_every_problem(lasting: httpx.AsyncClient) -> None:
+    document = (await lasting.get("/openapi.json")).json()
     declared = {
         (path, method): sorted(operation["responses"].keys() - OF_EVERY_OPERATION)
         for path, operations in document["paths"].items()
@@ -514,5 +512,5 @@ async def test_openapi_declares_every_problem(refusing: httpx.AsyncClient) -> No
         ("/v1/users/{user_id}", "get"): ["200", "304", "404", "412", "422", "503"],
         ("/v1/users/{user_id}", "patch"): ["200", "404", "409", "412", "413", "415", "422", "503"],
     }
-    assert "/docs/assets/swagger-ui-bundle.js" in (await refusing.get("/docs")).text
-    assert (await refusing.get("/docs/assets/swagger-ui-bundle.js")).status_code == 200
+    assert "/docs/assets/swagger-ui-bundle.js" in (await lasting.get("/docs")).text
+    assert (await lasting.get("/docs/assets/swagger-ui-bundle.js")).status_code == 200

@@ -14,6 +14,9 @@ import pytest
 from tests.support import fake_http
 
 from verify.cache.asker import is_marked_stale
+from verify.cache.open_loop import Rates
+from verify.cache.verification import CachePlan, verify
+from verify.deployment import Elsewhere
 
 pytestmark = pytest.mark.anyio
 
@@ -131,35 +134,46 @@ class Replica:
         return self._answer(Question(user_id, headers, self._users[user_id], self._users))
 
 
-async def _verify(answer: Answer, *, seconds: int) -> tuple[int, dict[str, Any]]:
-    """The exit status, and the command's result for its one phase."""
+async def _verify(answer: Answer, *, seconds: int) -> dict[str, Any]:
+    """What a phase of load alone finds, without a process of its own."""
+    plan = CachePlan(["none"], seconds, users=20, rates=Rates(reads=300, writes=40))
     async with fake_http.answering(Replica(answer).respond) as url:
-        verification = await asyncio.create_subprocess_exec(
-            *(VERIFY, "cache", "--target", url, "--seconds", str(seconds)),
-            *("--users", "20", "--reads", "300", "--writes", "40", "--json"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await verification.communicate()
-    assert errors.decode() == "verify cache: none …\n"
-    document = json.loads(output)
-    [phase] = document["phases"]
-    assert document["ok"] is (verification.returncode == 0)
-    return verification.returncode or 0, phase
+        [tally] = await verify(Elsewhere([url]), plan, lambda *_: None)
+    return tally.as_dict()
+
+
+async def _command(*arguments: str) -> tuple[int, bytes, bytes]:
+    verification = await asyncio.create_subprocess_exec(
+        VERIFY, "cache", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await verification.communicate()
+    return verification.returncode or 0, output, errors
 
 
 async def test_an_honest_replica_passes() -> None:
-    status, phase = await _verify(honest, seconds=2)
-    assert (status, phase["problems"], phase["stale"], phase["marked_stale"]) == (0, [], 0, 0)
+    async with fake_http.answering(Replica(honest).respond) as url:
+        status, output, errors = await _command(
+            *("--target", url, "--seconds", "2", "--users", "20", "--reads", "300", "--writes", "40", "--json")
+        )
+    assert (status, errors.decode()) == (0, "verify cache: none …\n")
+    document = json.loads(output)
+    [phase] = document["phases"]
+    assert (document["ok"], phase["problems"], phase["stale"], phase["marked_stale"]) == (True, [], 0, 0)
     assert phase["reads"] > 100
     assert phase["own_reads"] > 20
     assert phase["writes"] > 20
     assert phase["errors"] == {}
 
 
+async def test_a_broken_promise_is_the_exit_status() -> None:
+    async with fake_http.answering(Replica(confused).respond) as url:
+        status, output, _ = await _command("--target", url, "--seconds", "1", "--users", "20", "--json")
+    assert (status, json.loads(output)["ok"]) == (1, False)
+
+
 async def test_staleness_within_the_promise_passes_and_is_measured() -> None:
-    status, phase = await _verify(a_moment_late, seconds=2)
-    assert (status, phase["problems"]) == (0, [])
+    phase = await _verify(a_moment_late, seconds=2)
+    assert phase["problems"] == []
     assert phase["stale_share"] > 0.01
     assert 100 < phase["staleness_ms"]["max"] < 400
 
@@ -175,29 +189,25 @@ async def test_staleness_within_the_promise_passes_and_is_measured() -> None:
     ],
 )
 async def test_a_broken_promise_is_found(answer: Answer, breach: str, seconds: int) -> None:
-    status, phase = await _verify(answer, seconds=seconds)
-    assert status == 1
+    phase = await _verify(answer, seconds=seconds)
     assert list(phase["breaches"]) == [breach]
     assert phase["problems"]
     assert phase["examples"][0].startswith(f"{breach}: ")
 
 
 async def test_what_is_marked_stale_may_be_late_but_not_older_than_min_version() -> None:
-    status, phase = await _verify(three_seconds_late_and_saying_so, seconds=4)
+    phase = await _verify(three_seconds_late_and_saying_so, seconds=4)
     assert phase["marked_stale"] > 100
-    assert (status, list(phase["breaches"])) == (1, ["min-version"])
+    assert list(phase["breaches"]) == ["min-version"]
+    assert phase["problems"]
     assert phase["stale"] == 0
 
 
 async def test_silence_proves_nothing() -> None:
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
-        verification = await asyncio.create_subprocess_exec(
-            *(VERIFY, "cache", "--target", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await verification.communicate()
-    assert (verification.returncode, output) == (1, b"")
+        port = server.sockets[0].getsockname()[1]
+        status, output, errors = await _command("--target", f"http://127.0.0.1:{port}")
+    assert (status, output) == (1, b"")
     assert errors.startswith(b"verify: 300 of 300 users could not be made: ")
     assert errors.count(b"\n") == 1
 

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from tests.support.fake_http import Answer, Request, answering
 
+from verify.counters.verification import CountersPlan, verify
+from verify.deployment import Elsewhere
+
 pytestmark = pytest.mark.anyio
 
 VERIFY = Path(sys.executable).with_name("verify")
@@ -204,7 +207,7 @@ class CountsHalfARequest(Service):
         return Answer(200)
 
 
-async def _run(*arguments: str) -> tuple[int, str, str]:
+async def _command(*arguments: str) -> tuple[int, str, str]:
     verification = await asyncio.create_subprocess_exec(
         VERIFY, "counters", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -212,23 +215,24 @@ async def _run(*arguments: str) -> tuple[int, str, str]:
     return verification.returncode or 0, output.decode(), errors.decode()
 
 
-async def _verify(service: Service, *, phase: str = "none") -> dict[str, Any]:
-    """The command's result for its one phase."""
+async def _verify(service: Service) -> dict[str, Any]:
+    """What a phase of load alone finds, without a process of its own."""
+    plan = CountersPlan(["none"], service.operations, clients=8)
     async with answering(service.respond, hasty=service.hasty) as url:
-        status, output, errors = await _run(
-            *("--target", url, "--faults", phase, "--operations", str(service.operations), "--clients", "8", "--json")
-        )
-    assert errors == f"verify counters: {phase} …\n"
-    document: dict[str, Any] = json.loads(output)
-    [found] = document["phases"]
-    assert (status, document["ok"]) == ((1, False) if found["problems"] else (0, True))
-    return dict(found)
+        [tally] = await verify(Elsewhere([url]), plan, lambda *_: None)
+    return tally.as_dict()
 
 
 @pytest.mark.parametrize("phase", ["none", "disconnects"])
 async def test_a_right_service_passes(phase: str) -> None:
-    found = await _verify(Service(), phase=phase)
-    assert (found["problems"], found["examples"], found["errors"]) == ([], [], {})
+    async with answering(Service().respond) as url:
+        status, output, errors = await _command(
+            *("--target", url, "--faults", phase, "--operations", "1500", "--clients", "8", "--json")
+        )
+    assert (status, errors) == (0, f"verify counters: {phase} …\n")
+    document: dict[str, Any] = json.loads(output)
+    [found] = document["phases"]
+    assert (document["ok"], found["problems"], found["examples"], found["errors"]) == (True, [], [], {})
     assert found["increments"] + found["reads"] >= 1500
     assert found["acknowledged"] + found["unknown"] == found["increments"]
     assert found["unknown_applied"] <= found["unknown"]
@@ -266,7 +270,7 @@ async def test_a_broken_promise_is_found(service: type[Service], breaches: set[s
 async def test_the_table_names_what_is_wrong() -> None:
     service = Doubles()
     async with answering(service.respond) as url:
-        status, output, _ = await _run("--target", url, "--operations", "1000", "--clients", "8")
+        status, output, _ = await _command("--target", url, "--operations", "1000", "--clients", "8")
     none, disconnects = output.splitlines()[1:3]
     assert (status, none.split()[0], disconnects.split()[0]) == (1, "none", "disconnects")
     assert int(none.split()[-2]) > 0
@@ -285,12 +289,12 @@ async def test_the_counters_are_deleted() -> None:
 
     service = Service()
     async with answering(respond) as url:
-        await _run("--target", url, "--operations", "500")
+        await _command("--target", url, "--operations", "500")
     assert {f"/v1/counters/{name}" for name in service.values} == deleted
 
 
 async def test_silence_proves_nothing() -> None:
     async with answering(lambda _: Answer(503, {"status": 503})) as url:
-        status, output, errors = await _run("--target", url)
+        status, output, errors = await _command("--target", url)
     assert (status, output) == (1, "")
     assert errors == f"verify: {url} does not answer a read of a counter: GET 503\n"
