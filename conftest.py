@@ -16,6 +16,7 @@ from tests.support.distribution import (
     Collected,
     longest_first,
     share_out_ports,
+    spread,
     stay_together,
 )
 from tests.support.routes_once import build_routes_once
@@ -78,6 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.servers)
         stay_together(item)
     longest_first(items)
+    if config.getoption("loadgroup", default=False):
+        spread(items)
 
 
 def pytest_collection_finish() -> None:

@@ -137,6 +137,7 @@ async def scene(origin: Origin) -> AsyncIterator[Scene]:
     assert origin.tab.complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_without_a_replica_it_loads_and_asks_for_a_token(browser: Browser, empty: Bench) -> None:
     async with _tab(browser) as tab:
@@ -146,6 +147,7 @@ async def test_without_a_replica_it_loads_and_asks_for_a_token(browser: Browser,
             await expect(tab.page.locator(f"#{service} .status")).to_contain_text("locked")
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_it_shows_what_the_streams_say(scene: Scene) -> None:
     users, counters = scene.half("user-api"), scene.half("counter-api")
@@ -163,6 +165,7 @@ async def test_it_shows_what_the_streams_say(scene: Scene) -> None:
     assert await scene.page.title() == "4 of 4 ready \N{EN DASH} Evenkeel"
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_replicas_come_fail_and_go(scene: Scene) -> None:
     users = scene.half("user-api")
@@ -178,6 +181,7 @@ async def test_replicas_come_fail_and_go(scene: Scene) -> None:
     await expect(users.locator(".stale")).to_contain_text("nothing cached is trusted")
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_a_half_without_replicas_is_down_until_it_is_back(scene: Scene) -> None:
     counters, users = scene.half("counter-api"), scene.half("user-api")
@@ -196,6 +200,7 @@ async def test_a_half_without_replicas_is_down_until_it_is_back(scene: Scene) ->
     await expect(scene.page.locator("#said")).to_have_text("counter-api is live again.")
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_a_stream_that_is_silent_counts_as_down(browser: Browser, origin: Origin) -> None:
     origin.fake.reset()
@@ -210,6 +215,7 @@ async def test_a_stream_that_is_silent_counts_as_down(browser: Browser, origin: 
         await expect(tab.page.locator("#counter-api .status")).to_contain_text("live")
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_a_token_opens_it_and_stays_in_the_tab(scene: Scene) -> None:
     page, fake = scene.page, scene.fake
@@ -231,6 +237,7 @@ async def test_a_token_opens_it_and_stays_in_the_tab(scene: Scene) -> None:
     assert await page.evaluate("sessionStorage.length") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_reads_come_nearer(scene: Scene) -> None:
     page = scene.page
@@ -247,6 +254,7 @@ async def test_reads_come_nearer(scene: Scene) -> None:
     await expect(page.locator("#read-out")).to_have_text("404: There is no user 99.")
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_two_sides_count(scene: Scene) -> None:
     page = scene.page
@@ -265,6 +273,7 @@ async def test_two_sides_count(scene: Scene) -> None:
     await expect(keep).to_have_attribute("aria-pressed", "false")
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_every_replica_follows(scene: Scene) -> None:
     page = scene.page
@@ -281,6 +290,7 @@ async def test_every_replica_follows(scene: Scene) -> None:
     assert await page.locator("#dots li").count() == 0, "dots are only for the reads that the text below them counts"
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_markup_in_names_is_text(scene: Scene) -> None:
     page, fake = scene.page, scene.fake
@@ -298,6 +308,7 @@ async def test_markup_in_names_is_text(scene: Scene) -> None:
     assert "taken" not in await page.title()
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_it_works_without_a_mouse(scene: Scene) -> None:
     page = scene.page
@@ -317,6 +328,7 @@ async def test_it_works_without_a_mouse(scene: Scene) -> None:
     await expect(page.locator("#read-out")).to_contain_text("version 1")
 
 
+@pytest.mark.slow
 @pytest.mark.chromium
 async def test_it_can_be_read(scene: Scene) -> None:
     """Everything that it can show at once."""

@@ -77,7 +77,14 @@ def test_a_second_up_changes_nothing(running: Stack) -> None:
     assert running.pids() == before
 
 
-@pytest.mark.parametrize("name", ["postgres", "redis-cache", "redis-counters", "gateway"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "postgres",
+        "redis-counters",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("redis-cache", "gateway")),
+    ],
+)
 def test_what_dies_comes_back_where_it_was(running: Stack, name: str) -> None:
     before = running.processes()[name]
     os.kill(before["pid"], signal.SIGKILL)

@@ -24,6 +24,7 @@ def database(servers: Servers) -> str:
     return url
 
 
+@pytest.mark.slow  # only benchmarks use it
 def test_the_template_reads_creates_and_changes_users(database: str) -> None:
     with running([programs.template(database)], None) as [server], _client(server.port) as client:
         assert _known(client.get("/v1/users/1")) == USER

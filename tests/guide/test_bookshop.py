@@ -15,6 +15,8 @@ from benchmarks.serving import running
 from tests.support.databases import emptied_database, execute
 from tests.support.servers import Servers
 
+pytestmark = pytest.mark.slow
+
 DATABASE = "bookshop"
 BOOK, MISSING, UNREAD = "/books/9780441478125", "/books/0000000000000", "/books/9780553283686"
 TITLE = "The Left Hand of Darkness"

@@ -1,6 +1,7 @@
 """How pytest-xdist distributes the tests: each by itself, unless it shares something expensive with others."""
 
 import os
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def longest_first(items: list[pytest.Item]) -> None:
     """
     position = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     items.sort(key=lambda item: (_group(item) != WHOLE_SYSTEMS.name, not _group(item), -position[item.path]))
+
+
+def spread(items: list[pytest.Item]) -> None:
+    """Spread the tests of each file evenly over the time in which tests without a group run.
+
+    Tests of one file resemble each other. If all workers waited for faults at once, the cores would have nothing to do.
+    """
+    files: defaultdict[Path, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not _group(item):
+            files[item.path].append(item)
+    moment = {item: (place + 0.5) / len(tests) for tests in files.values() for place, item in enumerate(tests)}
+    items.sort(key=lambda item: moment.get(item, 0))
 
 
 def _group(item: pytest.Item) -> str:

@@ -21,7 +21,7 @@ from evenkeel.cache.redis_tier import LEASE
 from stack.layout import free_port
 from user_api.store import StoredUser, UserStore
 
-pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary(ordinary=pytest.mark.slow)]
+pytestmark = [pytest.mark.anyio, pytest.mark.hot_and_ordinary]
 
 OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 

@@ -71,6 +71,7 @@ async def test_others_stay_cached(serve: Serve, database_url: str, tiers: str) -
         assert witness.seen["database"] == before
 
 
+@pytest.mark.slow  # test_others_stay_cached also looks at what was changed
 async def test_what_was_changed_is_new(serve: Serve, database_url: str, pair: RedisPair) -> None:
     """Through every replica, whatever its tiers are."""
     beside = {"cache_url": pair.primary.url, "cache_read_url": pair.replica.socket_url}

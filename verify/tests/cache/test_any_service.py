@@ -153,12 +153,14 @@ async def test_a_value_that_another_program_has_written_is_noticed(service: Serv
     assert phase["examples"][0] == "foreign: 1 was answered with 'Mine', which this run has not written there"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGHUP))]
+)
 async def test_a_signal_heals_and_writes_the_old_values_back(
     service: Service, url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = await _start(
-        *_arguments(url, quiet="0"),
+        *_arguments(url, seconds="3", quiet="0"),  # so the second fault begins long after the signal
         *(
             "--fault",
             f"broken=touch {tmp_path}/broken; echo output",

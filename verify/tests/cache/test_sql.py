@@ -72,7 +72,6 @@ async def test_cleaning_up_waits_for_postgresql(writer: SqlWriter, proxy: Proxy,
     assert end.failure is None
 
 
-@pytest.mark.slow
 async def test_what_cannot_be_cleaned_up_is_told_beside_what_the_phases_found(
     writer: SqlWriter, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

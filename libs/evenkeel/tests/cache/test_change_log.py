@@ -321,7 +321,7 @@ class TestOrder:
             assert look.changes == {"1": 2}
             assert await books.changes(look.state) == {}
 
-    @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
+    @pytest.mark.parametrize("seed", range(4))
     async def test_a_cache_that_follows_the_log_ends_up_right(self, books: Books, seed: int) -> None:
         """Writers whose transactions overlap at random, and a cache that is filled and polls in between."""
         chance = random.Random(seed)

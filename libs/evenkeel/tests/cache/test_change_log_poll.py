@@ -222,9 +222,7 @@ class TestCost:
                 assert round_trips(wire) - sent == 1
                 assert await books.value(next_id) == before
 
-    @pytest.mark.parametrize(
-        "statistics", ["true", *(pytest.param(one, marks=pytest.mark.slow) for one in ("none", "of an empty log"))]
-    )
+    @pytest.mark.parametrize("statistics", ["true", "none", "of an empty log"])
     async def test_look_reads_nothing_of_transactions_that_are_open_or_rolled_back(
         self, books: Books, statistics: str
     ) -> None:

@@ -178,7 +178,6 @@ async def test_method_that_nobody_knows_makes_no_new_series(client: httpx.AsyncC
     assert "NONSENSE" not in (await client.get("/metrics")).text
 
 
-@pytest.mark.slow
 async def test_readiness_waits_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
     failures = iter(["one", "two", "three"])
 

@@ -70,7 +70,12 @@ async def test_then_it_ends_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "signals", [[signal.SIGTERM, signal.SIGTERM], [signal.SIGTERM, signal.SIGINT], [signal.SIGINT]]
+    "signals",
+    [
+        [signal.SIGTERM, signal.SIGTERM],
+        pytest.param([signal.SIGTERM, signal.SIGINT], marks=pytest.mark.slow),
+        pytest.param([signal.SIGINT], marks=pytest.mark.slow),
+    ],
 )
 async def test_who_is_in_a_hurry_need_not_wait(signals: list[signal.Signals]) -> None:
     async with replica(FOR_EVER) as (process, client):

@@ -84,7 +84,7 @@ async def test_a_collector_that_does_not_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": "::::"},
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "::::"}, marks=pytest.mark.slow),
         {"OTEL_EXPORTER_OTLP_TIMEOUT": "soon", "OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_TRACES_SAMPLER": "sometimes"},
     ],
     ids=["endpoint", "numbers"],
