@@ -10,7 +10,7 @@ from _pytest.nodeid import NodeId
 
 from stack.layout import PORTS, PORTS_VARIABLE
 
-MORE_WORKERS_THAN_CORES = 1
+MORE_WORKERS_THAN_CORES = 2
 """Tests wait more than half of the time. But with many more workers, faults would be injected late."""
 
 SLOW_AT_MOST = 0.05
