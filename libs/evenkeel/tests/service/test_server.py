@@ -12,11 +12,15 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    thresholds = gc.get_threshold()
+def _nothing_frozen() -> Iterator[None]:
+    """The root's conftest.py has frozen what all tests share, and here it is frozen again at the end."""
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    gc.unfreeze()
     yield
     gc.unfreeze()
     gc.set_threshold(*thresholds)
+    if frozen:
+        gc.freeze()
 
 
 async def app(_scope: object, _receive: object, _send: object) -> None: ...
