@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,15 @@ async def test_a_value_that_another_program_has_written_is_noticed(service: Serv
     assert phase["examples"][0] == "foreign: 1 was answered with 'Mine', which this run has not written there"
 
 
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """Programs that the test starts take SIGHUP, even if the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hang_up")
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGHUP))]
 )
@@ -160,7 +169,7 @@ async def test_a_signal_heals_and_writes_the_old_values_back(
     service: Service, url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = await _start(
-        *_arguments(url, seconds="3", quiet="0"),  # so the second fault begins long after the signal
+        *_arguments(url, quiet="0"),
         *(
             "--fault",
             f"broken=touch {tmp_path}/broken; echo output",
@@ -183,6 +192,18 @@ async def test_a_signal_heals_and_writes_the_old_values_back(
     assert b"writing the old values back" in errors
     phases = {phase["phase"]: phase["problems"] for phase in json.loads(output)["phases"]}
     assert phases == {"none": [], "broken": ["it was interrupted"]}
+
+
+@pytest.mark.usefixtures("hang_up")
+async def test_under_nohup_a_closed_terminal_ends_nothing(service: Service, url: str) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = await _start(*_arguments(url))
+    while not service.requests:  # noqa: ASYNC110 (another process)
+        await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    output, _ = await process.communicate()
+    assert (process.returncode, json.loads(output)["ok"]) == (0, True)
+    assert service.now == OLD
 
 
 def _notes(url: str) -> tuple[ServiceProber, Target]:
