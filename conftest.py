@@ -48,7 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["containers", "embedded"],
         help="where PostgreSQL and Redis come from (default: containers if Docker answers)",
     )
-    parser.addoption("--gateway", metavar="URL", help="run tests/integration/test_smoke.py against this gateway")
+    parser.addoption(
+        "--gateway",
+        metavar="URL",
+        help="run test_smoke.py and test_console.py of tests/integration against this gateway",
+    )
     parser.addoption("--compose", metavar="PROJECT", help="run tests/compose on this project, behind --gateway")
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 
+import httpx
 import pytest
 from playwright.async_api import expect
 from tests.support.chromium import chromium
@@ -13,7 +14,7 @@ PATIENCE = 30_000
 """Milliseconds."""
 
 
-async def test_everything_on_the_page_works(gateway: str) -> None:
+async def test_everything_on_the_page_works(gateway: str, client: httpx.AsyncClient) -> None:
     async with chromium() as browser:
         page = await browser.new_page()
         complaints: list[str] = []
@@ -22,7 +23,8 @@ async def test_everything_on_the_page_works(gateway: str) -> None:
         for service in ("user-api", "counter-api"):
             status = page.locator(f"#{service} .status")
             await expect(status).to_contain_text(re.compile(r"live \d+ of \d+ replicas? ready"), timeout=PATIENCE)
-            await expect(page.locator(f"#{service}")).to_contain_text(f"{service}-")
+            for replica in (await client.get(f"/v1/fleet/{service}")).json()["replicas"]:
+                await expect(page.locator(f"#{service}")).to_contain_text(replica["name"], timeout=PATIENCE)
         await page.get_by_label("Counter", exact=True).fill(f"try:{time.time_ns()}")
         for button, out, done in (
             ("Create the user", "#read-out", r"User \d+, Ada, was created by "),
