@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stack.errors import StackError
-from stack.layout import SOCKET_PATH_MAX, Layout, free_port, made_private, port_is_free, repository_root
+from stack.layout import PORTS_VARIABLE, SOCKET_PATH_MAX, Layout, free_port, made_private, port_is_free, repository_root
 
 
 def test_sockets_have_short_paths_however_deep_the_stack_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +44,13 @@ def test_a_port_that_somebody_listens_on_is_not_free() -> None:
 def test_a_preferred_port_is_taken_when_it_is_free() -> None:
     port = free_port()
     assert free_port(port) == port
+
+
+def test_no_port_is_given_twice_before_its_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PORTS_VARIABLE, "19000-19029")
+    free = [port for port in range(19000, 19030) if port_is_free(port)]
+    assert sorted(free_port() for _ in free) == free
+    assert free_port() in free, "but later, as there are no others"
 
 
 def test_the_repository_is_found() -> None:

@@ -6,6 +6,7 @@ import secrets
 import socket
 import stat
 import tempfile
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,13 +133,20 @@ def port_is_free(port: int) -> bool:
 def free_port(preferred: int | None = None) -> int:
     """A free port: the preferred one if possible."""
     if preferred is not None and port_is_free(preferred):
+        _GIVEN.append(preferred)
         return preferred
     ports = _ports()
-    for _ in range(1000):
+    for attempt in range(1000):
         port = secrets.choice(ports)
-        if port_is_free(port):
+        # If there are few ports, one has to be given again.
+        if (port not in _GIVEN or attempt >= 500) and port_is_free(port):
+            _GIVEN.append(port)
             return port
     raise StackError(f"no free port between {ports.start} and {ports.stop - 1}")
+
+
+_GIVEN: deque[int] = deque(maxlen=100)
+"""The last ports that `free_port` has given. Each is free until its server listens."""
 
 
 def _ports() -> range:
