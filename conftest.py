@@ -12,6 +12,7 @@ from redis import Redis
 from tests.support import chromium, leftovers, pgbouncer, promtool
 from tests.support.distribution import (
     COLLECTED,
+    MORE_WITHOUT_SLOW_TESTS,
     MORE_WORKERS_THAN_CORES,
     Collected,
     longest_first,
@@ -65,9 +66,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """`-n auto`: more workers than cores, because tests wait most of the time."""
-    return len(os.sched_getaffinity(0)) + MORE_WORKERS_THAN_CORES
+    more = MORE_WITHOUT_SLOW_TESTS if config.option.markexpr == "not slow" else MORE_WORKERS_THAN_CORES
+    return len(os.sched_getaffinity(0)) + more
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,8 +10,11 @@ from _pytest.nodeid import NodeId
 
 from stack.layout import PORTS, PORTS_VARIABLE
 
-MORE_WORKERS_THAN_CORES = 2
+MORE_WORKERS_THAN_CORES = 1
 """Tests wait more than half of the time. But with many more workers, faults would be injected late."""
+
+MORE_WITHOUT_SLOW_TESTS = 2
+"""The same without slow tests, many of which put whole systems under load."""
 
 SLOW_AT_MOST = 0.05
 """The share of all tests that `make test` may leave out."""

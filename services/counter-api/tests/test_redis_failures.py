@@ -174,13 +174,15 @@ async def test_a_short_silence_fails_no_read_and_no_change(serve: Serve, own_red
 @own_servers
 async def test_what_cannot_wait_is_refused_at_once(serve: Serve, own_redis: Any) -> None:
     await anyio.to_thread.run_sync(own_redis.start)
-    async with serve(redis_url=own_redis.url, max_waiting=20, patience=2) as client:
+    async with serve(redis_url=own_redis.url, max_waiting=20, patience=60) as client:
         assert await value(client) == 1
         own_redis.process.send_signal(signal.SIGSTOP)
         try:
             waiting = [asyncio.create_task(client.post("/v1/counters/a/increment")) for _ in range(60)]
-            done, _ = await asyncio.wait(waiting, timeout=1)
-            assert 20 <= len(done) < 60
+            async with asyncio.timeout(30):
+                while len(done := [task for task in waiting if task.done()]) < 20:  # noqa: ASYNC110 (no event)
+                    await asyncio.sleep(0.02)
+            assert len(done) < 60
             for task in done:
                 assert unavailable(task.result()) == (
                     "Too many operations are waiting for Redis, so nothing was changed."
@@ -190,10 +192,7 @@ async def test_what_cannot_wait_is_refused_at_once(serve: Serve, own_redis: Any)
         answers = await asyncio.gather(*waiting)
         counted = sorted(answer.json()["value"] for answer in answers if answer.status_code == 200)
         assert counted == [*range(2, len(counted) + 2)]
-        assert {answer.status_code for answer in answers} == {
-            200,
-            503,
-        }  # on a busy machine more of them may take too long
+        assert {answer.status_code for answer in answers} == {200, 503}
 
 
 @own_servers
