@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
+from tests.support.problems import problem
 
 CALLERS = 8
 
@@ -42,7 +43,8 @@ async def counting(*clients: httpx.AsyncClient, name: str = "a", unkeyed: bool =
             number += 1
             headers = {} if unkeyed and caller % 2 else {"Idempotency-Key": f"{caller}-{number}"}
             while (answer := await client.post(f"{path}/increment", headers=headers)).status_code != 200:
-                assert answer.status_code == 503, answer.text
+                assert problem(answer) == (503, "unavailable"), answer.text
+                assert answer.headers["Retry-After"] == "1"
                 # Without a key, only an increment that was surely not applied may be repeated.
                 assert headers or "nothing was changed" in answer.text
                 await asyncio.sleep(PAUSE)

@@ -62,8 +62,8 @@ def stay_together(item: pytest.Item) -> None:
 def longest_first(items: list[pytest.Item]) -> None:
     """Order the tests so that all workers end at about the same time.
 
-    Whole systems come first, because one worker has all of them. Then come the other groups, and the library's units
-    last. The order within a file stays.
+    Whole systems come first, because one worker has all of them. Then come the other groups, and last the tests without
+    one, which `spread` mixes. The order within a file stays.
     """
     position = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     items.sort(key=lambda item: (_group(item) != WHOLE_SYSTEMS.name, not _group(item), -position[item.path]))

@@ -1,15 +1,13 @@
 """The command line where nothing runs."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.support.verify_program import VERIFY
 
 from verify.cli import main
-
-VERIFY = Path(sys.executable).with_name("verify")
 
 
 def _invoke(directory: Path, *arguments: str) -> Result:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner
-from tests.support import fake_http
+from tests.support import fake_http, verify_program
 
 from verify.cache.any_service import measurement
 from verify.cache.any_service.prober import Requests, ServiceProber, Way, writing
@@ -28,7 +27,6 @@ from verify.target import Target
 
 pytestmark = pytest.mark.anyio
 
-VERIFY = Path(sys.executable).with_name("verify")
 
 OLD = {"1": "Ada", "2": 'Grace "Amazing" Hopper', "no/3": None, "4": 41, "5": "Not to be touched"}
 
@@ -98,9 +96,7 @@ def _arguments(url: str, **others: str) -> list[str]:
 
 
 async def _start(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        str(VERIFY), "cache", "--json", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    return await verify_program.started("cache", "--json", *arguments)
 
 
 async def _measure(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:

@@ -3,15 +3,13 @@
 import asyncio
 import json
 import random
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import fake_http
+from tests.support import fake_http, verify_program
 
 from verify.cache.asker import is_marked_stale
 from verify.cache.open_loop import Rates
@@ -19,8 +17,6 @@ from verify.cache.verification import CachePlan, verify
 from verify.deployment import Elsewhere
 
 pytestmark = pytest.mark.anyio
-
-VERIFY = Path(sys.executable).with_name("verify")
 
 User = dict[str, Any]
 State = tuple[float, User | None]
@@ -142,20 +138,12 @@ async def _verify(answer: Answer, *, seconds: int) -> dict[str, Any]:
     return tally.as_dict()
 
 
-async def _command(*arguments: str) -> tuple[int, bytes, bytes]:
-    verification = await asyncio.create_subprocess_exec(
-        VERIFY, "cache", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    output, errors = await verification.communicate()
-    return verification.returncode or 0, output, errors
-
-
 async def test_an_honest_replica_passes() -> None:
     async with fake_http.answering(Replica(honest).respond) as url:
-        status, output, errors = await _command(
-            *("--target", url, "--seconds", "2", "--users", "20", "--reads", "300", "--writes", "40", "--json")
+        status, output, errors = await verify_program.run(
+            *("cache", "--target", url, "--seconds", "2", "--users", "20", "--reads", "300", "--writes", "40", "--json")
         )
-    assert (status, errors.decode()) == (0, "verify cache: none …\n")
+    assert (status, errors) == (0, "verify cache: none …\n")
     document = json.loads(output)
     [phase] = document["phases"]
     assert (document["ok"], phase["problems"], phase["stale"], phase["marked_stale"]) == (True, [], 0, 0)
@@ -167,7 +155,9 @@ async def test_an_honest_replica_passes() -> None:
 
 async def test_a_broken_promise_is_the_exit_status() -> None:
     async with fake_http.answering(Replica(confused).respond) as url:
-        status, output, _ = await _command("--target", url, "--seconds", "1", "--users", "20", "--json")
+        status, output, _ = await verify_program.run(
+            "cache", "--target", url, "--seconds", "1", "--users", "20", "--json"
+        )
     assert (status, json.loads(output)["ok"]) == (1, False)
 
 
@@ -206,10 +196,10 @@ async def test_what_is_marked_stale_may_be_late_but_not_older_than_min_version()
 async def test_silence_proves_nothing() -> None:
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        status, output, errors = await _command("--target", f"http://127.0.0.1:{port}")
-    assert (status, output) == (1, b"")
-    assert errors.startswith(b"verify: 300 of 300 users could not be made: ")
-    assert errors.count(b"\n") == 1
+        status, output, errors = await verify_program.run("cache", "--target", f"http://127.0.0.1:{port}")
+    assert (status, output) == (1, "")
+    assert errors.startswith("verify: 300 of 300 users could not be made: ")
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(

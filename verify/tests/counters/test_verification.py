@@ -1,22 +1,18 @@
 """`verify counters --target` against services that break one promise each, most of them a single time."""
 
-import asyncio
 import contextlib
 import json
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import verify_program
 from tests.support.fake_http import Answer, Request, answering
 
 from verify.counters.verification import CountersPlan, verify
 from verify.deployment import Elsewhere
 
 pytestmark = pytest.mark.anyio
-
-VERIFY = Path(sys.executable).with_name("verify")
 
 AFTER = 60
 """Increments of one counter, or reads, before something goes wrong."""
@@ -207,14 +203,6 @@ class CountsHalfARequest(Service):
         return Answer(200)
 
 
-async def _command(*arguments: str) -> tuple[int, str, str]:
-    verification = await asyncio.create_subprocess_exec(
-        VERIFY, "counters", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    output, errors = await verification.communicate()
-    return verification.returncode or 0, output.decode(), errors.decode()
-
-
 async def _verify(service: Service) -> dict[str, Any]:
     """What a phase of load alone finds, without a process of its own."""
     plan = CountersPlan(["none"], service.operations, clients=8)
@@ -226,8 +214,8 @@ async def _verify(service: Service) -> dict[str, Any]:
 @pytest.mark.parametrize("phase", ["none", "disconnects"])
 async def test_a_right_service_passes(phase: str) -> None:
     async with answering(Service().respond) as url:
-        status, output, errors = await _command(
-            *("--target", url, "--faults", phase, "--operations", "1500", "--clients", "8", "--json")
+        status, output, errors = await verify_program.run(
+            *("counters", "--target", url, "--faults", phase, "--operations", "1500", "--clients", "8", "--json")
         )
     assert (status, errors) == (0, f"verify counters: {phase} …\n")
     document: dict[str, Any] = json.loads(output)
@@ -270,7 +258,9 @@ async def test_a_broken_promise_is_found(service: type[Service], breaches: set[s
 async def test_the_table_names_what_is_wrong() -> None:
     service = Doubles()
     async with answering(service.respond) as url:
-        status, output, _ = await _command("--target", url, "--operations", "1000", "--clients", "8")
+        status, output, _ = await verify_program.run(
+            "counters", "--target", url, "--operations", "1000", "--clients", "8"
+        )
     none, disconnects = output.splitlines()[1:3]
     assert (status, none.split()[0], disconnects.split()[0]) == (1, "none", "disconnects")
     assert int(none.split()[-2]) > 0
@@ -289,12 +279,12 @@ async def test_the_counters_are_deleted() -> None:
 
     service = Service()
     async with answering(respond) as url:
-        await _command("--target", url, "--operations", "500")
+        await verify_program.run("counters", "--target", url, "--operations", "500")
     assert {f"/v1/counters/{name}" for name in service.values} == deleted
 
 
 async def test_silence_proves_nothing() -> None:
     async with answering(lambda _: Answer(503, {"status": 503})) as url:
-        status, output, errors = await _command("--target", url)
+        status, output, errors = await verify_program.run("counters", "--target", url)
     assert (status, output) == (1, "")
     assert errors == f"verify: {url} does not answer a read of a counter: GET 503\n"
